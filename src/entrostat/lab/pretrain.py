@@ -1,0 +1,160 @@
+"""The warm start: supervised learning of random right answers, from random weights to a base model folder.
+
+Left out on purpose: evaluation during training, checkpoints, resuming. A run takes a minute or two on one core and
+the same options give the same bytes on one machine with one set of library versions.
+"""
+
+import math
+import os
+import random
+import shlex
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from entrostat.lab.model import EOS_ID, PAD_ID, build_model, build_tokenizer
+from entrostat.lab.model_card import StartValues, measure_start, model_card
+from entrostat.lab.tasks import Task, make_task
+
+_IGNORED = -100
+"""Label of a token without loss."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Make a base model for a task of the lab."""
+
+    out: Path
+    """Folder to write the model to; it must be empty or not exist."""
+    task: str = "countdown"
+    """Name of the task."""
+    steps: int = 750
+    """Optimizer steps."""
+    batch: int = 128
+    """Problems a step, one random right answer each."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW; it falls to zero along a half cosine."""
+    weight_decay: float = 0.5
+    """Weight decay of AdamW."""
+    warmup: int = 20
+    """Steps over which the learning rate first rises linearly from zero."""
+    seed: int = 0
+    """Seed of the weights, the problems and the answers."""
+    eval_problems: int = 256
+    """Test problems for the start values of the model card."""
+    eval_samples: int = 32
+    """Samples a problem for the start values, at temperature 1."""
+
+    def __post_init__(self) -> None:
+        make_task(self.task)
+        for name in ("steps", "batch", "eval_problems", "eval_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; use at least 1")
+        if self.warmup < 0:
+            raise ValueError(f"warmup is {self.warmup}; use at least 0")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; use a positive number, such as 2e-3")
+
+    @property
+    def command(self) -> str:
+        """The command line that repeats this run."""
+        given = [
+            f"--{name.replace('_', '-')} {shlex.quote(str(getattr(self, name)))}"
+            for name, field in self.__dataclass_fields__.items()
+            if name not in ("out", "task") and getattr(self, name) != field.default
+        ]
+        return " ".join(["entrostat pretrain --task", self.task, *given, "--out DIR"])
+
+
+def pretrain(config: PretrainConfig) -> StartValues:
+    """Train a base model, measure it and write its folder; returns what was measured.
+
+    The folder appears complete or not at all: it is written next to `config.out` and renamed.
+
+    Raises:
+        FileExistsError: `config.out` is a file or a folder that is not empty.
+    """
+    out = config.out.absolute()
+    _refuse_taken(out)
+    task = make_task(config.task)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)  # the order of a parallel sum depends on the number of threads
+        tokenizer = build_tokenizer(task.alphabet)
+        model = build_model(tokenizer, seed=config.seed)
+        _train(model, tokenizer, task, config)
+        values = measure_start(
+            model, tokenizer, task, problems=config.eval_problems, samples=config.eval_samples, seed=config.seed
+        )
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        (staging / "README.md").write_text(model_card(task, config.command, values), encoding="utf-8")
+        _publish(staging, out)
+    finally:
+        torch.set_num_threads(threads)
+        shutil.rmtree(staging, ignore_errors=True)
+    return values
+
+
+def _refuse_taken(out: Path) -> None:
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        raise FileExistsError(f"{out} already exists and is not an empty folder; choose another one for --out")
+
+
+def _publish(staging: Path, out: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    staging.chmod(0o777 & ~umask)  # mkdtemp makes folders that only their owner can read
+    _refuse_taken(out)
+    staging.rename(out)
+
+
+def _train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task, config: PretrainConfig) -> None:
+    """Minimise the mean cross-entropy of the answer tokens, end of sequence included."""
+    problems = task.problems(config.steps * config.batch, split="train", seed=config.seed)
+    rng = random.Random(f"{task.name}/answers/{config.seed}")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, config))
+    model.train()
+    for step in range(config.steps):
+        batch = problems[step * config.batch : (step + 1) * config.batch]
+        ids, labels = _collate(tokenizer, [(problem.prompt, task.solve(problem, rng)) for problem in batch])
+        logits = model(input_ids=ids[:, :-1]).logits
+        loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+
+
+def _learning_rate_factor(step: int, config: PretrainConfig) -> float:
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)))
+
+
+def _collate(tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and labels of prompt + answer + eos, both (b t); padded on the right, so no answer token sees a pad."""
+    prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
+    answers = tokenizer([answer for _, answer in pairs])["input_ids"]
+    length = max(len(p) + len(a) + 1 for p, a in zip(prompts, answers, strict=True))
+    ids = torch.full((len(pairs), length), PAD_ID)
+    labels = torch.full((len(pairs), length), _IGNORED)
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        target = torch.tensor([*answer, EOS_ID])
+        end = len(prompt) + len(target)
+        ids[row, : len(prompt)] = torch.tensor(prompt)
+        ids[row, len(prompt) : end] = target
+        labels[row, len(prompt) : end] = target
+    return ids, labels

@@ -1,0 +1,33 @@
+"""The registry of the lab's tasks.
+
+>>> task = make_task("countdown")
+>>> problem = task.problems(1, split="train", seed=0)[0]
+>>> task.score(problem, "no expression")
+0.0
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from entrostat.lab.tasks.base import Problem, Split, Task, split_of
+from entrostat.lab.tasks.countdown import Countdown
+
+TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Countdown(),)})
+"""Every task by its name."""
+
+
+def make_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        ValueError: there is none; the message names the near ones and all of them.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    near = get_close_matches(name, TASKS, n=2)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ValueError(f"unknown task {name!r}; {hint}The tasks are: {', '.join(TASKS)}")
+
+
+__all__ = ["TASKS", "Problem", "Split", "Task", "make_task", "split_of"]

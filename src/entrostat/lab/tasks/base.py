@@ -1,0 +1,78 @@
+"""What a task of the lab is: problems from a seed, a verifier, and random right answers for the warm start."""
+
+import hashlib
+import random
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+Split = Literal["train", "test"]
+
+TEST_SHARE = 4
+"""One problem in this many is held out."""
+
+
+class Problem(NamedTuple):
+    """One problem: what the model reads, what identifies it and what the verifier needs."""
+
+    prompt: str
+    """The whole text that the model continues."""
+    key: str
+    """Equal for two problems exactly when they are the same problem, however their prompts are written."""
+    data: dict[str, Any]
+    """JSON-able values with the same types in every problem of a task, so that they fit a column of `datasets`."""
+
+
+class Task(ABC):
+    """A procedural task with a verifier. Subclasses are final.
+
+    Every method is pure: the same arguments give the same result in every process and on every platform.
+    """
+
+    name: str
+    """The name in the registry."""
+    alphabet: str
+    """The characters of its prompts and right answers, each once."""
+    max_completion: int
+    """The most tokens that a completion may take, its end-of-sequence token included."""
+
+    @property
+    def base_model(self) -> Path:
+        """The folder of the base model that ships with the package (Hugging Face format)."""
+        return Path(__file__).parent.parent / "models" / self.name
+
+    @abstractmethod
+    def problems(self, n: int, *, split: Split, seed: int) -> list[Problem]:
+        """`n` random problems; a smaller `n` with the same seed gives a prefix.
+
+        The two splits share no problem (`split_of`). Test problems are distinct; train problems are distinct until
+        `n` exceeds the pool, then every problem comes up once before any comes up again.
+
+        Raises:
+            ValueError: `n` < 1, an unknown split, or more test problems than there are.
+        """
+
+    @abstractmethod
+    def score(self, problem: Problem, completion: str) -> float:
+        """1.0 if `completion`, as a whole and with nothing around it, is a right answer, else 0.0.
+
+        `completion` may be any text: it is parsed in bounded time and space, never evaluated, and never raises.
+        """
+
+    @abstractmethod
+    def solve(self, problem: Problem, rng: random.Random) -> str:
+        """One right answer drawn at random, each right answer within reach."""
+
+
+def split_of(key: str) -> Split:
+    """The split that a problem belongs to, by a hash of its key: stable across processes, platforms and versions."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
+
+
+def check_draw(n: int, split: str) -> None:
+    """Raise ValueError unless `n` problems of `split` can be asked for."""
+    if n < 1:
+        raise ValueError(f"n is {n}; ask for at least 1 problem")
+    if split not in get_args(Split):
+        raise ValueError(f'split is {split!r}; use "train" or "test"')
