@@ -1,3 +1,19 @@
 """entrostat: hold a language model's policy entropy where you want it, with the clip thresholds of GRPO alone."""
 
+from entrostat.clip import ClipBounds, ClipEvents, aggregate, clip_events, clip_loss
+from entrostat.entropy import Region, TokenStats, entropy_change, regions, token_stats
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ClipBounds",
+    "ClipEvents",
+    "Region",
+    "TokenStats",
+    "aggregate",
+    "clip_events",
+    "clip_loss",
+    "entropy_change",
+    "regions",
+    "token_stats",
+]
