@@ -1,0 +1,147 @@
+"""Reference trajectories: a scalar over the progress of a run, 0 at its start and 1 at its end.
+
+Each is a frozen dataclass and a pure function of progress (rollouts done / rollouts in all), so nothing is stored and a
+resumed run reads the same values. Any finite scalar will do; what it stands for checks its own range.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+FORMS = "a number, linear:A:B, cosine:A:B or step:A:B:AT"
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A scalar over progress."""
+
+    def __call__(self, progress: float) -> float:
+        """The value at progress in [0, 1]. Raises ValueError outside."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One value throughout."""
+
+    value: float
+
+    def __post_init__(self):
+        _finite("value", self.value)
+
+    def __call__(self, progress: float) -> float:
+        _in_run(progress)
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Straight from start, at progress 0, to end, at progress 1."""
+
+    start: float
+    end: float
+
+    def __post_init__(self):
+        _finite("start", self.start)
+        _finite("end", self.end)
+
+    def __call__(self, progress: float) -> float:
+        return _between(self.start, self.end, _in_run(progress))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine wave from start to end: flat at both, steepest at progress .5 (arXiv 1608.03983, one period)."""
+
+    start: float
+    end: float
+
+    def __post_init__(self):
+        _finite("start", self.start)
+        _finite("end", self.end)
+
+    def __call__(self, progress: float) -> float:
+        return _between(self.start, self.end, (1 - math.cos(math.pi * _in_run(progress))) / 2)
+
+
+@dataclass(frozen=True)
+class Piecewise:
+    """Linear between knots, constant before the first and after the last. Two knots at one progress make a jump.
+
+    >>> warm_up_then_hold = Piecewise(((0.0, 0.3), (0.2, 0.5)))
+    >>> [warm_up_then_hold(p) for p in (0.0, 0.1, 0.9)]
+    [0.3, 0.4, 0.5]
+    """
+
+    knots: tuple[tuple[float, float], ...]
+    """(progress, value), progress not decreasing. At a jump the later knot's value holds."""
+
+    def __post_init__(self):
+        if not self.knots:
+            raise ValueError("knots must hold at least one (progress, value), got none")
+        for progress, value in self.knots:
+            _in_run(progress)
+            _finite("value of a knot", value)
+        places = [progress for progress, _ in self.knots]
+        if places != sorted(places):
+            raise ValueError(f"knots must be in order of progress, got {places}; sort them")
+
+    def __call__(self, progress: float) -> float:
+        _in_run(progress)
+        before = [knot for knot in self.knots if knot[0] <= progress]
+        after = [knot for knot in self.knots if knot[0] > progress]
+        if not before or not after:
+            return (before[-1] if before else after[0])[1]
+        (x0, y0), (x1, y1) = before[-1], after[0]
+        return _between(y0, y1, (progress - x0) / (x1 - x0))
+
+
+def step(start: float, end: float, at: float) -> Piecewise:
+    """start before progress `at`, end from there on. Raises ValueError unless 0 < at < 1."""
+    if not 0 < at < 1:
+        raise ValueError(f"a step must be at a progress between 0 and 1, got {at}; use a constant for no step")
+    return Piecewise(((at, start), (at, end)))
+
+
+def parse_schedule(text: str | float | int) -> Schedule:
+    """A schedule from a number or from the command line's text: 0.35, linear:A:B, cosine:A:B or step:A:B:AT.
+
+    Raises:
+        ValueError: another form, with the known ones, or a value that its schedule refuses.
+
+    >>> parse_schedule("step:0.3:0.45:0.5")(0.5)
+    0.45
+    """
+    if not isinstance(text, str):
+        return Constant(float(text))
+    name, *rest = text.split(":") if ":" in text else ("", text)
+    try:
+        values = [float(word) for word in rest]
+    except ValueError:
+        raise ValueError(f"a schedule is {FORMS}, got {text!r}") from None
+    match name, values:
+        case "", [value]:
+            return Constant(value)
+        case "linear", [start, end]:
+            return Linear(start, end)
+        case "cosine", [start, end]:
+            return Cosine(start, end)
+        case "step", [start, end, at]:
+            return step(start, end, at)
+    raise ValueError(f"a schedule is {FORMS}, got {text!r}")
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """Exactly start at share 0 and exactly end at share 1."""
+    return end if share == 1 else start + (end - start) * share
+
+
+def _finite(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
+def _in_run(progress: float) -> float:
+    if not 0 <= progress <= 1:
+        raise ValueError(f"progress must be in [0, 1], got {progress}; it is rollouts done / rollouts in all")
+    return progress
