@@ -15,9 +15,11 @@ from fractions import Fraction
 from typing import NamedTuple, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Counts = int | Sequence[int] | np.ndarray
+Values = Sequence[float | int] | np.ndarray
 
 
 class Interval(NamedTuple):
@@ -31,7 +33,7 @@ class Interval(NamedTuple):
 @overload
 def pass_at_k(n: int, c: int, k: int) -> float: ...
 @overload
-def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> float | Floats: ...
+def pass_at_k(n: Counts, c: Counts, k: Counts) -> float | Floats: ...
 def pass_at_k(n, c, k):
     """Probability that at least one of k samples is right, unbiased: 1 - C(n - c, k) / C(n, k).
 
@@ -62,7 +64,7 @@ def pass_at_k(n, c, k):
 @overload
 def mean_at_k(n: int, c: int, k: int) -> float: ...
 @overload
-def mean_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> float | Floats: ...
+def mean_at_k(n: Counts, c: Counts, k: Counts) -> float | Floats: ...
 def mean_at_k(n, c, k):
     """Expected share of right ones among k samples: c / n, whatever k is. Arguments and errors of `pass_at_k`.
 
@@ -110,7 +112,7 @@ def maj_at_k(answers: Sequence[Hashable], correct: Sequence[bool], k: int) -> fl
     return float(won / math.comb(len(answers), k))
 
 
-def bootstrap_interval(values: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
+def bootstrap_interval(values: Values, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
     """Mean over problems with its percentile bootstrap interval (Efron 1979), from a numpy generator of its own.
 
     Problems are resampled, not samples: a value is one problem's score. Where all values are equal, or problems are
@@ -134,7 +136,7 @@ def bootstrap_interval(values: ArrayLike, *, level: float = 0.95, resamples: int
     return Interval(float(x.mean()), float(low), float(high))
 
 
-def seed_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+def seed_interval(values: Values, *, level: float = 0.95) -> Interval:
     """Mean over seeds with Student's t interval: mean +- t s / sqrt(seeds), s with Bessel's correction.
 
     With the three to five seeds of a usual comparison a bootstrap over seeds is far too narrow; t assumes that the
@@ -155,7 +157,7 @@ def seed_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
 
 
-def _counts(*values: ArrayLike) -> list[NDArray[np.int64]]:
+def _counts(*values: Counts | np.integer) -> list[NDArray[np.int64]]:
     n, c, k = arrays = np.broadcast_arrays(*values)
     for name, array in zip("nck", arrays, strict=True):
         if array.size and not np.issubdtype(array.dtype, np.integer):
@@ -181,7 +183,7 @@ def _ways(rivals: list[tuple[int, bool]], m: int, k: int) -> Counter[tuple[int, 
     return states
 
 
-def _sample(values: ArrayLike, what: str) -> Floats:
+def _sample(values: Values, what: str) -> Floats:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size < 2:
         raise ValueError(f"values must be one number for each of at least 2 {what}, got shape {x.shape}")
