@@ -2,18 +2,22 @@
 
 from entrostat.clip import ClipBounds, ClipEvents, aggregate, clip_events, clip_loss
 from entrostat.entropy import Region, TokenStats, entropy_change, regions, token_stats
+from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "STRATEGIES",
     "ClipBounds",
     "ClipEvents",
     "Region",
+    "RolloutSummary",
     "TokenStats",
     "aggregate",
     "clip_events",
     "clip_loss",
     "entropy_change",
+    "make_strategy",
     "regions",
     "token_stats",
 ]

@@ -1,0 +1,102 @@
+"""Does clip-lower keep entropy and pass@32 at a comparable mean@32, and from which `low` on? Three seeds of each.
+
+    python bench/clip_lower.py runs/clip-lower [--render]
+
+Trains what is missing under the folder, two runs side by side with a thread each (about 25 minutes on two cores); a
+stopped set goes on where it was. Then, or at once with --render, writes docs/results/clip-lower.json and prints the
+table of docs/results/clip-lower.md. Criterion and outcome stand in that page.
+"""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entrostat.estimate import pass_at_k
+
+SEEDS = (0, 1, 2)
+SETTINGS = {
+    "grpo .2/.2": ("grpo",),
+    "clip-lower .15/inf": ("clip-lower", "--low", "0.15"),
+    "clip-lower .1/inf": ("clip-lower", "--low", "0.1"),
+    "clip-lower .05/inf": ("clip-lower", "--low", "0.05"),
+    "clip-lower .02/inf": ("clip-lower", "--low", "0.02"),
+}
+RESULT = Path(__file__).parent.parent / "docs" / "results" / "clip-lower.json"
+
+
+def folder(root: Path, name: str, seed: int) -> Path:
+    return root / f"{name.replace(' ', '-').replace('/', '-')}-seed{seed}"
+
+
+def run(root: Path, name: str, seed: int) -> None:
+    out = folder(root, name, seed)
+    if (out / "summary.json").exists():
+        return
+    start = ["--resume", str(out)] if out.exists() else ["--seed", str(seed), "--out", str(out), *SETTINGS[name]]
+    subprocess.run([sys.executable, "-m", "entrostat", "train", *start], check=True, capture_output=True)
+    print(f"{name} seed {seed} done", file=sys.stderr, flush=True)
+
+
+def scores(root: Path, name: str) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
+    """The summaries, and (seeds, problems) arrays of mean@32 and pass@32."""
+    found = [json.loads((folder(root, name, s) / "summary.json").read_text()) for s in SEEDS]
+    correct = np.array([f["correct"] for f in found])
+    n = found[0]["samples"]
+    return found, correct / n, np.vectorize(lambda c: float(pass_at_k(n, int(c), n)))(correct)
+
+
+def interval(values: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """Mean of a (seeds, problems) array; 95% bootstrap that draws seeds and, within, problems (shared by all seeds)."""
+    seeds, problems = values.shape
+    draws = [
+        values[rng.integers(0, seeds, seeds)][:, rng.integers(0, problems, problems)].mean() for _ in range(10_000)
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return {"value": round(float(values.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def collect(root: Path) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    base = scores(root, "grpo .2/.2")
+    rows = {}
+    for name in SETTINGS:
+        found, mean, passed = scores(root, name)
+        rows[name] = {
+            "entropy_start": [round(f["entropy_start"], 4) for f in found],
+            "entropy_end": [round(f["entropy_end"], 4) for f in found],
+            "mean@32": interval(mean, rng),
+            "pass@32": interval(passed, rng),
+            "mean@32 over grpo": interval(mean - base[1], rng),
+            "pass@32 over grpo": interval(passed - base[2], rng),
+            "seconds": [f["seconds"] for f in found],
+        }
+    config = json.loads((folder(root, "grpo .2/.2", 0) / "config.json").read_text())
+    return {"seeds": SEEDS, "versions": config["versions"], "steps": config["steps"], "rows": rows}
+
+
+def show(cell: dict[str, float], sign: str = "") -> str:
+    return f"{cell['value']:{sign}.3f} [{cell['low']:{sign}.3f}, {cell['high']:{sign}.3f}]"
+
+
+def main() -> None:
+    root = Path(sys.argv[1])
+    if "--render" not in sys.argv:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda job: run(root, *job), [(name, s) for s in SEEDS for name in SETTINGS]))
+        RESULT.write_text(json.dumps(collect(root), indent=1) + "\n")
+    print("| setting | entropy at the end | mean@32 | pass@32 | mean@32 over grpo | pass@32 over grpo |")
+    print("|---" * 6 + "|")
+    for name, row in json.loads(RESULT.read_text())["rows"].items():
+        ends = " ".join(f"{x:.3f}" for x in row["entropy_end"])
+        cells = [show(row["mean@32"]), show(row["pass@32"])]
+        over = ["" if name.startswith("grpo") else show(row[f"{m} over grpo"], "+") for m in ("mean@32", "pass@32")]
+        print("| " + " | ".join([name, ends, *cells, *over]) + " |")
+
+
+if __name__ == "__main__":
+    main()

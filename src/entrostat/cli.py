@@ -1,0 +1,277 @@
+"""The command line: one function a command, main(argv) -> exit code.
+
+stdout carries the result, stderr the log and the progress. Exit 0: fine; 1: a finding; 2: bad input; 130: Ctrl-C.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import entrostat
+from entrostat.strategies import STRATEGIES, Strategy, near
+
+COMMANDS = {
+    "train": "train under an entropy strategy; with no argument, grpo and then clip-lower, side by side in one table",
+    "evaluate": "score a model on held-out problems: mean@k, pass@k, entropy",
+    "report": "write the HTML page of one or more runs",
+    "pretrain": "make a task's tiny base model again",
+}
+
+
+def script() -> None:
+    """The entry point of the installed command."""
+    sys.exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        lines = [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
+        print("usage: entrostat COMMAND [options]\n\n" + "\n".join(lines) + "\n\nentrostat COMMAND --help says more.")
+        return 0
+    if args[0] == "--version":
+        print(entrostat.__version__)
+        return 0
+    command, rest = args[0], args[1:]
+    if command not in COMMANDS:
+        return _fail(f"unknown command {command!r}: {near(command, COMMANDS)}")
+    try:
+        return globals()[f"_{command}"](rest)
+    except ImportError as error:
+        return _fail(f"{error}: pip install 'entrostat[train]'")
+    except (ValueError, OSError, RuntimeError) as error:
+        return _fail(_one_line(error))
+    except KeyboardInterrupt:
+        return _fail("stopped", code=130)
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"entrostat: {message}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, RuntimeError) and shutil.disk_usage(".").free < 2**20:
+        text = f"no space left on the disk ({text})"
+    return text
+
+
+# Parsing
+
+
+def _parse(kind: Callable[..., Any], args: list[str], prog: str, words: Sequence[str] = ()) -> Any:
+    """tyro's parse of `args`, its error as one line that names near options, or near `words` for a stray word."""
+    import tyro
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(kind, args=args, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        text = " ".join(re.sub(r"[╭╮╰╯│─]+", " ", printed.getvalue()).split())
+        raise ValueError(_parse_error(text, kind, words)) from None
+
+
+def _parse_error(text: str, kind: Callable[..., Any], words: Sequence[str]) -> str:
+    stray = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
+    if stray is None:
+        return re.split(r" For full helptext| Arguments similar", text)[0]
+    word = stray.group(1)
+    if word.startswith("-"):
+        known = [f"--{name.replace('_', '-')}" for name in _option_names(kind)]
+        return f"unknown option {word!r}: {near(word, known)}"
+    return f"unknown strategy {word!r}: {near(word, words)}" if words else f"{word!r} is one argument too many"
+
+
+def _option_names(kind: Any) -> list[str]:
+    if dataclasses.is_dataclass(kind):
+        names: list[str] = []
+        for field in dataclasses.fields(kind):
+            inner = getattr(field.type, "__origin__", field.type)
+            names += _option_names(inner) if dataclasses.is_dataclass(inner) else [field.name]
+        return names
+    return []
+
+
+# Commands
+
+
+def _train(args: list[str]) -> int:
+    from tyro.conf import OmitArgPrefixes
+
+    from entrostat.lab.train import TrainConfig
+
+    @dataclasses.dataclass(frozen=True)
+    class Train:
+        config: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
+        out: Annotated[Path | None, "folder"] = None
+        """Folder of the run; runs/STRATEGY-seedS-TIME without it. It must not hold anything yet."""
+        resume: Path | None = None
+        """Folder of a run to go on with. Its options are its own: no others may be given."""
+        json: bool = False
+        """Print the result as JSON."""
+
+    Train.__doc__ = (
+        "GRPO on TRL under an entropy strategy. Options of the run come first, then the strategy with its own options "
+        f"(entrostat train STRATEGY --help). Strategies: {', '.join(STRATEGIES)}. Without one: grpo, then clip-lower."
+    )
+    at = next((i for i, arg in enumerate(args) if arg in STRATEGIES), len(args))
+    chosen = _strategy(args[at], args[at + 1 :]) if at < len(args) else None
+    options = _parse(Train, args[:at], "entrostat train", list(STRATEGIES))
+    if options.resume is not None:
+        if chosen is not None or dataclasses.replace(options, resume=None, json=False) != Train():
+            raise ValueError("--resume takes no other option: a run goes on with its own")
+        return _run(_existing(options.resume), options.resume, options.json)
+    return _run_new(options, chosen, ["entrostat", "train", *args])
+
+
+def _strategy(name: str, args: list[str]) -> Strategy:
+    return _parse(STRATEGIES[name], args, f"entrostat train {name}")
+
+
+def _run_new(options: Any, chosen: Strategy | None, command: list[str]) -> int:
+    import shlex
+
+    from entrostat.lab.train import new_run
+    from entrostat.strategies import make_strategy, strategy_name
+
+    strategies = [chosen] if chosen else [make_strategy("grpo"), make_strategy("clip-lower")]
+    name = strategy_name(chosen) if chosen else "demo"
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    out = options.out or Path("runs") / f"{name}-seed{options.config.seed}-{stamp}"
+    if chosen:
+        runs = [new_run(options.config, chosen, out, shlex.join(command))]
+    else:
+        if out.exists() and any(out.iterdir()):
+            raise ValueError(f"{out} is not empty: choose another --out, or continue with --resume {out}")
+        runs = [
+            new_run(options.config, s, out / f"{i}-{strategy_name(s)}", shlex.join([*command, strategy_name(s)]))
+            for i, s in enumerate(strategies, 1)
+        ]
+    return _run(runs, out, options.json)
+
+
+def _existing(folder: Path) -> list[Any]:
+    from entrostat.lab.run import Run
+
+    inner = sorted(path.parent for path in folder.glob("*/config.json"))
+    if (folder / "config.json").is_file() or not inner:
+        return [Run.open(folder)]
+    return [Run.open(path) for path in inner]
+
+
+def _run(runs: list[Any], folder: Path, as_json: bool) -> int:
+    from entrostat.lab.show import Watch, result, table
+    from entrostat.lab.train import train
+    from entrostat.report import write_report
+
+    try:
+        for run in runs:
+            with Watch(run) as watch:
+                done = train(run, watch)
+            if done is None:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return _fail(f"stopped; to go on: entrostat train --resume {folder}", code=130)
+    page = write_report([run.path for run in runs], folder / "report.html")
+    print(f"report: {page}", file=sys.stderr)
+    _print(result(runs) if len(runs) > 1 else result(runs)[0], table(runs), as_json)
+    return 0
+
+
+def _print(data: Any, shown: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(data))
+        return
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+
+
+def _evaluate(args: list[str]) -> int:
+    from tyro.conf import Positional
+
+    from entrostat.lab.evaluate import evaluate
+    from entrostat.lab.show import scores_table
+    from entrostat.lab.tasks import make_task
+    from entrostat.lab.train import TrainConfig, load_model
+
+    @dataclasses.dataclass(frozen=True)
+    class Evaluate:
+        """Scores a causal language model on a task's held-out problems."""
+
+        model: Positional[str]
+        """Folder or hub name."""
+        task: str = "countdown"
+        """Task of the lab."""
+        problems: int = 128
+        """Held-out problems."""
+        samples: int = 32
+        """Completions of each."""
+        temperature: float = 1.0
+        """Of the sampler."""
+        json: bool = False
+        """Print the result as JSON."""
+
+    options = _parse(Evaluate, args, "entrostat evaluate")
+    config = TrainConfig(
+        task=options.task,
+        model=options.model,
+        eval_problems=options.problems,
+        eval_samples=options.samples,
+        temperature=options.temperature,
+    )
+    model, tokenizer = load_model(config)
+    scores = evaluate(
+        model,
+        tokenizer,
+        make_task(config.task),
+        problems=config.eval_problems,
+        samples=config.eval_samples,
+        temperature=config.temperature,
+    )
+    _print(scores, scores_table(scores), options.json)
+    return 0
+
+
+def _report(args: list[str]) -> int:
+    from tyro.conf import Positional
+
+    from entrostat.report import write_report
+
+    @dataclasses.dataclass(frozen=True)
+    class Report:
+        """Writes one self-contained HTML page of the runs: curves, scores, settings."""
+
+        runs: Positional[tuple[Path, ...]]
+        """Folders of runs."""
+        out: Path = Path("report.html")
+        """The page."""
+
+    options = _parse(Report, args, "entrostat report")
+    if not options.runs:
+        raise ValueError("no run given: entrostat report RUN...")
+    print(write_report(list(options.runs), options.out))
+    return 0
+
+
+def _pretrain(args: list[str]) -> int:
+    from entrostat.lab.pretrain import PretrainConfig, pretrain
+
+    config = _parse(PretrainConfig, args, "entrostat pretrain")
+    print(f"{config.out}: {pretrain(config)}")
+    return 0

@@ -1,0 +1,1 @@
+"""Adapters: the same strategy objects inside other people's trainers."""

@@ -1,0 +1,70 @@
+"""A guard around reward functions: a reward that throws or is not a number stops the run with the sample that did it.
+
+TRL adds rewards with nansum, which turns a NaN into a 0 that trains. None keeps TRL's meaning: this function does not
+score this sample.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class RewardError(ValueError):
+    """A reward function threw, or returned what is not a finite number."""
+
+
+def shown(text: Any, limit: int = 200) -> str:
+    """A sample's text on one line, escaped and cut: it was written by a model, and may hold anything."""
+    line = ascii(text)
+    return line if len(line) <= limit else line[:limit] + "..."
+
+
+def _check(name: str, rewards: Sequence[Any], prompts: Sequence[Any], completions: Sequence[Any]) -> None:
+    for reward, prompt, completion in zip(rewards, prompts, completions, strict=False):
+        if reward is not None and not math.isfinite(reward):
+            raise RewardError(
+                f"reward function {name!r} returned {reward} for prompt {shown(prompt)}, completion "
+                f"{shown(completion)}: return a finite number, or None where it does not apply"
+            )
+
+
+def _threw(name: str, error: Exception, prompts: Sequence[Any], completions: Sequence[Any]) -> RewardError:
+    return RewardError(
+        f"reward function {name!r} threw {type(error).__name__}: {shown(str(error))}, on {len(completions)} "
+        f"completions, the first being prompt {shown(prompts[0])}, completion {shown(completions[0])}"
+    )
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, sync or async, with TRL's signature (prompts=, completions=, **columns), checked."""
+    name = getattr(function, "__name__", type(function).__name__)
+
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+
+        @functools.wraps(function, updated=())
+        async def checked_async(prompts, completions, **columns):
+            try:
+                rewards = await function(prompts=prompts, completions=completions, **columns)
+            except RewardError:
+                raise
+            except Exception as error:
+                raise _threw(name, error, prompts, completions) from error
+            _check(name, rewards, prompts, completions)
+            return rewards
+
+        return checked_async
+
+    @functools.wraps(function, updated=())
+    def checked(prompts, completions, **columns):
+        try:
+            rewards = function(prompts=prompts, completions=completions, **columns)
+        except RewardError:
+            raise
+        except Exception as error:
+            raise _threw(name, error, prompts, completions) from error
+        _check(name, rewards, prompts, completions)
+        return rewards
+
+    return checked

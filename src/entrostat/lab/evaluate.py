@@ -1,0 +1,142 @@
+"""Scores of a model on held-out problems: mean@k, pass@k for k = 1, 2, 4 .. n, and the sampler's token entropy."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from entrostat.entropy import token_stats
+from entrostat.estimate import bootstrap_interval, pass_at_k
+from entrostat.lab.tasks import Problem, Task
+
+PROBLEM_SEED = 20_260_214
+"""One draw of held-out problems for every run, so that runs are compared on the same ones."""
+SAMPLE_SEED = 7
+
+
+class Samples(NamedTuple):
+    """Completions of one prompt after another, `samples` each, and the sampler's entropy over all their tokens."""
+
+    texts: list[str]
+    entropy: float
+    """Nats per token, end-of-sequence tokens included, prompts not."""
+
+
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    *,
+    samples: int,
+    max_completion: int,
+    temperature: float = 1.0,
+    batch: int = 512,
+    seed: int = SAMPLE_SEED,
+) -> Samples:
+    """Draws `samples` completions of each prompt at `temperature`, top-p 1, from a generator state of its own."""
+    texts: list[str] = []
+    total, tokens = 0.0, 0
+    repeated = [prompt for prompt in prompts for _ in range(samples)]
+    devices = [model.device] if model.device.type == "cuda" else []
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        for chunk in _chunks(repeated, batch):
+            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+            inputs = inputs.to(model.device)
+            whole: Any = cast(Any, model).generate(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                do_sample=True,
+                temperature=temperature,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=max_completion,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+            completions = whole[:, inputs["input_ids"].size(1) :]
+            texts += tokenizer.batch_decode(completions, skip_special_tokens=True)
+            entropy, mask = _entropy(model, whole, inputs["attention_mask"], completions, tokenizer, temperature)
+            total += float(torch.where(mask, entropy, 0).sum())
+            tokens += int(mask.sum())
+    model.train(was_training)
+    return Samples(texts, total / max(tokens, 1))
+
+
+def _entropy(
+    model: Any, whole: Tensor, prompt_mask: Tensor, completions: Tensor, tokenizer: Any, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Entropy of each completion token, and which of them count: up to the first end of sequence, itself included."""
+    ended = completions == tokenizer.eos_token_id
+    mask = (ended.cumsum(1) - ended.long()) == 0
+    attention = torch.cat([prompt_mask, mask.long()], dim=1)
+    keep = completions.size(1) + 1
+    logits = model(input_ids=whole, attention_mask=attention, logits_to_keep=keep).logits[:, :-1]
+    entropy = token_stats(logits, completions, temperature=temperature).entropy
+    assert entropy is not None
+    return entropy, mask
+
+
+def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def held_out(task: Task, n: int) -> list[Problem]:
+    """The first n of the one fixed draw of held-out problems."""
+    return task.problems(n, split="test", seed=PROBLEM_SEED)
+
+
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    *,
+    problems: int = 128,
+    samples: int = 32,
+    temperature: float = 1.0,
+    batch: int = 512,
+) -> dict[str, Any]:
+    """Scores on `problems` held-out problems, `samples` completions each, at the training temperature.
+
+    Returns a JSON-able dict: "mean@n", "pass@n" and "pass@k" for k = 1, 2, 4 .. n, each {"value", "low", "high"} with a
+    95% bootstrap interval over problems; "entropy", nats per token; "correct", right samples of each problem, and
+    "samples" of each.
+    """
+    chosen = held_out(task, problems)
+    drawn = sample(
+        model,
+        tokenizer,
+        [p.prompt for p in chosen],
+        samples=samples,
+        max_completion=task.max_completion,
+        temperature=temperature,
+        batch=batch,
+    )
+    right = [
+        int(sum(task.score(problem, text) for text in drawn.texts[i * samples : (i + 1) * samples]))
+        for i, problem in enumerate(chosen)
+    ]
+    return {**scores(right, samples), "entropy": drawn.entropy, "correct": right, "samples": samples}
+
+
+def scores(correct: list[int], samples: int) -> dict[str, Any]:
+    """mean@n and pass@k from the number of right samples of each problem, with intervals over problems."""
+    curve = {str(k): _interval([float(pass_at_k(samples, c, k)) for c in correct]) for k in _powers(samples)}
+    mean = _interval([c / samples for c in correct])
+    return {f"mean@{samples}": mean, f"pass@{samples}": curve[str(samples)], "pass@k": curve}
+
+
+def _powers(n: int) -> list[int]:
+    ks = [1 << i for i in range(n.bit_length()) if 1 << i <= n]
+    return ks if ks[-1] == n else [*ks, n]
+
+
+def _interval(values: list[float]) -> dict[str, float]:
+    value, low, high = bootstrap_interval(np.asarray(values))
+    return {"value": float(value), "low": float(low), "high": float(high)}

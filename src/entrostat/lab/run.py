@@ -1,0 +1,156 @@
+"""A run's folder: what is in it, how it is written so that a kill at any moment leaves a run that resumes.
+
+    config.json     the run's options and its strategy; written once
+    metrics.jsonl   one line per rollout; nothing in it differs between two equal runs
+    timing.jsonl    seconds of each rollout
+    state.json      the last checkpoint that is whole, and how long the two files above were at that moment
+    trainer/        TRL's checkpoints (model, optimizer, generator states)
+    checkpoint/     the final model, a Hugging Face folder
+    scores-start.json, scores-end.json    right samples of each held-out problem, before and after
+    summary.json    both, once the run is over
+
+state.json is replaced in one step, after the checkpoint that it names is whole. A resumed run cuts metrics.jsonl and
+timing.jsonl back to the lengths it gives, and goes on from there.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from entrostat.statefile import read_state, write_atomic, write_state
+
+LOGS = ("metrics.jsonl", "timing.jsonl")
+
+
+class Run:
+    """The folder of one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any], controller: dict[str, Any]) -> "Run":
+        """A new run at `path`, which must not exist or be empty. ValueError otherwise: nothing is overwritten."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(
+                f"{path} is not empty: choose another --out, or continue the run in it with --resume {path}"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # built aside and renamed: a run's folder is there whole or not at all
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            os.chmod(aside, 0o777 & ~_umask())
+            run = cls(aside)
+            write_atomic(aside / "config.json", json.dumps(config, indent=1) + "\n")
+            for name in LOGS:
+                (aside / name).touch()
+            run.commit(None, 0, controller)
+            os.replace(aside, path)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """An existing run. ValueError where there is none."""
+        if not (path / "config.json").is_file():
+            raise ValueError(f"{path} holds no run (no config.json in it): give the folder of a run to --resume")
+        return cls(path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self.path / 'config.json'} is not JSON ({error}): the run can't be continued") from None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """{"checkpoint": name or None, "rollouts": done, "lengths": bytes of each log, "controller": its payload}."""
+        path = self.path / "state.json"
+        if not path.is_file():
+            raise ValueError(f"{path} is missing: the run can't be continued")
+        state = read_state(path)
+        if set(state) != {"checkpoint", "rollouts", "lengths", "controller"}:
+            raise ValueError(f"{path} has fields {sorted(state)}: it is not the state of a run")
+        return state
+
+    @property
+    def trainer_folder(self) -> Path:
+        return self.path / "trainer"
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        path = self.path / "summary.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def append(self, name: str, record: dict[str, Any]) -> None:
+        """Adds a line to a log."""
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def commit(self, checkpoint: str | None, rollouts: int, controller: dict[str, Any]) -> None:
+        """Makes `checkpoint` (a folder under trainer/) the one to resume from."""
+        lengths = {name: (self.path / name).stat().st_size for name in LOGS}
+        write_state(
+            self.path / "state.json",
+            {"checkpoint": checkpoint, "rollouts": rollouts, "lengths": lengths, "controller": controller},
+        )
+
+    def rewind(self) -> Path | None:
+        """Takes back what came after the last commit; the checkpoint to go on from, or None for the start."""
+        state = self.state
+        for name, length in state["lengths"].items():
+            path = self.path / name
+            if not path.is_file() or path.stat().st_size < length:
+                raise ValueError(f"{path} is shorter than state.json says ({length} bytes): the run can't be continued")
+            os.truncate(path, length)
+        checkpoint = self.trainer_folder / state["checkpoint"] if state["checkpoint"] else None
+        if checkpoint is not None and not checkpoint.is_dir():
+            raise ValueError(f"{checkpoint} is missing, and state.json names it: the run can't be continued")
+        if self.trainer_folder.is_dir():
+            for folder in self.trainer_folder.glob("checkpoint-*"):
+                if folder != checkpoint:
+                    shutil.rmtree(folder)
+        return checkpoint
+
+    def save_model(self, model: Any, tokenizer: Any) -> None:
+        """Writes checkpoint/ aside and renames it."""
+        aside, final = self.path / ".checkpoint", self.path / "checkpoint"
+        shutil.rmtree(aside, ignore_errors=True)
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(aside, final)
+
+    def read_scores(self, when: str) -> dict[str, Any] | None:
+        """What `write_scores` wrote, or None."""
+        path = self.path / f"scores-{when}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def write_scores(self, when: str, scores: dict[str, Any]) -> None:
+        write_atomic(self.path / f"scores-{when}.json", json.dumps(scores) + "\n")
+
+    def finish(self, start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+        """Writes summary.json, which ends the run, and returns it."""
+        seconds = sum(json.loads(line)["seconds"] for line in (self.path / "timing.jsonl").read_text().splitlines())
+        summary = {
+            **end,
+            "entropy_start": start["entropy"],
+            "entropy_end": end["entropy"],
+            "seconds": round(seconds, 2),
+            "start": start,
+        }
+        del summary["entropy"]
+        write_atomic(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+        return summary
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

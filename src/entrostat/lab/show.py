@@ -1,0 +1,114 @@
+"""What a run looks like on a terminal: a bar with a live line while it goes, a table when it is done."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from entrostat.lab.run import Run
+from entrostat.lab.train import Watcher
+
+EVERY = 10
+"""Rollouts between lines where stderr is no terminal."""
+
+
+class Watch(Watcher):
+    """Shows one run's progress on stderr."""
+
+    def __init__(self, run: Run):
+        config = run.config
+        self.label, self.steps = config["label"], config["steps"]
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[live]}", markup=False),
+            console=self.console,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "Watch":
+        self.bar.start()
+        self.task = self.bar.add_task(self.label, total=self.steps, live="")
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def note(self, text: str) -> None:
+        self.console.print(f"{self.label}: {text}", markup=False, soft_wrap=True)
+
+    def line(self, metrics: dict[str, Any]) -> None:
+        live = live_line(metrics)
+        self.bar.update(self.task, completed=metrics["step"] + 1, live=live)
+        last = metrics["step"] + 1 == self.steps
+        if self.bar.disable and (metrics["step"] % EVERY == 0 or last):
+            self.note(f"rollout {metrics['step'] + 1}/{self.steps}  {live}")
+
+
+def live_line(metrics: dict[str, Any]) -> str:
+    """entropy, target where there is one, reward, shares of tokens clipped on the low and on the high side."""
+    target = f" (target {metrics['target']:.3f})" if metrics.get("target") is not None else ""
+    return (
+        f"entropy {metrics['entropy']:.3f}{target}  reward {metrics['reward']:.3f}  "
+        f"clipped {100 * metrics['clip_low']:.1f}% low {100 * metrics['clip_high']:.1f}% high"
+    )
+
+
+def table(runs: list[Run]) -> Table:
+    """The base model, then each run: entropy before and after, mean@n and pass@n with 95% intervals, seconds."""
+    config = runs[0].config
+    n = config["eval_samples"]
+    out = Table(
+        title=f"{config['task']}: {config['eval_problems']} held-out problems, {n} samples each",
+        caption="intervals: 95%, over problems; entropy: nats per token on these problems; seconds: of training",
+    )
+    out.add_column("")
+    for column in ("entropy", f"mean@{n}", f"pass@{n}", "seconds"):
+        out.add_column(column, justify="right", no_wrap=True)
+    start = _summary(runs[0])["start"]
+    out.add_row("base model", f"{start['entropy']:.3f}", _cell(start[f"mean@{n}"]), _cell(start[f"pass@{n}"]), "")
+    for run in runs:
+        summary = _summary(run)
+        out.add_row(
+            run.config["label"],
+            f"{summary['entropy_start']:.3f} → {summary['entropy_end']:.3f}",
+            _cell(summary[f"mean@{n}"]),
+            _cell(summary[f"pass@{n}"]),
+            f"{summary['seconds']:.0f}",
+        )
+    return out
+
+
+def scores_table(scores: dict[str, Any]) -> Table:
+    """One model's scores."""
+    n = scores["samples"]
+    out = Table(title=f"{len(scores['correct'])} held-out problems, {n} samples each, 95% intervals over problems")
+    out.add_column("measure")
+    out.add_column("value", justify="right")
+    out.add_row("entropy, nats per token", f"{scores['entropy']:.3f}")
+    out.add_row(f"mean@{n}", _cell(scores[f"mean@{n}"]))
+    for k, interval in scores["pass@k"].items():
+        out.add_row(f"pass@{k}", _cell(interval))
+    return out
+
+
+def result(runs: list[Run]) -> list[dict[str, Any]]:
+    """The summaries, each with its run's folder, label and seed."""
+    return [{"run": str(r.path), "label": r.config["label"], "seed": r.config["seed"], **_summary(r)} for r in runs]
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    summary = run.summary
+    if summary is None:
+        raise ValueError(f"{run.path} is not finished: entrostat train --resume {run.path}")
+    return summary
+
+
+def _cell(interval: dict[str, float]) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

@@ -1,0 +1,332 @@
+"""One run of GRPO under an entropy strategy: TRL's trainer on a task of the lab, in a folder that survives a kill."""
+
+import dataclasses
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+# The lab talks to nobody: a run on a laptop is the user's own business.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import torch
+import transformers
+import trl
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl.trainer.grpo_config import GRPOConfig
+
+import entrostat
+from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
+from entrostat.lab.evaluate import evaluate
+from entrostat.lab.rewards import check_reward, make_reward
+from entrostat.lab.run import Run
+from entrostat.lab.tasks import Task, make_task
+from entrostat.strategies import Strategy, make_strategy, strategy_name
+
+LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Options of a run. The defaults train the task's own tiny model in a few minutes on a laptop."""
+
+    steps: int = 100
+    """Rollouts."""
+    seed: int = 0
+    """Seed of problems, samples and random rewards. The same seed gives the same run on one machine."""
+    learning_rate: float = 1e-4
+    """AdamW, constant."""
+    updates_per_rollout: int = 8
+    """Optimizer steps on each rollout, over disjoint parts of it. With 1 no static clip threshold does anything."""
+    prompts: int = 32
+    """Prompts a rollout."""
+    samples: int = 16
+    """Completions of each prompt: the group that advantages are relative to."""
+    reward: str = "true"
+    """true (the task's verifier), bernoulli:P or normal (random, blind to the answer)."""
+    task: str = "countdown"
+    """Task of the lab: countdown or path."""
+    model: str = ""
+    """Folder or hub name of a causal language model; empty for the task's own base model."""
+    loss_type: LossType = "dapo"
+    """TRL's loss aggregation."""
+    scale_rewards: Literal["group", "none"] = "group"
+    """Divide advantages by the group's standard deviation, or not (2509.26114)."""
+    temperature: float = 1.0
+    """Of the sampler; entropy is that of this sampler."""
+    max_grad_norm: float = 1.0
+    """Gradient norm is cut to this."""
+    attribution_share: float = 0.25
+    """Share of tokens whose full-vocabulary sums enter the entropy change per region."""
+    eval_problems: int = 128
+    """Held-out problems scored before and after."""
+    eval_samples: int = 32
+    """Completions of each held-out problem."""
+    save_every: int = 10
+    """Rollouts between checkpoints."""
+    threads: int = 1
+    """CPU threads. 1 leaves the other cores to other runs; results are equal only between equal values."""
+    report_to: tuple[str, ...] = ()
+    """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
+
+    def __post_init__(self):
+        for name in (
+            "steps",
+            "updates_per_rollout",
+            "prompts",
+            "eval_problems",
+            "eval_samples",
+            "save_every",
+            "threads",
+        ):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("samples", self.samples, 2)
+        for name in ("learning_rate", "temperature", "max_grad_norm"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}")
+        if not 0 <= self.attribution_share <= 1:
+            raise ValueError(f"--attribution-share must be in [0, 1], got {self.attribution_share}")
+        if (self.prompts * self.samples) % self.updates_per_rollout:
+            raise ValueError(
+                f"--updates-per-rollout {self.updates_per_rollout} must divide the {self.prompts * self.samples} "
+                f"completions of a rollout (--prompts {self.prompts} x --samples {self.samples})"
+            )
+        check_reward(self.reward)
+        make_task(self.task)
+
+    @property
+    def micro_batch(self) -> int:
+        """Completions an update."""
+        return self.prompts * self.samples // self.updates_per_rollout
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
+
+
+class Watcher:
+    """Is told of a run as it goes. This one does not listen; entrostat.lab.show has one for terminals."""
+
+    def line(self, metrics: dict[str, Any]) -> None:
+        """A line of metrics.jsonl, as it is written."""
+
+    def note(self, text: str) -> None:
+        """What is going on."""
+
+
+def load_model(config: TrainConfig) -> tuple[Any, Any]:
+    """The model in float32 and its tokenizer. ValueError, one line, where either is missing."""
+    source = config.model or str(make_task(config.task).base_model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+    except Exception as error:
+        raise ValueError(f"no tokenizer in {source!r} ({_first_line(error)}): --model needs one") from None
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    except Exception as error:
+        raise ValueError(f"no causal language model in {source!r} ({_first_line(error)})") from None
+    return model, tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def grpo_config(config: TrainConfig, folder: Path) -> GRPOConfig:
+    """The lab's options as TRL's."""
+    return GRPOConfig(
+        output_dir=str(folder),
+        max_steps=config.steps * config.updates_per_rollout,
+        per_device_train_batch_size=config.micro_batch,
+        gradient_accumulation_steps=1,
+        steps_per_generation=config.updates_per_rollout,
+        num_generations=config.samples,
+        max_completion_length=make_task(config.task).max_completion,
+        temperature=config.temperature,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant",
+        max_grad_norm=config.max_grad_norm,
+        loss_type=config.loss_type,
+        scale_rewards=config.scale_rewards,
+        shuffle_dataset=False,
+        logging_steps=config.updates_per_rollout,
+        save_steps=config.save_every * config.updates_per_rollout,
+        # the one that state.json names, and the one being written
+        save_total_limit=2,
+        seed=config.seed,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        activation_checkpointing=False,
+        disable_tqdm=True,
+        report_to=list(config.report_to) or "none",
+    )
+
+
+def _dataset(task: Task, config: TrainConfig) -> Dataset:
+    # one epoch: each rollout has prompts of its own, and their order is the seed's
+    drawn = task.problems(config.steps * config.prompts, split="train", seed=config.seed)
+    return Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in drawn])
+
+
+class _Recorder(TrainerCallback):
+    """Writes the run's folder as TRL goes, and turns Ctrl-C into a checkpoint at the end of the rollout."""
+
+    def __init__(self, run: Run, config: TrainConfig, watcher: Watcher):
+        self.run, self.config, self.watcher = run, config, watcher
+        self.trainer: EntropyControlGRPOTrainer | None = None
+        self.interrupted = False
+        self.started = time.perf_counter()
+
+    def interrupt(self, _signal: int, _frame: Any) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self.watcher.note("stopping after this rollout; press Ctrl-C again to stop at once")
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if not logs or PREFIX + "clip_low" not in logs:
+            return
+        step = state.global_step // self.config.updates_per_rollout - 1
+        line = metrics_line(step, self.config.steps, logs)
+        self.run.append("metrics.jsonl", line)
+        now = time.perf_counter()
+        self.run.append("timing.jsonl", {"step": step, "seconds": round(now - self.started, 4)})
+        self.started = now
+        self.watcher.line(line)
+
+    def on_step_end(self, args, state, control, **_):
+        if self.interrupted and state.global_step % self.config.updates_per_rollout == 0:
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+    def on_save(self, args, state, control, **_):
+        assert self.trainer is not None
+        checkpoint = get_last_checkpoint(str(args.output_dir))
+        assert checkpoint is not None
+        rollouts = state.global_step // self.config.updates_per_rollout
+        self.run.commit(Path(checkpoint).name, rollouts, self.trainer.controller_payload())
+
+
+def metrics_line(step: int, steps: int, logs: dict[str, float]) -> dict[str, Any]:
+    """A line of metrics.jsonl from TRL's log of one rollout."""
+    ours = {k.removeprefix(PREFIX): v for k, v in logs.items() if k.startswith(PREFIX)}
+    line = {"step": step, "progress": step / steps, "entropy": ours.pop("entropy", None), "target": None}
+    line |= {"reward": logs.get("reward")} | ours
+    for name, key in (
+        ("zero_advantage_groups", "frac_reward_zero_std"),
+        ("completion_length", "completions/mean_length"),
+        ("truncated", "completions/clipped_ratio"),
+        ("grad_norm", "grad_norm"),
+    ):
+        line[name] = logs.get(key)
+    return line
+
+
+def new_run(config: TrainConfig, strategy: Strategy, out: Path, command: str = "") -> Run:
+    """The folder of a run that has not begun."""
+    name = strategy_name(strategy)
+    record = {
+        "entrostat": entrostat.__version__,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
+        "label": name,
+        "command": command,
+        "strategy": {"name": name, "options": _jsonable(dataclasses.asdict(strategy))},
+        **dataclasses.asdict(config),
+    }
+    start = {"strategy": record["strategy"], "state": dict(strategy.init()._asdict())}
+    return Run.create(out, record, start)
+
+
+def read_run(run: Run) -> tuple[TrainConfig, Strategy]:
+    """The options and the strategy that a run was made with."""
+    record = run.config
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    try:
+        options = {k: _number(v) for k, v in record["strategy"]["options"].items()}
+        chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
+        return TrainConfig(**chosen), make_strategy(record["strategy"]["name"], **options)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued") from None
+
+
+def train(run: Run, watcher: Watcher | None = None) -> dict[str, Any] | None:
+    """Starts the run or goes on with it, to its end: its summary, or None where Ctrl-C stopped it.
+
+    Raises ValueError for a state that cannot be continued, RewardError from a reward, OSError from a full disk.
+    """
+    watcher = watcher or Watcher()
+    config, strategy = read_run(run)
+    if run.summary is not None:
+        return run.summary
+    torch.set_num_threads(config.threads)
+    transformers.logging.set_verbosity_error()
+    task = make_task(config.task)
+    checkpoint = run.rewind()
+    model, tokenizer = load_model(config)
+    start = _score(run, "start", model, tokenizer, task, config, watcher)
+    recorder = _Recorder(run, config, watcher)
+    trainer = EntropyControlGRPOTrainer(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=make_reward(config.reward, task, config.seed),
+        args=grpo_config(config, run.trainer_folder),
+        train_dataset=_dataset(task, config),
+        strategy=strategy,
+        attribution_share=config.attribution_share,
+        callbacks=[recorder],
+    )
+    recorder.trainer = trainer
+    trainer.remove_callback(PrinterCallback)
+    _with_interrupt(recorder, lambda: trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None))
+    if recorder.interrupted and trainer.state.global_step < trainer.state.max_steps:
+        return None
+    run.save_model(trainer.model, tokenizer)
+    end = _score(run, "end", trainer.model, tokenizer, task, config, watcher)
+    return run.finish(start, end)
+
+
+def _score(run: Run, when: str, model, tokenizer, task: Task, config: TrainConfig, watcher: Watcher) -> dict[str, Any]:
+    """The model's scores, from the run's folder where a former process has left them."""
+    known = run.read_scores(when)
+    if known is None:
+        watcher.note(f"scoring {config.eval_problems} held-out problems x {config.eval_samples}")
+        known = evaluate(
+            model,
+            tokenizer,
+            task,
+            problems=config.eval_problems,
+            samples=config.eval_samples,
+            temperature=config.temperature,
+            batch=max(config.micro_batch, 512 if config.model == "" else 1),
+        )
+        run.write_scores(when, known)
+    return known
+
+
+def _with_interrupt(recorder: _Recorder, work: Callable[[], Any]) -> None:
+    try:
+        before = signal.signal(signal.SIGINT, recorder.interrupt)
+    except ValueError:  # not the main thread: Ctrl-C is somebody else's
+        work()
+        return
+    try:
+        work()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _jsonable(options: dict[str, Any]) -> dict[str, Any]:
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in options.items()}
+
+
+def _number(value: Any) -> Any:
+    return float(value) if value in ("inf", "-inf") else value

@@ -1,0 +1,72 @@
+"""The registry of strategies, and the one way to make one by name."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from entrostat.strategies.base import NoState, RolloutSummary, Strategy, state_from_json, state_to_json
+from entrostat.strategies.oscillatory import Od
+from entrostat.strategies.phased import Did, Id
+from entrostat.strategies.static import ClipHigher, ClipLower, Grpo
+
+__all__ = [
+    "STRATEGIES",
+    "NoState",
+    "RolloutSummary",
+    "Strategy",
+    "make_strategy",
+    "near",
+    "options",
+    "state_from_json",
+    "state_to_json",
+    "strategy_name",
+]
+
+STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType(
+    {
+        "grpo": Grpo,
+        "clip-higher": ClipHigher,
+        "clip-lower": ClipLower,
+        "id": Id,
+        "did": Did,
+        "od": Od,
+    }
+)
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """`did you mean ...?` for a mistyped name, then all names."""
+    words = list(words)
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{hint}known: {', '.join(words)}"
+
+
+def make_strategy(name: str, **options: Any) -> Strategy:
+    """The strategy called `name`, its options as keywords.
+
+    Raises ValueError for an unknown name or option, naming the near ones, and for a value out of range.
+
+    >>> make_strategy("clip-lower", low=0.1)
+    ClipLower(low=0.1, high=inf)
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}: {near(name, STRATEGIES)}")
+    kind = STRATEGIES[name]
+    known = [field.name for field in dataclasses.fields(kind)]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"strategy {name!r} has no option {option!r}: {near(option, known)}")
+    return kind(**options)
+
+
+def strategy_name(strategy: Strategy) -> str:
+    """The registry's name of a strategy, or its class's name when it is somebody's own."""
+    return next((name for name, kind in STRATEGIES.items() if type(strategy) is kind), type(strategy).__name__)
+
+
+def options(strategy: Strategy) -> dict[str, Any]:
+    """The strategy's options and their values."""
+    return dataclasses.asdict(strategy)

@@ -1,0 +1,122 @@
+"""What a strategy is: a frozen object that turns what a rollout looked like into clip bounds for its tokens.
+
+The same object runs in every engine, so it sees numbers and tensors only, never a trainer:
+
+    state = strategy.init()
+    for each rollout:
+        state = strategy.observe(state, summary)        # once, before the rollout's updates
+        low, high = strategy.bounds(state, old)         # per token, from the policy that sampled the rollout
+
+`observe` and `bounds` are pure, and a state is a NamedTuple of finite floats and ints, so that a checkpoint is JSON.
+"""
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from entrostat.clip import ClipBounds
+from entrostat.entropy import TokenStats
+
+
+class RolloutSummary(NamedTuple):
+    """What a strategy is told of a rollout, under the policy that sampled it.
+
+    All but `progress` are means over the trained tokens of all ranks, each token counting the same.
+    """
+
+    progress: float
+    """Rollouts done over rollouts in all, in [0, 1)."""
+    entropy: float | None = None
+    """Mean token entropy H of the sampler, in nats."""
+    bracket: float | None = None
+    """Mean |Q_a - E[Q]|, the size of a token's first-order effect on entropy."""
+    excess_surprisal: float | None = None
+    """Mean |ln p_a + H|: how far a token's surprisal lies from the mean surprisal of its state."""
+
+
+class NoState(NamedTuple):
+    """The state of a strategy that remembers nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy(ABC):
+    """Base of all strategies. Subclasses are frozen dataclasses, and final: their fields are their options."""
+
+    @property
+    def acts_on_fresh(self) -> bool:
+        """Whether the bounds can move a token whose ratio is 1, so that one update a rollout is enough."""
+        return False
+
+    @property
+    @abstractmethod
+    def per_token(self) -> bool:
+        """Whether the bounds differ from token to token; such a strategy needs token-level ratios."""
+
+    @abstractmethod
+    def init(self) -> Any:
+        """The state before the first rollout: a NamedTuple of finite floats and ints."""
+
+    @abstractmethod
+    def observe(self, state: Any, summary: RolloutSummary) -> Any:
+        """The state for this rollout's updates. Called once a rollout, before them."""
+
+    @abstractmethod
+    def bounds(self, state: Any, old: TokenStats) -> ClipBounds:
+        """Half-widths (b t) of the clip window around ratio 1, finite or inf, without gradient.
+
+        `old` is the policy at the start of the rollout's updates; a field that the engine can't give is None.
+        Raises ValueError when a field that this strategy needs is None.
+        """
+
+
+def required(value: float | None, strategy: Strategy, field: str) -> float:
+    """A field of the summary that `strategy` cannot work without. ValueError when it is absent, NaN or infinite."""
+    if value is None or not math.isfinite(value):
+        raise ValueError(
+            f"{type(strategy).__name__} needs the rollout's mean {field}, got {value}: in TRL use "
+            "EntropyControlGRPOTrainer, which measures it; in verl set actor.calculate_entropy=true"
+        )
+    return value
+
+
+def full(old: TokenStats, value: float) -> Tensor:
+    """`value` for every token of `old`, float32 (b t)."""
+    return torch.full_like(old.logprobs, value, dtype=torch.float32, requires_grad=False)
+
+
+def probability(old: TokenStats) -> Tensor:
+    """The old policy's probability of each token, float32 (b t): a bound passes no gradient on."""
+    return old.logprobs.detach().float().exp()
+
+
+def checked(name: str, value: float, *, low: float = -math.inf, high: float = math.inf, why: str) -> None:
+    """Raises ValueError unless low <= value <= high (NaN never is)."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be {why}, got {value}")
+
+
+def state_to_json(state: Any) -> dict[str, float | int]:
+    """A state as a JSON object. Python's float repr round-trips, so nothing is lost."""
+    return dict(state._asdict())
+
+
+def state_from_json(strategy: Strategy, fields: Any) -> Any:
+    """The state that `state_to_json` wrote.
+
+    ValueError on a field that is missing, unknown, of another type or not finite.
+    """
+    like = strategy.init()
+    name = type(strategy).__name__
+    if not isinstance(fields, dict) or set(fields) != set(like._fields):
+        got = sorted(fields) if isinstance(fields, dict) else fields
+        raise ValueError(f"the saved state is not one of {name}: expected fields {sorted(like._fields)}, got {got}")
+    for key, value in fields.items():
+        # bool is an int in Python, and a JSON true is no count
+        allowed = (int,) if isinstance(getattr(like, key), int) else (int, float)
+        if isinstance(value, bool) or not isinstance(value, allowed) or not math.isfinite(value):
+            raise ValueError(f"the saved state of {name} has a bad {key}: {value!r}")
+    return type(like)(**{k: type(getattr(like, k))(v) for k, v in fields.items()})

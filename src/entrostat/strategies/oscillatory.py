@@ -1,0 +1,54 @@
+"""OD (arXiv 2602.09782): entropy swings between a fixed floor and a ceiling that comes down to it over the run."""
+
+import dataclasses
+from typing import NamedTuple
+
+from entrostat.clip import ClipBounds
+from entrostat.entropy import TokenStats
+from entrostat.strategies.base import RolloutSummary, checked, full, required
+from entrostat.strategies.phased import Dynamic
+
+
+class OscillatoryState(NamedTuple):
+    """Which way entropy is being pushed, and where it began."""
+
+    raising: int
+    """1 while entropy is raised, 0 while it is lowered."""
+    rollouts: int
+    """Rollouts observed."""
+    initial_entropy: float
+    """Mean token entropy of the first rollout, in nats; 0 before it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Od(Dynamic):
+    """OD of arXiv 2602.09782: oscillatory decay.
+
+    Raises entropy once it is at or under H_min = floor * H_init, lowers it once it is over
+    H_min + (H_init - H_min)(1 - k/T), and goes on as before in between. Raising: (dynamic upper, eps); lowering:
+    (eps, dynamic lower). The paper gives neither its first state (here: lowering) nor H_init (here: the entropy of the
+    first rollout observed).
+    """
+
+    floor: float = 0.2
+    """H_min over H_init."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        checked("floor", self.floor, low=0.0, high=1.0, why="in [0, 1]")
+
+    def init(self) -> OscillatoryState:
+        return OscillatoryState(raising=0, rollouts=0, initial_entropy=0.0)
+
+    def observe(self, state: OscillatoryState, summary: RolloutSummary) -> OscillatoryState:
+        entropy = required(summary.entropy, self, "entropy")
+        initial = state.initial_entropy if state.rollouts else entropy
+        lowest = self.floor * initial
+        highest = lowest + (initial - lowest) * (1 - summary.progress)
+        raising = 1 if entropy <= lowest else 0 if entropy > highest else state.raising
+        return OscillatoryState(raising, state.rollouts + 1, initial)
+
+    def bounds(self, state: OscillatoryState, old: TokenStats) -> ClipBounds:
+        if state.raising:
+            return ClipBounds(full(old, self.eps), self.upper(old))
+        return ClipBounds(self.lower(old), full(old, self.eps))

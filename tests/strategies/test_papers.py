@@ -1,0 +1,115 @@
+"""Each strategy against its paper's formula, written out as scalars."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrostat import TokenStats
+from entrostat.strategies import RolloutSummary, make_strategy
+
+PROBABILITIES = [1e-9, 0.01, 0.2, 0.5, 0.9, 1.0]
+OLD = TokenStats(torch.tensor([PROBABILITIES]).log())
+EPS = 0.2
+
+
+def hu(p):
+    return 1.5 / (1 + 0.25 * p) - 1
+
+
+def mlo(p):
+    return 1 - 0.7 / (1 - 0.13 * p)
+
+
+def id_rule(k, total, p):
+    lam = 1 - 2 * k / total
+    if k <= total / 2:
+        return EPS, lam * hu(p) + (1 - lam) * EPS
+    return (1 + lam) * mlo(p) - lam * EPS, EPS
+
+
+def did_rule(k, total, p):
+    lam = 1 - 2 * k / total
+    if k <= total / 2:
+        return EPS, lam * EPS + (1 - lam) * hu(p)
+    return (1 + lam) * mlo(p) - lam * EPS, hu(p)
+
+
+def check(bounds, expected):
+    low, high = zip(*expected, strict=True)
+    torch.testing.assert_close(bounds.low, torch.tensor([low]), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(bounds.high, torch.tensor([high]), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "rule"), [("id", id_rule), ("did", did_rule)])
+@given(k=st.integers(0, 99))
+def test_phased_strategies_are_the_papers_lines(name, rule, k):
+    strategy = make_strategy(name)
+    state = strategy.observe(strategy.init(), RolloutSummary(k / 100))
+    check(strategy.bounds(state, OLD), [rule(k, 100, p) for p in PROBABILITIES])
+
+
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.6])
+@pytest.mark.parametrize("name", ["id", "did"])
+def test_another_first_phase_stretches_each_phase(name, share):
+    """At u of the way through a phase the bounds are those of the even split at u of the way through that phase."""
+    even, other = make_strategy(name), make_strategy(name, first_phase=share)
+    for u in (0.0, 0.25, 0.9, 1.0):
+        for a, b in ((u * 0.5, u * share), (0.5 + max(u, 1e-6) * 0.5, share + max(u, 1e-6) * (1 - share))):
+            first = even.bounds(even.observe(even.init(), RolloutSummary(a)), OLD)
+            second = other.bounds(other.observe(other.init(), RolloutSummary(b)), OLD)
+            torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
+
+
+@given(p=st.floats(1e-6, 1.0), r=st.floats(0.3, 3.0))
+def test_the_closed_forms_are_the_papers_bounds_on_the_current_probability(p, r):
+    """r <= 1 + alpha r p + beta, and r >= 1 - (alpha r p + beta), solved for r."""
+    strategy = make_strategy("did")
+    old = TokenStats(torch.tensor([[math.log(p)]]))
+    high, low = float(strategy.upper(old)), float(strategy.lower(old))
+    if abs(r - (1 + high)) > 1e-5:
+        assert (r <= 1 + high) == (r <= 1 - 0.25 * r * p + 0.5)
+    if abs(r - (1 - low)) > 1e-5:
+        assert (r >= 1 - low) == (r >= 1 - (-0.13 * r * p + 0.3))
+
+
+def test_the_dynamic_caps_run_where_the_paper_says():
+    strategy = make_strategy("id")
+    ends = TokenStats(torch.tensor([[-60.0, 0.0]]))
+    torch.testing.assert_close(1 + strategy.upper(ends), torch.tensor([[1.5, 1.2]]))
+    torch.testing.assert_close(1 - strategy.lower(ends), torch.tensor([[0.7, 0.7 / 0.87]]))
+
+
+def test_od_raises_at_the_floor_and_lowers_over_the_falling_ceiling():
+    strategy = make_strategy("od")
+    total, initial = 10, 1.0
+    entropy = [1.0, 0.5, 0.2, 0.5, 0.6, 0.5, 0.55, 0.3, 0.19, 0.25]
+    state = strategy.init()
+    raising, expected = 0, []
+    for k, h in enumerate(entropy):
+        state = strategy.observe(state, RolloutSummary(k / total, h))
+        ceiling = 0.2 + 0.8 * (1 - k / total)
+        raising = 1 if h <= 0.2 else 0 if h > ceiling else raising
+        expected.append(raising)
+        assert state.raising == raising
+        assert state.initial_entropy == initial
+        rule = [(EPS, hu(p)) for p in PROBABILITIES] if raising else [(mlo(p), EPS) for p in PROBABILITIES]
+        check(strategy.bounds(state, OLD), rule)
+    assert expected == [0, 0, 1, 1, 1, 1, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("entropy", [None, math.nan, math.inf])
+def test_od_without_entropy_says_how_to_get_it(entropy):
+    strategy = make_strategy("od")
+    with pytest.raises(ValueError, match=r"needs the rollout's mean entropy.*TRL.*verl"):
+        strategy.observe(strategy.init(), RolloutSummary(0.0, entropy))
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("grpo", 0.2, 0.2), ("clip-higher", 0.2, 0.28), ("clip-lower", 0.15, math.inf)]
+)
+def test_static_strategies_have_their_papers_thresholds(name, low, high):
+    strategy = make_strategy(name)
+    check(strategy.bounds(strategy.init(), OLD), [(low, high)] * len(PROBABILITIES))

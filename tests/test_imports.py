@@ -1,0 +1,73 @@
+"""Imports point up the house's list only, and the core stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import entrostat
+
+ROOT = Path(entrostat.__file__).parent
+ORDER = [
+    "clip",
+    "entropy",
+    "advantage",
+    "estimate",
+    "schedule",
+    "response",
+    "strategies",
+    "objectives",
+    "statefile",
+    "dump",
+    "doctor",
+    "engines",
+    "lab",
+    "diagnose",
+    "report",
+    "reproduce",
+    "cli",
+    "__main__",
+]
+CORE = ORDER[: ORDER.index("response") + 1]
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def rooms():
+    for path in sorted(ROOT.rglob("*.py")):
+        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if room != "__init__":
+            yield room, path
+
+
+def test_imports_point_up_only():
+    for room, path in rooms():
+        assert room in ORDER, f"{path}: a new room: put it in its place in ORDER"
+        for module in imported(path):
+            if module.startswith("entrostat."):
+                other = module.split(".")[1]
+                assert ORDER.index(other) <= ORDER.index(room), f"{path} imports {module}, which is below it"
+
+
+def test_the_maths_imports_torch_and_jaxtyping_alone():
+    for room, path in rooms():
+        if room not in CORE and room != "strategies":
+            continue
+        for module in imported(path):
+            top = module.split(".")[0]
+            allowed = top in {"torch", "jaxtyping", "numpy"} or top in sys.stdlib_module_names
+            own = top == "entrostat" and (room != "strategies" or module.split(".")[1] in [*CORE, "strategies"])
+            assert allowed or own, f"{path} imports {module}"
+
+
+def test_importing_the_package_does_not_load_a_trainer():
+    heavy = ("transformers", "trl", "plotly", "rich", "tyro")
+    code = f"import sys, entrostat; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
