@@ -115,7 +115,7 @@ def pass_at_k(runs: Sequence[Run]) -> Figure | None:
         axes["yaxis"] |= {"range": [0, 1.02]}
     caption = (
         "Share of held-out problems with at least one right answer among k samples. Bands: 95% intervals. Where a "
-        "curve falls under the base model's, training has lost answers that the base model could find."
+        "curve is under the base model's, training has lost answers that the base model finds within k samples."
     )
     table = Table(
         ("run", *(f"k = {k}" for k in ks)), tuple((name, *(interval(by_k.get(k)) for k in ks)) for name, by_k in rows)

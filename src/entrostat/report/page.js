@@ -2,8 +2,7 @@
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const toggles = document.getElementById("toggles");
-  if (!toggles) return;
-  const boxes = [...toggles.querySelectorAll("input")];
+  const boxes = [...document.querySelectorAll("#toggles input")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 45rem)");
   // Where a finger scrolls the page, a drag across a figure must not zoom it.
@@ -58,8 +57,8 @@
       plot.on("plotly_legendclick", onLegend(toggle));
       plot.on("plotly_legenddoubleclick", onLegend(isolate));
     }
-    toggles.hidden = false;
-    toggles.addEventListener("change", drawAll);
+    if (toggles) toggles.hidden = false;
+    toggles?.addEventListener("change", drawAll);
     for (const query of [dark, narrow, touch]) query.addEventListener("change", drawAll);
     document.documentElement.dataset.drawn = "true";
   });

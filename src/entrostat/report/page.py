@@ -16,7 +16,7 @@ from typing import Any
 
 import entrostat
 from entrostat.report import figures, results
-from entrostat.report.plots import BASE, INK, Figure, groups
+from entrostat.report.plots import BASE, INK, SYMBOLS, Figure, groups
 from entrostat.report.read import EXPERIMENT, Run, experiment, text
 
 MARKER = '<meta name="generator" content="entrostat report">'
@@ -48,6 +48,7 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
         summary=summary(runs),
         notices=notices(runs),
         results={"rows": results.rows(runs), "scores": results.score_names(runs), "terms": results.terms(runs)},
+        glyphs=SYMBOLS,
         figures=drawn,
         toggles=_toggles(runs, drawn),
         runs=[_run(run) for run in runs],
@@ -136,8 +137,11 @@ def _specification(figure: Figure) -> dict[str, Any]:
 def _toggles(runs: Sequence[Run], drawn: Sequence[Figure]) -> list[dict[str, str]]:
     """What the reader can hide: each label, and the base model where a figure has it."""
     base = any(trace["legendgroup"] == BASE for figure in drawn for trace in figure.data)
-    toggles = [{"key": group.key, "label": group.label, "colour": group.colour} for group in groups(runs)]
-    return toggles + ([{"key": BASE, "label": "base model", "colour": INK}] if base else [])
+    toggles = [
+        {"key": group.key, "label": group.label, "colour": group.colour, "glyph": SYMBOLS[group.symbol]}
+        for group in groups(runs)
+    ]
+    return toggles + ([{"key": BASE, "label": "base model", "colour": INK, "glyph": "╍"}] if base else [])
 
 
 def _versions(runs: Sequence[Run], plotly: str) -> str:

@@ -15,7 +15,8 @@ from entrostat.report.read import Run, Score
 # Okabe and Ito's palette, safe for the colour-blind, less yellow (too faint on white) and black (the base model).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # A second code beside the colour, of another length, so that no pair comes back before 42 labels.
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚", "x": "✖", "star": "★"}
+"""Plotly's name, and how the page's text shows it."""
 INK = "var(--ink)"
 """Colours of this form are those of the page's scheme, light or dark; the page's script fills them in."""
 GRID = "var(--line)"
@@ -41,6 +42,7 @@ class Group:
     label: str
     colour: str
     symbol: str
+    """A key of `SYMBOLS`."""
     runs: tuple[Run, ...]
 
 
@@ -92,15 +94,16 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     by_label: dict[str, list[Run]] = {}
     for run in runs:
         by_label.setdefault(run.label, []).append(run)
+    symbols = list(SYMBOLS)
     return [
-        Group(f"g{i}", label, COLOURS[i % len(COLOURS)], SYMBOLS[i % len(SYMBOLS)], tuple(members))
+        Group(f"g{i}", label, COLOURS[i % len(COLOURS)], symbols[i % len(symbols)], tuple(members))
         for i, (label, members) in enumerate(by_label.items())
     ]
 
 
 def literal(plain: str) -> str:
     """`plain` so that plotly.js shows it as it stands."""
-    return html.escape(plain)
+    return html.escape(plain, quote=False)
 
 
 def digits(value: float | None, places: int = 3) -> str:
@@ -165,7 +168,7 @@ def band(scores: Mapping[int, Score], key: str, colour: str) -> list[dict[str, A
 
 
 def marked(group: Group, values: Sequence[float | None], sparse: bool) -> dict[str, Any]:
-    """Markers along a line: on all points where one has no neighbour, since no line shows it, else a few if `sparse`."""
+    """Markers: on all points where one has no neighbour, since no line would show it, else a few if `sparse`."""
     padded = [None, *values, None]
     lone = any(here is not None and padded[i] is None and padded[i + 2] is None for i, here in enumerate(values))
     if not lone and not sparse:
@@ -226,7 +229,9 @@ def layouts(panels: Sequence[Panel], x: str = "rollout") -> tuple[dict[str, Any]
         "showlegend": True,
         "uirevision": "keep",
     }
-    return common | _grid(panels, min(2, len(panels)), x), _grid(panels, 1, x)
+    # On a narrow screen a legend of a few lines would eat the figure; the page's own boxes are the legend there.
+    narrow = {"showlegend": False, "margin": MARGIN | {"b": 50}}
+    return common | _grid(panels, min(2, len(panels)), x), narrow | _grid(panels, 1, x)
 
 
 def _grid(panels: Sequence[Panel], columns: int, x: str) -> dict[str, Any]:

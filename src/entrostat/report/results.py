@@ -1,11 +1,12 @@
 """The table of results: a line for each base model, each run, and each label's mean over its seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from entrostat.report.plots import Group, digits, groups
-from entrostat.report.read import Evaluation, Run, Score, number
+from entrostat.report.read import Run, Score, number
 
 DEFAULT_SCORES = ("mean@32", "pass@32")
 """The columns while no run has been evaluated."""
@@ -26,12 +27,12 @@ class Row:
     """A line of the table; `kind` is `base`, `mean` or empty for a run."""
 
     label: str
-    seed: str
     entropy: str
     cells: tuple[Cell, ...]
-    seconds: str
+    seed: str = ""
+    seconds: str = ""
     kind: str = ""
-    colour: str = ""
+    group: Group | None = None
     state: str = ""
 
 
@@ -98,54 +99,63 @@ def terms(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def _base_rows(runs: Sequence[Run], names: Sequence[str]) -> list[Row]:
-    """A line for each base model, told apart by its scores; the scores of one model differ by evaluation seed."""
-    starts: list[tuple[Evaluation, list[Run]]] = []
+    """A line for each base model. Two evaluations with other scores are two lines: other models, or other draws."""
+    by_scores: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.start.scores:
-            peers = next((peers for start, peers in starts if start.scores == run.start.scores), None)
-            starts.append((run.start, [run])) if peers is None else peers.append(run)
-    lines = []
-    for start, peers in starts:
-        state = "" if len(starts) == 1 else f"of {', '.join(run.name for run in peers[:4])}{' …' if peers[4:] else ''}"
-        cells = tuple(_cell(start.scores.get(name)) for name in names)
-        lines.append(
-            Row("base model", "", _spread([run.entropies()[0] for run in peers]), cells, "", "base", "", state)
+            by_scores.setdefault(tuple(sorted(run.start.scores.items())), []).append(run)
+    several = len(by_scores) > 1
+    return [
+        Row(
+            label="base model",
+            entropy=_spread([run.entropies()[0] for run in peers]),
+            cells=tuple(_cell(peers[0].start.scores.get(name)) for name in names),
+            kind="base",
+            state=f"of {'; '.join(run.name for run in peers[:4])}{'; …' if peers[4:] else ''}" if several else "",
         )
-    return lines
+        for peers in by_scores.values()
+    ]
 
 
 def _run_row(run: Run, group: Group, cells: tuple[Cell, ...]) -> Row:
-    start, end = run.entropies()
-    entropy = "–" if start is None and end is None else f"{digits(start)} → {digits(end)}"
     seconds = number((run.summary or {}).get("seconds"))
     return Row(
         label=run.label,
         seed="" if run.seed is None else str(run.seed),
-        entropy=entropy,
+        entropy=_change(*run.entropies()),
         cells=cells,
         seconds="–" if seconds is None else f"{seconds:,.0f}",
-        colour=group.colour,
+        group=group,
         state="" if run.finished else "unfinished",
     )
 
 
-def _mean_row(group: Group, runs: Sequence[Run], names: Sequence[str], best: dict[str, str | None]) -> Row:
-    cells = []
-    for name in names:
-        values = [run.end.scores[name].value for run in runs if name in run.end.scores]
-        if values:
-            spread = f"({digits(min(values))} to {digits(max(values))})"
-            cells.append(Cell(digits(fmean(values)), spread, best[name] == group.label))
-        else:
-            cells.append(Cell("–"))
-    starts, ends = ([value for value in column if value is not None] for column in _ends(runs))
-    entropy = f"{digits(fmean(starts))} → {digits(fmean(ends))}" if starts and ends else "–"
-    seeds = f"{len(runs)} seeds"
-    return Row(group.label, seeds, entropy, tuple(cells), "", "mean", group.colour, "mean of seeds")
+def _mean_row(group: Group, runs: Sequence[Run], names: Sequence[str], best: Mapping[str, str | None]) -> Row:
+    return Row(
+        label=group.label,
+        seed=f"{len(runs)} seeds",
+        entropy=_change(*(_mean([run.entropies()[end] for run in runs]) for end in (0, 1))),
+        cells=tuple(_mean_cell(runs, name, best[name] == group.label) for name in names),
+        kind="mean",
+        group=group,
+        state="mean of seeds",
+    )
 
 
-def _ends(runs: Sequence[Run]) -> tuple[list[float | None], list[float | None]]:
-    return [run.entropies()[0] for run in runs], [run.entropies()[1] for run in runs]
+def _mean_cell(runs: Sequence[Run], name: str, best: bool) -> Cell:
+    values = [run.end.scores[name].value for run in runs if name in run.end.scores]
+    if not values:
+        return Cell("–")
+    return Cell(digits(fmean(values)), f"({digits(min(values))} to {digits(max(values))})", best)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _change(start: float | None, end: float | None) -> str:
+    return "–" if start is None and end is None else f"{digits(start)} → {digits(end)}"
 
 
 def _spread(values: Sequence[float | None]) -> str:

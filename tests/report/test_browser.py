@@ -1,0 +1,178 @@
+"""The page as a reader meets it: in a real browser, opened from disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome, Keys
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from entrostat.report import write_report
+
+pytestmark = pytest.mark.browser
+
+FIGURES = ("entropy", "reward", "clip", "regions", "passk")
+HOSTILE = (
+    "</script><img src=x onerror=window.pwned=1>",
+    '"><svg onload=window.pwned=1>',
+    "<a href='javascript:window.pwned=1'>go</a><b>x</b>",
+    "&lt;b&gt; &amp; $x^2$ %{y} ]]> <!--",
+)
+
+
+def wait(browser: Chrome, script: str) -> Any:
+    return WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(f"return {script}"))
+
+
+@pytest.fixture
+def show(browser: Chrome, tmp_path: Path) -> Callable[..., Chrome]:
+    """Opens the report of some runs in a colour scheme, and waits until it is drawn."""
+
+    def show(runs: list[Path], *, scheme: str = "light") -> Chrome:
+        size = {"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        browser.get_log("browser")
+        browser.get(write_report(runs, tmp_path / "report.html").as_uri())
+        wait(browser, "document.documentElement.dataset.drawn")
+        return browser
+
+    return show
+
+
+@pytest.fixture
+def pair(make_run: Callable[..., Path]) -> list[Path]:
+    return [make_run("a", "grpo"), make_run("b", "clip-lower", end=0.3, most=0.88, low=0.15, high=float("inf"))]
+
+
+def visible(browser: Chrome, figure: str) -> list[str]:
+    """Legend groups of the traces that are drawn in `figure`."""
+    script = "return [...new Set(document.getElementById(arguments[0]).data.filter(t => t.visible === true)"
+    return browser.execute_script(f"{script}.map(t => t.legendgroup))]", figure)
+
+
+def drawn_lines(browser: Chrome, figure: str) -> list[str]:
+    """The path data of all lines that stand in the figure's SVG."""
+    lines = "document.querySelectorAll(`#${arguments[0]} .scatterlayer path.js-line`)"
+    return browser.execute_script(f"return [...{lines}].map(p => p.getAttribute('d'))", figure)
+
+
+def test_every_figure_is_drawn_without_a_message_or_a_request(show, pair):
+    browser = show(pair)
+    for figure in FIGURES:
+        lines = drawn_lines(browser, figure)
+        assert len(lines) >= 2 and all(path.count("L") >= 1 for path in lines), figure
+    assert all(path.count("L") > 50 for path in drawn_lines(browser, "entropy"))
+    assert len(drawn_lines(browser, "regions")) == 4 + 4 + 4 + 2  # clip-lower clips nothing in E1 and E4
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    assert browser.execute_script("return document.querySelectorAll('[src], link:not([href^=\"data:\"])').length") == 0
+
+
+def test_no_button_sends_the_figures_anywhere(show, pair):
+    browser = show(pair)
+    names = "return [...document.querySelectorAll('#entropy .modebar-btn')].map(b => b.dataset.title)"
+    assert browser.execute_script(names) == ["Download plot as a PNG", "Zoom", "Pan", "Reset axes"]
+
+
+def test_pixels_follow_the_numbers(show, make_run):
+    """Entropy falls, so its line goes down the screen; the axis is linear and starts at zero."""
+    browser = show([make_run("a", "grpo", end=0.08)])
+    path = drawn_lines(browser, "entropy")[0]
+    points = [tuple(map(float, point.split(","))) for point in path[1:].split("L")]
+    values = browser.execute_script("return document.getElementById('entropy').data[0].y")
+    low, high = browser.execute_script("return document.getElementById('entropy').layout.yaxis.range")
+    assert low == pytest.approx(0, abs=0.02)
+    tall = browser.execute_script("return document.getElementById('entropy')._fullLayout.yaxis._length")
+    assert points[0][1] == pytest.approx(tall * (high - values[0]) / (high - low), abs=0.5)
+    assert points[-1][1] == pytest.approx(tall * (high - values[-1]) / (high - low), abs=0.5)
+
+
+def test_a_click_in_a_legend_hides_a_label_in_all_figures(show, pair):
+    browser = show(pair)
+    before = len(drawn_lines(browser, "entropy"))
+    entry = browser.find_elements(By.CSS_SELECTOR, "#entropy .legendtoggle")[0]
+    ActionChains(browser).scroll_to_element(entry).click(entry).perform()
+    wait(browser, "document.getElementById('passk').data.some(t => t.visible === 'legendonly')")
+    assert [visible(browser, figure) for figure in FIGURES] == [["g1"]] * 4 + [["base", "g1"]]
+    assert len(drawn_lines(browser, "entropy")) == before - 1
+    assert not browser.find_element(By.CSS_SELECTOR, "[data-group=g0]").is_selected()
+    ActionChains(browser).click(browser.find_elements(By.CSS_SELECTOR, "#entropy .legendtoggle")[0]).perform()
+    wait(browser, "document.getElementById('passk').data.every(t => t.visible === true)")
+
+
+def test_a_double_click_shows_a_label_alone(show, pair):
+    browser = show(pair)
+    entry = browser.find_elements(By.CSS_SELECTOR, "#reward .legendtoggle")[1]
+    ActionChains(browser).scroll_to_element(entry).double_click(entry).perform()
+    wait(browser, "document.getElementById('entropy').data[0].visible === 'legendonly'")
+    assert visible(browser, "passk") == ["g1"]
+
+
+def test_the_boxes_work_from_the_keyboard(show, pair):
+    browser = show(pair)
+    box = browser.find_element(By.CSS_SELECTOR, "[data-group=g1]")
+    for _ in range(20):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        if browser.switch_to.active_element == box:
+            break
+    else:
+        pytest.fail("the box of the second label can't be reached with the Tab key")
+    ActionChains(browser).send_keys(Keys.SPACE).perform()
+    wait(browser, "document.getElementById('reward').data.some(t => t.visible === 'legendonly')")
+    assert visible(browser, "reward") == ["g0"]
+
+
+def test_hostile_names_are_shown_and_run_nothing(show, make_run):
+    runs = [make_run(f"{i}", config=hostile_config(name)) for i, name in enumerate(HOSTILE)]
+    browser = show(runs)
+    for details in browser.find_elements(By.TAG_NAME, "summary"):
+        details.click()
+    assert [entry.text for entry in browser.find_elements(By.CSS_SELECTOR, "#entropy .legendtext")] == list(HOSTILE)
+    labels = browser.find_elements(By.CSS_SELECTOR, "table.results tbody tr:not(.base) bdi")
+    assert [label.text for label in labels] == list(HOSTILE)
+    for name, table in zip(HOSTILE, browser.find_elements(By.CSS_SELECTOR, "table.settings"), strict=True):
+        assert f"strategy.options.{name} {name}" in table.text
+    assert browser.execute_script("return window.pwned === undefined")
+    assert browser.execute_script("return document.querySelectorAll('img, main b, a:not(.skip), svg a').length") == 0
+    assert browser.get_log("browser") == []
+
+
+def hostile_config(name: str) -> dict[str, Any]:
+    strategy = {"name": name, "options": {name: name}}
+    return {"label": name, "task": name, "strategy": strategy, "entrostat": name, "command": ["entrostat", name]}
+
+
+def test_the_page_fits_its_screen(show, make_run, pair):
+    """Panels stand side by side on a desktop, below each other on a phone; the page never scrolls sideways."""
+    browser = show([*pair, make_run("c", config={"label": "a-long-label-" * 9})])
+    for details in browser.find_elements(By.TAG_NAME, "summary"):
+        details.click()
+    starts = "['xaxis', 'xaxis2'].map(a => document.getElementById('clip').layout[a].domain[0])"
+    for width, second in ((320, 0), (390, 0), (1200, 0.55)):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        wait(browser, f"Math.abs({starts}[1] - {second}) < 0.01")
+        wait(browser, f"document.querySelector('.plot .main-svg').clientWidth <= {width}")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        assert all(width * 0.7 < plot.size["width"] <= width for plot in browser.find_elements(By.CLASS_NAME, "plot"))
+
+
+def test_the_figures_follow_the_colour_scheme_while_open(show, pair):
+    browser = show(pair, scheme="dark")
+    colours = "return [document.getElementById('entropy').layout, document.getElementById('passk').data[1].line.color]"
+    layout, base = browser.execute_script(colours)
+    assert (layout["paper_bgcolor"], layout["font"]["color"], base) == ("#14171b", "#e6e9ed", "#e6e9ed")
+    media = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    wait(browser, "document.getElementById('passk').layout.paper_bgcolor === '#ffffff'")
+
+
+def test_a_run_without_rollouts_has_a_page(show, make_run):
+    browser = show([make_run("a", done=0)])
+    assert "No run has written a rollout yet" in browser.find_element(By.TAG_NAME, "main").text
+    assert browser.get_log("browser") == []
