@@ -226,7 +226,7 @@ def _stats(z: Tensor, e: Tensor, ids: Tensor, temperature: float) -> Tensor:
         z.div_(temperature)
     torch.exp(z.clamp_(min=_FLOOR), out=e)
     e.scatter_(-1, at, 0.0)
-    rest = e.sum(-1)
+    rest = e.sum(-1) + (top - top).squeeze(-1)  # NaN where the top logit is infinite
     log_total, total = rest.log1p(), 1 + rest
     e_z = z.mul_(e).sum(-1)
     e2_z = z.mul_(e).sum(-1)

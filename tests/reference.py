@@ -1,0 +1,143 @@
+"""What the package must compute, in scalar float64 Python and exact integers: one token, one group, one problem.
+
+It imports nothing of the package and no array library, follows the definitions of the papers and not the code, and is
+slow. Tensors are lists here, a token's logits a list of floats.
+"""
+
+import math
+from collections import Counter
+from fractions import Fraction
+from itertools import combinations
+
+
+def exp(x):
+    """e^x, inf where it overflows."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+# Clipping: PPO's surrogate with the side that its advantage selects.
+
+
+def clip_event(logratio, advantage, low, high):
+    """'low', 'high' or None."""
+    ratio = exp(logratio)
+    if advantage < 0 and ratio < 1 - low:
+        return "low"
+    if advantage > 0 and ratio > 1 + high:
+        return "high"
+    return None
+
+
+def clip_loss(logratio, advantage, low, high):
+    ratio = exp(logratio)
+    if advantage == 0:
+        return 0.0
+    if advantage > 0:
+        return -min(ratio, 1 + high) * advantage
+    return -max(ratio, 1 - low) * advantage
+
+
+def clip_loss_textbook(logratio, advantage, low, high):
+    """-min(r A, clamp(r, 1 - low, 1 + high) A), for bounds that do not cross."""
+    ratio = exp(logratio)
+    clamped = min(max(ratio, 1 - low), 1 + high)
+    return -min(ratio * advantage, clamped * advantage)
+
+
+def clip_gradient(logratio, advantage, low, high):
+    """d clip_loss / d logratio."""
+    if advantage == 0 or clip_event(logratio, advantage, low, high):
+        return 0.0
+    return -advantage * exp(logratio)
+
+
+def aggregate(per_token, mask, how, normalizer=None):
+    """per_token and mask are lists of rows."""
+    kept = [[x for x, m in zip(row, keep, strict=True) if m] for row, keep in zip(per_token, mask, strict=True)]
+    if how == "token-mean":
+        return sum(map(sum, kept)) / (normalizer or max(1, sum(map(len, kept))))
+    if how == "sequence-mean":
+        return sum(sum(row) / max(1, len(row)) for row in kept) / len(kept)
+    assert how == "constant-length"
+    return sum(map(sum, kept)) / (len(kept) * normalizer)
+
+
+# One token's policy.
+
+
+def log_softmax(logits, temperature=1.0):
+    scaled = [z / temperature for z in logits]
+    top = max(scaled)
+    total = math.fsum(math.exp(z - top) for z in scaled)
+    # ln(total) by log1p of what is over 1, for policies that are all but deterministic
+    at = scaled.index(top)
+    rest = math.fsum(math.exp(z - top) for i, z in enumerate(scaled) if i != at)
+    assert math.isclose(1 + rest, total)
+    return [z - top - math.log1p(rest) for z in scaled]
+
+
+def stats(logits, taken, temperature=1.0):
+    """(logprob, entropy, sum p^2, sum p^2 ln p)."""
+    logps = log_softmax(logits, temperature)
+    live = [lp for lp in logps if lp > -math.inf]
+    return (
+        logps[taken],
+        math.fsum(-math.exp(lp) * lp for lp in live),
+        math.fsum(math.exp(2 * lp) for lp in live),
+        math.fsum(math.exp(2 * lp) * lp for lp in live),
+    )
+
+
+def bracket(logits, taken):
+    """Q_a - E[Q] by its definition, with Q_x = p_x (ln p_x + H)."""
+    logps = [lp for lp in log_softmax(logits)]
+    entropy = stats(logits, taken)[1]
+    q = [math.exp(lp) * (lp + entropy) if lp > -math.inf else 0.0 for lp in logps]
+    return q[taken] - math.fsum(math.exp(lp) * x for lp, x in zip(logps, q, strict=True))
+
+
+def entropy_change(logits, taken, logratio, advantage):
+    return -advantage * exp(logratio) * bracket(logits, taken)
+
+
+def region(logprob, entropy, advantage):
+    """0, or 1 to 4 for E1 to E4: the table of the four regions."""
+    surprisal = -logprob
+    if advantage == 0 or surprisal == entropy:
+        return 0
+    likely = surprisal < entropy
+    return {(True, True): 1, (False, True): 2, (True, False): 3, (False, False): 4}[likely, advantage > 0]
+
+
+# Groups and problems.
+
+
+def group_advantages(rewards, group_size, scale):
+    """TRL's: (R - mean) / (std + 1e-4), std with n - 1; or R - mean."""
+    out = []
+    for start in range(0, len(rewards), group_size):
+        group = rewards[start : start + group_size]
+        mean = math.fsum(group) / len(group)
+        std = math.sqrt(math.fsum((r - mean) ** 2 for r in group) / max(1, len(group) - 1))
+        out += [(r - mean) / (std + 1e-4 if scale == "group" else 1.0) for r in group]
+    return out
+
+
+def pass_at_k(n, c, k):
+    return 1 - Fraction(math.comb(n - c, k), math.comb(n, k))
+
+
+def maj_at_k(answers, correct, k):
+    """By going through every k-subset."""
+    right = dict(zip(answers, correct, strict=True))
+    total, subsets = Fraction(0), 0
+    for chosen in combinations(answers, k):
+        subsets += 1
+        votes = Counter(a for a in chosen if a is not None)
+        winners = [a for a, n in votes.items() if n == max(votes.values())]
+        if winners:
+            total += Fraction(sum(right[a] for a in winners), len(winners))
+    return total / subsets
