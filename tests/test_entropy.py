@@ -193,11 +193,12 @@ def test_a_small_step_on_the_logits_moves_entropy_as_predicted(token, logratio, 
     logits, taken = token
     z = torch.tensor(logits, dtype=torch.float64)
     onehot = torch.nn.functional.one_hot(torch.tensor(taken), len(logits))
-    step = 1e-5 * advantage * math.exp(logratio) * (onehot - z.softmax(-1))  # eta grad_z r A
+    eta = 1e-4 / (abs(advantage) * math.exp(logratio) or 1.0)  # a step of one length: the error is its cube
+    step = eta * advantage * math.exp(logratio) * (onehot - z.softmax(-1))  # eta grad_z r A
     after, before = (double_stats(z + s, taken).entropy.item() for s in (step, -step))
     terms = torch.tensor([[[logratio]], [[advantage]]], dtype=torch.float64)
-    predicted = 1e-5 * entropy_change(double_stats(z, taken), *terms).item()
-    assert (after - before) / 2 == pytest.approx(predicted, rel=1e-5, abs=1e-13)
+    predicted = eta * entropy_change(double_stats(z, taken), *terms).item()
+    assert (after - before) / 2 == pytest.approx(predicted, rel=1e-6, abs=2e-12)
 
 
 @given(one_token(st.floats(-20.0, 20.0, width=32)), logratios, advantages)

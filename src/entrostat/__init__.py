@@ -2,6 +2,7 @@
 
 from entrostat.clip import ClipBounds, ClipEvents, aggregate, clip_events, clip_loss
 from entrostat.entropy import Region, TokenStats, entropy_change, regions, token_stats
+from entrostat.estimate import pass_at_k
 from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
 
 __version__ = "0.1.0"
@@ -18,6 +19,7 @@ __all__ = [
     "clip_loss",
     "entropy_change",
     "make_strategy",
+    "pass_at_k",
     "regions",
     "token_stats",
 ]

@@ -114,13 +114,13 @@ def parse_schedule(text: str | float | int) -> Schedule:
     """
     if not isinstance(text, str):
         return Constant(float(text))
-    name, *rest = text.split(":") if ":" in text else ("", text)
+    first, *rest = text.split(":")
     try:
-        values = [float(word) for word in rest]
+        values = [float(word) for word in rest or [first]]
     except ValueError:
         raise ValueError(f"a schedule is {FORMS}, got {text!r}") from None
-    match name, values:
-        case "", [value]:
+    match first, values:
+        case _, [value] if not rest:
             return Constant(value)
         case "linear", [start, end]:
             return Linear(start, end)

@@ -1,0 +1,243 @@
+import math
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reference
+from entrostat import pass_at_k
+from entrostat.estimate import Interval, bootstrap_interval, maj_at_k, mean_at_k, seed_interval
+
+
+@st.composite
+def counts(draw, most=3000):
+    n = draw(st.integers(1, most))
+    return n, draw(st.integers(0, n)), draw(st.integers(1, n))
+
+
+def test_pass_at_k_is_exact_for_every_small_count():
+    cases = [(n, c, k) for n in range(1, 13) for c in range(n + 1) for k in range(1, n + 1)]
+    ours = pass_at_k(*(np.array(column) for column in zip(*cases, strict=True)))
+    for case, value in zip(cases, ours, strict=True):
+        assert value == pytest.approx(float(reference.pass_at_k(*case)), rel=1e-13)
+        assert pass_at_k(*case) == value
+
+
+@given(counts())
+def test_pass_at_k_keeps_its_relative_precision_at_any_size(case):
+    assert pass_at_k(*case) == pytest.approx(float(reference.pass_at_k(*case)), rel=1e-11)
+
+
+@given(counts(60))
+def test_pass_at_k_is_exactly_zero_and_one_where_it_must_be(case):
+    n, c, k = case
+    value = pass_at_k(n, c, k)
+    assert (value == 0.0) == (c == 0)
+    assert (value == 1.0) == (n - c < k)
+    assert math.copysign(1, value) == 1
+
+
+@given(counts(60))
+def test_pass_at_k_of_one_is_the_mean_and_more_samples_never_hurt(case):
+    n, c, k = case
+    assert pass_at_k(n, c, 1) == pytest.approx(mean_at_k(n, c, k), rel=1e-12)
+    assert pass_at_k(n, c, k) >= pass_at_k(n, c, max(1, k - 1)) - 1e-15
+
+
+def test_pass_at_k_is_the_mean_over_subsets():
+    right = [True, False, False, True, False, False]
+    subsets = list(combinations(right, 3))
+    assert pass_at_k(6, 2, 3) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+def test_integers_give_a_float_and_arrays_broadcast():
+    assert type(pass_at_k(8, 2, 4)) is float
+    assert type(pass_at_k(np.int64(8), 2, np.int32(4))) is float
+    curve = pass_at_k(32, np.array([[0], [3], [32]]), [1, 4, 32])
+    assert curve.shape == (3, 3)
+    assert curve[1].tolist() == [pass_at_k(32, 3, k) for k in (1, 4, 32)]
+    assert pass_at_k(8, np.array([], dtype=int), 2).shape == (0,)
+    assert pass_at_k(np.uint8(3), np.uint8(3), np.uint8(3)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ((4, 5, 2), "got n = 4, c = 5, k = 2"),
+        ((4, 2, 5), "got n = 4, c = 2, k = 5"),
+        ((4, 2, 0), "k = 0"),
+        ((4, -1, 2), "c = -1"),
+        ((-4, 0, 1), "n = -4"),
+        ((4, [0, 1, 9], 2), "c = 9"),
+        ((4, np.array([0.5]), 2), "c must be an integer count, got float64 0.5"),
+    ],
+)
+@pytest.mark.parametrize("function", [pass_at_k, mean_at_k])
+def test_counts_that_cannot_be_are_refused(function, case, message):
+    with pytest.raises(ValueError, match=message):
+        function(*case)
+
+
+# maj@k
+
+vote = st.sampled_from(["a", "b", "c", "d", None])
+
+
+@given(st.lists(vote, min_size=1, max_size=9), st.sets(st.sampled_from("abcd")), st.data())
+def test_maj_at_k_is_the_mean_over_all_subsets(answers, right, data):
+    k = data.draw(st.integers(1, len(answers)))
+    correct = [answer in right for answer in answers]
+    assert maj_at_k(answers, correct, k) == pytest.approx(float(reference.maj_at_k(answers, correct, k)), rel=1e-12)
+
+
+def test_maj_at_k_of_one_is_the_mean_and_of_all_is_the_vote():
+    answers = [7, 7, 9, None, 9, 7]
+    correct = [answer == 7 for answer in answers]
+    assert maj_at_k(answers, correct, 1) == 0.5
+    assert maj_at_k(answers, correct, 6) == 1.0
+
+
+def test_ties_split_evenly_and_abstentions_never_win():
+    assert maj_at_k(["a", "b", "c"], [True, False, False], 3) == pytest.approx(1 / 3)
+    assert maj_at_k([None, None, "a"], [False, False, True], 3) == 1.0
+    assert maj_at_k([None, None], [False, False], 2) == 0.0
+
+
+def test_maj_at_k_is_exact_at_the_size_of_an_evaluation():
+    """Two answers, 33 to 31 of 64: the exact binomial sum."""
+    answers = [True] * 33 + [False] * 31
+    ways = [math.comb(33, i) * math.comb(31, 32 - i) for i in range(33)]
+    expected = Fraction(2 * sum(ways[17:]) + ways[16], 2 * math.comb(64, 32))
+    assert maj_at_k(answers, answers, 32) == pytest.approx(float(expected), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("answers", "correct", "k", "message"),
+    [
+        (["a"], [True, False], 1, "one length, got 1 and 2"),
+        (["a", "b"], [True, False], 3, r"k must be in 1\.\.2"),
+        (["a", "b"], [True, False], 0, r"k must be in 1\.\.2"),
+        (["a", "a"], [True, False], 1, "all right or all wrong"),
+    ],
+)
+def test_votes_that_make_no_sense_are_refused(answers, correct, k, message):
+    with pytest.raises(ValueError, match=message):
+        maj_at_k(answers, correct, k)
+
+
+# Intervals
+
+
+def scores(n, seed=0):
+    return np.random.default_rng(seed).beta(0.6, 0.9, size=n)
+
+
+def test_the_bootstrap_agrees_with_the_normal_limit_and_holds_the_mean():
+    x = scores(2000)
+    interval = bootstrap_interval(x)
+    half = 1.959964 * x.std() / math.sqrt(len(x))
+    assert interval.value == pytest.approx(x.mean())
+    assert interval.low == pytest.approx(x.mean() - half, abs=0.05 * half)
+    assert interval.high == pytest.approx(x.mean() + half, abs=0.05 * half)
+
+
+def test_the_bootstrap_covers_what_it_says():
+    """128 problems, 400 draws of them: coverage .95 within three standard errors, .033."""
+    truth = 0.6 / 1.5
+    hits = 0
+    for seed in range(400):
+        interval = bootstrap_interval(scores(128, seed), resamples=1000, seed=seed)
+        hits += interval.low <= truth <= interval.high
+    assert abs(hits / 400 - 0.95) < 0.033
+
+
+def test_the_bootstrap_is_its_seed_s_and_leaves_numpy_s_own_generator_alone():
+    x = scores(50)
+    before = np.random.get_state()[1].copy()
+    assert bootstrap_interval(x, seed=3) == bootstrap_interval(x.tolist(), seed=3) != bootstrap_interval(x, seed=4)
+    assert (np.random.get_state()[1] == before).all()
+
+
+@given(st.lists(st.integers(0, 32), min_size=2, max_size=40), st.integers(-3, 3))
+def test_the_bootstrap_moves_with_its_values(correct, shift):
+    x = np.array(correct) / 32
+    here, there = bootstrap_interval(x, resamples=200), bootstrap_interval(x + shift, resamples=200)
+    assert np.allclose(np.array(there) - shift, here, atol=1e-12)
+    assert x.min() - 1e-12 <= here.low <= here.high <= x.max() + 1e-12
+
+
+def test_blocks_bound_the_memory_and_change_nothing():
+    x = scores(300_000)
+    rng = np.random.default_rng(0)
+    means = [x[rng.integers(x.size, size=x.size)].mean() for _ in range(7)]
+    ours = bootstrap_interval(x, level=0.5, resamples=7)
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(means, [0.25, 0.75])))
+
+
+def test_a_higher_level_is_wider():
+    x = scores(40)
+    for function in (bootstrap_interval, seed_interval):
+        narrow, wide = function(x, level=0.8), function(x, level=0.99)
+        assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+
+
+@pytest.mark.parametrize(
+    ("level", "freedom", "t"),
+    [
+        (0.95, 1, 12.7062),
+        (0.95, 2, 4.3027),
+        (0.95, 3, 3.1824),
+        (0.95, 4, 2.7764),
+        (0.99, 3, 5.8409),
+        (0.90, 9, 1.8331),
+        (0.95, 10, 2.2281),
+        (0.95, 30, 2.0423),
+        (0.99, 120, 2.6174),
+    ],
+)
+def test_the_seed_interval_uses_the_published_quantiles_of_t(level, freedom, t):
+    x = np.linspace(0, 1, freedom + 1)
+    mean, low, high = seed_interval(x, level=level)
+    assert (high - mean) / (x.std(ddof=1) / math.sqrt(x.size)) == pytest.approx(t, abs=6e-5)
+    assert mean - low == pytest.approx(high - mean)
+
+
+def test_three_seeds_are_covered_as_often_as_said():
+    draws = np.random.default_rng(0).normal(size=(4000, 3))
+    hits = sum(low <= 0 <= high for _, low, high in map(seed_interval, draws))
+    assert abs(hits / 4000 - 0.95) < 0.0104  # three standard errors
+
+
+@pytest.mark.parametrize("function", [bootstrap_interval, seed_interval])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0], "at least 2"),
+        ([], "at least 2"),
+        (np.ones((2, 2)), r"got shape \(2, 2\)"),
+        ([1.0, math.nan], "must be finite, got nan"),
+        ([math.inf, 1.0], "must be finite, got inf"),
+    ],
+)
+def test_values_without_an_interval_are_refused(function, values, message):
+    with pytest.raises(ValueError, match=message):
+        function(values)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0, math.nan])
+@pytest.mark.parametrize("function", [bootstrap_interval, seed_interval])
+def test_a_level_is_a_probability(function, level):
+    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+        function([1.0, 2.0], level=level)
+
+
+def test_no_resamples_are_refused():
+    with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
+        bootstrap_interval([1.0, 2.0], resamples=0)
+
+
+def test_an_interval_is_value_low_high():
+    assert Interval._fields == ("value", "low", "high")
