@@ -175,17 +175,14 @@ def _existing(folder: Path) -> list[Any]:
 
 
 def _run(runs: list[Any], folder: Path, as_json: bool) -> int:
-    from entrostat.lab.show import Watch, result, table
-    from entrostat.lab.train import train
+    from entrostat.lab.show import Screen, result, table
+    from entrostat.lab.side_by_side import train_all
     from entrostat.report import write_report
 
-    try:
-        for run in runs:
-            with Watch(run) as watch:
-                done = train(run, watch)
-            if done is None:
-                raise KeyboardInterrupt
-    except KeyboardInterrupt:
+    done = False
+    with contextlib.suppress(KeyboardInterrupt), Screen() as screen:
+        done = train_all(runs, [screen.watcher(run) for run in runs])
+    if not done:
         return _fail(f"stopped; to go on: entrostat train --resume {folder}", code=130)
     page = write_report([run.path for run in runs], folder / "report.html")
     print(f"report: {page}", file=sys.stderr)
@@ -208,7 +205,7 @@ def _evaluate(args: list[str]) -> int:
     from entrostat.lab.evaluate import evaluate
     from entrostat.lab.show import scores_table
     from entrostat.lab.tasks import make_task
-    from entrostat.lab.train import TrainConfig, load_model
+    from entrostat.lab.train import TrainConfig, load_model, quiet
 
     @dataclasses.dataclass(frozen=True)
     class Evaluate:
@@ -235,6 +232,7 @@ def _evaluate(args: list[str]) -> int:
         eval_samples=options.samples,
         temperature=options.temperature,
     )
+    quiet()
     model, tokenizer = load_model(config)
     scores = evaluate(
         model,

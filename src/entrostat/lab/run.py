@@ -13,14 +13,21 @@ state.json is replaced in one step, after the checkpoint that it names is whole.
 timing.jsonl back to the lengths it gives, and goes on from there.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from entrostat.statefile import read_state, write_atomic, write_state
+
+try:
+    import fcntl
+except ImportError:  # Windows: a run has no lock there
+    fcntl = None
 
 LOGS = ("metrics.jsonl", "timing.jsonl")
 
@@ -60,6 +67,19 @@ class Run:
         if not (path / "config.json").is_file():
             raise ValueError(f"{path} holds no run (no config.json in it): give the folder of a run to --resume")
         return cls(path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run against a second writer; ValueError where there is one. A killed process holds nothing."""
+        if fcntl is None:
+            yield
+            return
+        with (self.path / "config.json").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{self.path} is being trained by another process: wait for it, or stop it") from None
+            yield
 
     @property
     def config(self) -> dict[str, Any]:

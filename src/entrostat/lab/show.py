@@ -15,14 +15,12 @@ EVERY = 10
 """Rollouts between lines where stderr is no terminal."""
 
 
-class Watch(Watcher):
-    """Shows one run's progress on stderr."""
+class Screen:
+    """A bar for each run on stderr, and a line now and then where stderr is no terminal."""
 
-    def __init__(self, run: Run):
-        config = run.config
-        self.label, self.steps = config["label"], config["steps"]
+    def __init__(self):
         self.console = Console(stderr=True, highlight=False)
-        self.bar = Progress(
+        self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -32,23 +30,32 @@ class Watch(Watcher):
             disable=not sys.stderr.isatty(),
         )
 
-    def __enter__(self) -> "Watch":
-        self.bar.start()
-        self.task = self.bar.add_task(self.label, total=self.steps, live="")
+    def __enter__(self) -> "Screen":
+        self.bars.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.bar.stop()
+        self.bars.stop()
+
+    def watcher(self, run: Run) -> Watcher:
+        """Shows this run."""
+        return _Bar(self, run)
+
+
+class _Bar(Watcher):
+    def __init__(self, screen: Screen, run: Run):
+        self.screen = screen
+        self.label, self.steps = run.config["label"], run.config["steps"]
+        self.task = screen.bars.add_task(self.label, total=self.steps, live="")
 
     def note(self, text: str) -> None:
-        self.console.print(f"{self.label}: {text}", markup=False, soft_wrap=True)
+        self.screen.console.print(f"{self.label}: {text}", markup=False, soft_wrap=True)
 
     def line(self, metrics: dict[str, Any]) -> None:
-        live = live_line(metrics)
-        self.bar.update(self.task, completed=metrics["step"] + 1, live=live)
-        last = metrics["step"] + 1 == self.steps
-        if self.bar.disable and (metrics["step"] % EVERY == 0 or last):
-            self.note(f"rollout {metrics['step'] + 1}/{self.steps}  {live}")
+        live, done = live_line(metrics), metrics["step"] + 1
+        self.screen.bars.update(self.task, completed=done, live=live)
+        if self.screen.bars.disable and (metrics["step"] % EVERY == 0 or done == self.steps):
+            self.note(f"rollout {done}/{self.steps}  {live}")
 
 
 def live_line(metrics: dict[str, Any]) -> str:
@@ -66,7 +73,7 @@ def table(runs: list[Run]) -> Table:
     n = config["eval_samples"]
     out = Table(
         title=f"{config['task']}: {config['eval_problems']} held-out problems, {n} samples each",
-        caption="intervals: 95%, over problems; entropy: nats per token on these problems; seconds: of training",
+        caption="intervals: 95%, over problems; entropy: nats per token; seconds: of training",
     )
     out.add_column("")
     for column in ("entropy", f"mean@{n}", f"pass@{n}", "seconds"):

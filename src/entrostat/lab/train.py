@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +13,10 @@ from typing import Any, Literal
 # The lab talks to nobody: a run on a laptop is the user's own business.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import datasets
 import torch
 import transformers
 import trl
-from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -121,6 +122,14 @@ class Watcher:
         """What is going on."""
 
 
+def quiet() -> None:
+    """Keeps the bars and notices of the libraries below off stderr, which is the watcher's."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
+
+
 def load_model(config: TrainConfig) -> tuple[Any, Any]:
     """The model in float32 and its tokenizer. ValueError, one line, where either is missing."""
     source = config.model or str(make_task(config.task).base_model)
@@ -170,17 +179,17 @@ def grpo_config(config: TrainConfig, folder: Path) -> GRPOConfig:
     )
 
 
-def _dataset(task: Task, config: TrainConfig) -> Dataset:
+def _dataset(task: Task, config: TrainConfig) -> datasets.Dataset:
     # one epoch: each rollout has prompts of its own, and their order is the seed's
     drawn = task.problems(config.steps * config.prompts, split="train", seed=config.seed)
-    return Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in drawn])
+    return datasets.Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in drawn])
 
 
 class _Recorder(TrainerCallback):
     """Writes the run's folder as TRL goes, and turns Ctrl-C into a checkpoint at the end of the rollout."""
 
-    def __init__(self, run: Run, config: TrainConfig, watcher: Watcher):
-        self.run, self.config, self.watcher = run, config, watcher
+    def __init__(self, run: Run, config: TrainConfig, watcher: Watcher, parent: int | None):
+        self.run, self.config, self.watcher, self.parent = run, config, watcher, parent
         self.trainer: EntropyControlGRPOTrainer | None = None
         self.interrupted = False
         self.started = time.perf_counter()
@@ -203,6 +212,8 @@ class _Recorder(TrainerCallback):
         self.watcher.line(line)
 
     def on_step_end(self, args, state, control, **_):
+        if self.parent is not None and os.getppid() != self.parent:
+            self.interrupted = True  # nobody waits for this worker any more
         if self.interrupted and state.global_step % self.config.updates_per_rollout == 0:
             control.should_save = True
             control.should_training_stop = True
@@ -258,22 +269,25 @@ def read_run(run: Run) -> tuple[TrainConfig, Strategy]:
         raise ValueError(f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued") from None
 
 
-def train(run: Run, watcher: Watcher | None = None) -> dict[str, Any] | None:
+def train(run: Run, watcher: Watcher | None = None, *, parent: int | None = None) -> dict[str, Any] | None:
     """Starts the run or goes on with it, to its end: its summary, or None where Ctrl-C stopped it.
 
+    `parent` is the process that waits for this one; the run stops, resumable, when that one is gone.
     Raises ValueError for a state that cannot be continued, RewardError from a reward, OSError from a full disk.
     """
-    watcher = watcher or Watcher()
+    with run.locked():
+        return run.summary or _train(run, watcher or Watcher(), parent)
+
+
+def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | None:
     config, strategy = read_run(run)
-    if run.summary is not None:
-        return run.summary
     torch.set_num_threads(config.threads)
-    transformers.logging.set_verbosity_error()
+    quiet()
     task = make_task(config.task)
     checkpoint = run.rewind()
     model, tokenizer = load_model(config)
     start = _score(run, "start", model, tokenizer, task, config, watcher)
-    recorder = _Recorder(run, config, watcher)
+    recorder = _Recorder(run, config, watcher, parent)
     trainer = EntropyControlGRPOTrainer(
         model=model,
         processing_class=tokenizer,
