@@ -11,8 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrostat import __version__
-from entrostat.report.page import MARKER, inline_script, notices, page, script_json, summary
-from entrostat.report.read import read_runs
+from entrostat.report.page import (
+    DEEPEST_SETTING,
+    MARKER,
+    MOST_SETTINGS,
+    inline_script,
+    notices,
+    page,
+    script_json,
+    settings,
+    summary,
+)
+from entrostat.report.read import LONGEST_TEXT, read_runs
 
 HOSTILE = '</script><script>pwned=1</script><img src="http://x.test/" onerror=pwned=1>\u2028\u2029\u202e\ud800\'"&lt;'
 
@@ -167,9 +177,16 @@ def test_settings_are_bounded(make_run):
     nested = value = {}
     for _ in range(400):
         value["x"] = value = {}
-    many = {f"key{i}": "v" * 10_000 for i in range(2000)}
-    plain, large = page(read_runs([make_run("a")])), page(read_runs([make_run("b", config={"n": nested} | many)]))
-    assert len(large) - len(plain) < 400_000
+    ((name, cut),) = settings(nested)
+    assert name == ".".join(["x"] * (DEEPEST_SETTING + 1)) and len(cut) <= LONGEST_TEXT + 1
+    many = {f"key{i}": "v" * 1000 for i in range(2000)}
+    plain, large = page(read_runs([make_run("a")])), page(read_runs([make_run("b", config=many)]))
+    assert "key200" in large and len(large) - len(plain) < MOST_SETTINGS * (LONGEST_TEXT + 200)
+
+
+def test_the_best_score_is_strong(make_run):
+    runs = [make_run("a", "grpo", most=0.6), make_run("b", "id", most=0.9)]
+    assert re.findall("<strong>([^<]*)</strong>", page(read_runs(runs))) == ["0.900"]
 
 
 def test_the_title_and_the_versions(make_run):

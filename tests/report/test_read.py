@@ -177,8 +177,15 @@ def test_a_path_that_is_no_run_is_refused_by_name(make_run, tmp_path):
 def test_text_is_bounded_and_holds_nothing_invisible(value):
     shown = text(value, limit=20)
     assert len(shown) <= 21
-    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in shown)
+    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in shown)
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    "c", ["\x00", "\n", "\x1b", "\x85", "\xad", "\u200b", "\u202e", "\u2028", "\u2029", "\ud800", "\ufeff"]
+)
+def test_characters_that_hide_or_reorder_text_are_replaced(c):
+    assert text(f"a{c}b") == "a\ufffdb"
 
 
 @given(st.integers() | st.floats() | st.text() | st.booleans() | st.none())

@@ -44,6 +44,8 @@ def test_bold_needs_a_gap_between_the_intervals(low, width):
     assert best_label([first, touching], "mean@32") is None
     assert best_label([first, above], "mean@32") == best_label([above, first], "mean@32") == "b"
     assert best_label([above], "mean@32") is None
+    assert best_label([first, touching, scored("c", 0.81, 0.9)], "mean@32") == "c"
+    assert best_label([first, scored("b", 0.8, 0.85), scored("c", 0.81, 0.9)], "mean@32") is None
 
 
 def test_a_score_without_an_interval_makes_nothing_bold(make_run):

@@ -224,9 +224,9 @@ def _read_rows(path: Path) -> tuple[dict[int, dict[str, float]], int]:
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    """The lines of `file`; of one over `LONGEST_LINE` only its first character, which is no row."""
+    """The lines of `file`, each cut to `LONGEST_LINE` characters, which leaves no whole JSON of a longer one."""
     while line := file.readline(LONGEST_LINE):
-        yield line if len(line) < LONGEST_LINE or line.endswith("\n") else "…"
+        yield line
         while len(line) == LONGEST_LINE and not line.endswith("\n"):
             line = file.readline(LONGEST_LINE)
 
