@@ -82,7 +82,7 @@ def _parse(kind: Callable[..., Any], args: list[str], prog: str, words: Sequence
     except SystemExit as stop:
         if not stop.code:
             raise
-        text = " ".join(re.sub(r"[╭╮╰╯│─]+", " ", printed.getvalue()).split())
+        text = " ".join(re.sub(r"[╭╮╰╯│─]+|-{3,}", " ", printed.getvalue()).split())
         raise ValueError(_parse_error(text, kind, words)) from None
 
 

@@ -15,6 +15,7 @@ Private methods move, so TRL is pinned to the versions on which the parity tests
 import contextlib
 import inspect
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,19 +253,25 @@ class EntropyControlMixin(_Base):
             ).expand_as(logratio)
         events = clip_events(level, advantages.expand_as(logratio), low=bounds.low, high=bounds.high)
         full_stats = self._full_stats(model, inputs, now, hidden) if hidden else None
-        # a generator of our own, keyed by the step: TRL's sampler draws from the global one
-        key = (self.args.seed * 1_000_003 + self._step) * 4099 + self.accelerator.process_index
-        draw = torch.rand((), generator=torch.Generator().manual_seed(key % 2**63))
         self._meter.add(
             stats,
             logratio,
             advantages,
             events,
             mask,
-            sample=draw,
+            sample=self._draw(),
             share=self.attribution_share,
             full_stats=full_stats,
         )
+
+    def _draw(self) -> Tensor:
+        """A uniform number from a generator of our own, since TRL's sampler draws from torch's global one.
+
+        Keyed by what a resumed run has too: TRL's `_step` starts again from 0 there.
+        """
+        micro = self._step % self.args.gradient_accumulation_steps
+        words = (self.args.seed, self.state.global_step, micro, self.accelerator.process_index)
+        return torch.tensor(random.Random(repr(words)).random())
 
     def _full_stats(self, model: nn.Module, inputs: dict[str, Any], now: Pass, hidden: list[Tensor]) -> SumsOf | None:
         """Full-vocabulary statistics at chosen tokens, from the hidden states of the pass that TRL has just made.

@@ -83,10 +83,14 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
+        path = self.path / "config.json"
         try:
-            return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self.path / 'config.json'} is not JSON ({error}): the run can't be continued") from None
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}): the run can't be continued") from None
+        if not isinstance(record, dict) or not record.keys() >= {"label", "strategy", "steps", "threads"}:
+            raise ValueError(f"{path} is not the config.json of a run: the run can't be continued")
+        return record
 
     @property
     def state(self) -> dict[str, Any]:

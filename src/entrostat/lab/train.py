@@ -130,18 +130,40 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
 
 
-def load_model(config: TrainConfig) -> tuple[Any, Any]:
-    """The model in float32 and its tokenizer. ValueError, one line, where either is missing."""
-    source = config.model or str(make_task(config.task).base_model)
+def load_tokenizer(config: TrainConfig) -> Any:
+    """The model's tokenizer, padding on the left. ValueError, one line, where there is none."""
+    source = _source(config)
+    # what can only be a folder is not looked up on the hub
+    if not Path(source).is_dir() and (source.count("/") > 1 or source.startswith((".", "/", "~"))):
+        raise ValueError(
+            f"--model {source!r} is no folder: give a folder with a model and its tokenizer, or a hub name"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
     except Exception as error:
         raise ValueError(f"no tokenizer in {source!r} ({_first_line(error)}): --model needs one") from None
+    prompt = make_task(config.task).problems(1, split="train", seed=0)[0].prompt
+    # transformers makes an empty tokenizer for a folder that has none
+    if not tokenizer(prompt)["input_ids"] or tokenizer.eos_token_id is None:
+        raise ValueError(f"no tokenizer in {source!r} that can spell {prompt!r} and end a text: --model needs one")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(config: TrainConfig) -> tuple[Any, Any]:
+    """The model in float32 and its tokenizer. ValueError, one line, where either is missing."""
+    tokenizer = load_tokenizer(config)
+    source = _source(config)
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     except Exception as error:
         raise ValueError(f"no causal language model in {source!r} ({_first_line(error)})") from None
     return model, tokenizer
+
+
+def _source(config: TrainConfig) -> str:
+    return config.model or str(make_task(config.task).base_model)
 
 
 def _first_line(error: Exception) -> str:
@@ -243,8 +265,15 @@ def metrics_line(step: int, steps: int, logs: dict[str, float]) -> dict[str, Any
 
 
 def new_run(config: TrainConfig, strategy: Strategy, out: Path, command: str = "") -> Run:
-    """The folder of a run that has not begun."""
+    """The folder of a run that has not begun. ValueError, before anything is written, where it could not."""
     name = strategy_name(strategy)
+    if config.updates_per_rollout == 1 and not strategy.acts_on_fresh:
+        raise ValueError(
+            f"strategy {name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold "
+            "does anything; set --updates-per-rollout to 2 or more (TRL: steps_per_generation over "
+            "gradient_accumulation_steps, or num_iterations over 1)"
+        )
+    load_tokenizer(config)
     record = {
         "entrostat": entrostat.__version__,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},

@@ -1,0 +1,141 @@
+"""`entrostat train` through the real command: a run's folder, equal runs, kills, Ctrl-C and resuming."""
+
+import json
+import math
+import os
+import signal
+import time
+
+import pytest
+
+KEYS = {"step", "progress", "entropy", "target", "reward", "clip_low", "clip_high"}
+REGION_KEYS = {f"{r}/{k}" for r in ("E1", "E2", "E3", "E4") for k in ("share", "change_kept", "change_clipped")}
+
+
+def bytes_of(command, folder, name="metrics.jsonl"):
+    return (command.folder / folder / name).read_bytes()
+
+
+def test_a_run_writes_its_folder(command):
+    done = command.run("train", *command.small, "--out", "run", "--json", "clip-lower", "--low", "0.05")
+    lines = command.lines("run")
+    assert [line["step"] for line in lines] == list(range(6))
+    for line in lines:
+        assert line.keys() >= KEYS | REGION_KEYS
+        assert line["progress"] == line["step"] / 6
+        assert 0 < line["entropy"] < math.log(25)
+        assert 0 <= sum(line[f"E{i}/share"] for i in range(1, 5)) <= 1 + 1e-6
+    assert {line["clip_high"] for line in lines} == {0.0}
+    assert [line["step"] for line in command.lines("run", "timing.jsonl")] == list(range(6))
+    config = json.loads(bytes_of(command, "run", "config.json"))
+    assert config["strategy"] == {"name": "clip-lower", "options": {"low": 0.05, "high": "inf"}}
+    summary = json.loads(bytes_of(command, "run", "summary.json"))
+    for key in ("mean@4", "pass@4"):
+        assert summary[key]["low"] <= summary[key]["value"] <= summary[key]["high"]
+    assert summary["entropy_start"] > 0
+    assert summary["entropy_end"] > 0
+    result = json.loads(done.stdout)
+    assert result["mean@4"] == summary["mean@4"]
+    assert (command.folder / "run" / "report.html").stat().st_size > 1e6
+    scored = command.run("evaluate", "run/checkpoint", "--problems", "4", "--samples", "4", "--json")
+    assert json.loads(scored.stdout)["correct"] == summary["correct"]
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(command):
+    for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
+        command.run("train", *command.small, "--seed", seed, "--out", folder, "--reward", "bernoulli:0.5", "od")
+    assert bytes_of(command, "a") == bytes_of(command, "b")
+    assert bytes_of(command, "a") != bytes_of(command, "c")
+    weights = [bytes_of(command, f, "checkpoint/model.safetensors") for f in ("a", "b", "c")]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def wait_for(path, size=0, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not path.exists() or path.stat().st_size <= size:
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("file", "size", "delay"),
+    [
+        ("config.json", 0, 0.0),
+        ("metrics.jsonl", 900, 0.0),
+        ("metrics.jsonl", 2000, 0.05),
+        ("trainer/checkpoint-8/model.safetensors", 0, 0.0),
+        ("scores-end.json", 0, 0.0),
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_metrics(command, file, size, delay):
+    options = [*command.small, "--reward", "normal"]
+    command.run("train", *options, "--out", "whole", "od")
+    process = command.start("train", *options, "--out", "killed", "od")
+    wait_for(command.folder / "killed" / file, size)
+    time.sleep(delay)
+    process.kill()
+    process.communicate()
+    command.run("train", "--resume", "killed")
+    assert bytes_of(command, "killed") == bytes_of(command, "whole")
+    for name in ("checkpoint/model.safetensors", "scores-end.json"):
+        assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
+    states = [json.loads(bytes_of(command, f, "state.json"))["payload"] for f in ("killed", "whole")]
+    assert states[0]["controller"] == states[1]["controller"]
+
+
+def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
+    command.run("train", *command.small, "--out", "whole", "id")
+    process = command.start("train", *command.small, "--out", "stopped", "id")
+    wait_for(command.folder / "stopped" / "metrics.jsonl")
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert log.strip().splitlines()[-1] == "entrostat: stopped; to go on: entrostat train --resume stopped"
+    assert not (command.folder / "stopped" / "summary.json").exists()
+    assert len(command.lines("stopped")) < 6
+    command.run("train", "--resume", "stopped")
+    assert bytes_of(command, "stopped") == bytes_of(command, "whole")
+
+
+def test_without_a_strategy_two_runs_go_side_by_side_and_stand_in_one_table(command):
+    done = command.run("train", *command.small, "--out", "demo")
+    rows = [line for line in done.stdout.splitlines() if "│" in line]
+    assert [row.split("│")[1].strip() for row in rows] == ["base model", "grpo", "clip-lower"]
+    assert (command.folder / "demo" / "report.html").exists()
+    again = command.run("train", "--resume", "demo", "--json")
+    assert [row["label"] for row in json.loads(again.stdout)] == ["grpo", "clip-lower"]
+
+
+def test_a_run_side_by_side_is_the_run_alone(command):
+    command.run("train", *command.small, "--out", "demo")
+    command.run("train", *command.small, "--out", "alone", "grpo")
+    assert bytes_of(command, "demo/1-grpo") == bytes_of(command, "alone")
+
+
+def test_a_run_in_training_is_not_trained_twice(command):
+    process = command.start("train", *command.small, "--out", "run", "grpo")
+    wait_for(command.folder / "run" / "metrics.jsonl")
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        other = command.run("train", "--resume", "run", code=2)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+        process.kill()
+        process.communicate()
+    assert other.stderr.strip() == "entrostat: run is being trained by another process: wait for it, or stop it"
+
+
+def test_a_finished_run_resumes_to_its_own_result(command):
+    first = command.run("train", *command.small, "--out", "run", "--json", "grpo")
+    before = bytes_of(command, "run"), bytes_of(command, "run", "summary.json")
+    second = command.run("train", "--resume", "run", "--json")
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    assert (bytes_of(command, "run"), bytes_of(command, "run", "summary.json")) == before
+
+
+def test_random_rewards_are_blind_and_of_the_stated_kind(command):
+    for reward, low, high in (("bernoulli:0.9", 0.75, 1.0), ("normal", -0.6, 0.6)):
+        command.run("train", *command.small, "--out", reward[:6], "--reward", reward, "grpo")
+        rewards = [line["reward"] for line in command.lines(reward[:6])]
+        assert low < sum(rewards) / len(rewards) < high
+        assert len(set(rewards)) > 1

@@ -1,0 +1,129 @@
+"""Bad input: one line on stderr that says what to do, exit code 2, nothing written or overwritten."""
+
+import json
+import shutil
+
+import pytest
+
+import entrostat
+from entrostat.cli import COMMANDS, main
+from entrostat.lab.tasks import make_task
+
+
+def refused(capsys, *args):
+    assert main([str(a) for a in args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("entrostat: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["tran"], "unknown command 'tran': did you mean train"),
+        (["train", "cliplower"], "unknown strategy 'cliplower': did you mean clip-lower"),
+        (["train", "--stps", "3"], "unknown option '--stps': did you mean --steps"),
+        (["train", "clip-lower", "--lo", "0.1"], "unknown option '--lo': did you mean --low"),
+        (["train", "clip-lower", "--low", "much"], "--low"),
+        (["train", "--steps", "many", "grpo"], "--steps"),
+        (["train", "grpo", "--low", "-0.1"], "low must be at least 0"),
+        (["train", "grpo", "clip-lower"], "'clip-lower'"),
+        (["train", "--steps", "0", "grpo"], "--steps must be at least 1, got 0"),
+        (["train", "--steps", "-3"], "--steps must be at least 1, got -3"),
+        (["train", "--samples", "1", "grpo"], "--samples must be at least 2, got 1"),
+        (["train", "--learning-rate", "0", "grpo"], "--learning-rate must be over 0, got 0.0"),
+        (["train", "--learning-rate", "nan", "grpo"], "--learning-rate must be over 0, got nan"),
+        (["train", "--updates-per-rollout", "7", "grpo"], "--updates-per-rollout 7 must divide the 512 completions"),
+        (["train", "--task", "countdwn", "grpo"], "unknown task 'countdwn'; did you mean countdown"),
+        (["train", "--reward", "bernoulli:2", "grpo"], "--reward is 'bernoulli:2': use true, normal, or bernoulli:P"),
+        (["train", "--loss-type", "sapo", "grpo"], "--loss-type"),
+        (["train", "--model", "/no/such/folder", "--out", "x", "grpo"], "--model '/no/such/folder' is no folder"),
+        (["train", "--resume", "nowhere"], "nowhere holds no run"),
+        (["train", "--resume", "nowhere", "grpo"], "--resume takes no other option"),
+        (["train", "--resume", "nowhere", "--steps", "3"], "--resume takes no other option"),
+        (["report"], "no run given"),
+        (["report", "nowhere"], "nowhere"),
+        (["evaluate"], "Missing from entrostat evaluate: STR Folder or hub name"),
+        (["evaluate", "/no/such/folder"], "--model '/no/such/folder' is no folder"),
+        (["evaluate", "m", "--samples", "0"], "--eval-samples must be at least 1"),
+        (["pretrain", "--task", "countdown"], "--out"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, args, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(capsys, *args)
+
+
+def test_on_policy_is_refused_with_the_option_that_cures_it(capsys, tmp_path):
+    line = refused(capsys, "train", "--updates-per-rollout", "1", "--out", tmp_path / "run", "grpo")
+    assert "cannot act" in line
+    assert "--updates-per-rollout" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("args", [["grpo"], []], ids=["one", "demo"])
+def test_a_folder_that_holds_something_is_left_alone(capsys, tmp_path, args):
+    kept = tmp_path / "run" / "thesis.tex"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    assert "is not empty" in refused(capsys, "train", "--out", tmp_path / "run", *args)
+    assert kept.read_text() == "mine"
+    assert [p.name for p in tmp_path.rglob("*")] == ["run", "thesis.tex"]
+
+
+def test_a_model_without_tokenizer_is_told_before_anything_is_written(capsys, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(make_task("countdown").base_model, model)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (model / name).unlink()
+    line = refused(capsys, "train", "--model", model, "--out", tmp_path / "run", "grpo")
+    assert "no tokenizer in" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_run_is_refused_by_name(capsys, tmp_path):
+    small = ["--steps", "1", "--prompts", "2", "--samples", "2", "--updates-per-rollout", "2"]
+    assert (
+        main(["train", *small, "--eval-problems", "2", "--eval-samples", "2", "--out", str(tmp_path / "r"), "grpo"])
+        == 0
+    )
+    capsys.readouterr()
+    (tmp_path / "r" / "summary.json").unlink()
+    state = tmp_path / "r" / "state.json"
+    whole = state.read_text()
+    for damage, said in (
+        (whole[:50], "not a whole state file"),
+        (whole.replace('"rollouts": 1', '"rollouts": 0'), "edited or damaged"),
+    ):
+        state.write_text(damage)
+        assert said in (line := refused(capsys, "train", "--resume", tmp_path / "r"))
+        assert str(state) in line
+    state.write_text(whole)
+    (tmp_path / "r" / "config.json").write_text("{}")
+    assert "config.json" in refused(capsys, "train", "--resume", tmp_path / "r")
+
+
+def test_help_and_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == entrostat.__version__
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("args", [["train"], ["train", "clip-lower"], ["evaluate"], ["report"], ["pretrain"]])
+def test_each_command_explains_its_options(capsys, args):
+    with pytest.raises(SystemExit) as stop:
+        main([*args, "--help"])
+    assert stop.value.code == 0
+    assert "usage: entrostat" in capsys.readouterr().out
+
+
+def test_json_is_one_object_on_stdout(capsys):
+    model = make_task("countdown").base_model
+    assert main(["evaluate", str(model), "--problems", "2", "--samples", "2", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores.keys() >= {"mean@2", "pass@2", "pass@k", "entropy", "correct"}
