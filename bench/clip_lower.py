@@ -25,6 +25,8 @@ SETTINGS = {
     "clip-lower .1/inf": ("clip-lower", "--low", "0.1"),
     "clip-lower .05/inf": ("clip-lower", "--low", "0.05"),
     "clip-lower .02/inf": ("clip-lower", "--low", "0.02"),
+    "clip-lower .005/inf": ("clip-lower", "--low", "0.005"),
+    "clip-lower 0/inf": ("clip-lower", "--low", "0"),
 }
 RESULT = Path(__file__).parent.parent / "docs" / "results" / "clip-lower.json"
 

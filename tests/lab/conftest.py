@@ -1,11 +1,15 @@
 """Small runs through the real command."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+
+from entrostat.cli import main
 
 SMALL = [
     *("--steps", "6", "--prompts", "4", "--samples", "4", "--updates-per-rollout", "2"),
@@ -14,23 +18,20 @@ SMALL = [
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Runs `entrostat ...` as its user does, in an empty folder."""
+def command(tmp_path, monkeypatch):
+    """Runs `entrostat ...` in an empty folder: `run` in this process, `start` in one that can be killed."""
+    monkeypatch.chdir(tmp_path)
 
-    def arguments(*args):
-        return [sys.executable, "-m", "entrostat", *map(str, args)]
-
-    def run(*args, code=0, **options):
-        done = subprocess.run(
-            arguments(*args), capture_output=True, text=True, cwd=tmp_path, stdin=subprocess.DEVNULL, **options
-        )
-        assert done.returncode == code, done.stderr
-        return done
+    def run(*args, code=0):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            returned = main([str(arg) for arg in args])
+        assert returned == code, err.getvalue()
+        return SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
 
     def start(*args):
-        return subprocess.Popen(
-            arguments(*args), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-m", "entrostat", *map(str, args)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def lines(folder, name="metrics.jsonl"):
         return [json.loads(line) for line in (tmp_path / folder / name).read_text().splitlines()]
