@@ -29,9 +29,10 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from entrostat import ClipBounds, make_strategy
 from entrostat.engines.trl import EntropyControlGRPOTrainer
+from entrostat.lab.config import TrainConfig
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.tasks import make_task
-from entrostat.lab.train import TrainConfig, load_model
+from entrostat.lab.train import load_model
 from entrostat.strategies import NoState, Strategy
 
 TASK = make_task("countdown")

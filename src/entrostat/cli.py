@@ -113,7 +113,7 @@ def _option_names(kind: Any) -> list[str]:
 def _train(args: list[str]) -> int:
     from tyro.conf import OmitArgPrefixes
 
-    from entrostat.lab.train import TrainConfig
+    from entrostat.lab.config import TrainConfig
 
     @dataclasses.dataclass(frozen=True)
     class Train:
@@ -202,10 +202,11 @@ def _print(data: Any, shown: Any, as_json: bool) -> None:
 def _evaluate(args: list[str]) -> int:
     from tyro.conf import Positional
 
+    from entrostat.lab.config import TrainConfig
     from entrostat.lab.evaluate import evaluate
     from entrostat.lab.show import scores_table
     from entrostat.lab.tasks import make_task
-    from entrostat.lab.train import TrainConfig, load_model, quiet
+    from entrostat.lab.train import load_model, quiet
 
     @dataclasses.dataclass(frozen=True)
     class Evaluate:

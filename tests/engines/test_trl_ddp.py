@@ -24,4 +24,4 @@ def test_two_ranks_share_one_controller_weighted_by_tokens(tmp_path):
     assert ranks[0]["log"] == ranks[1]["log"]
     last = ranks[0]["log"][-1]
     assert last["entrostat/clip_low"] > 0
-    assert sum(last[f"entrostat/E{i}/share"] for i in range(1, 5)) + 1e-9 > 0.9
+    assert 0 < sum(last[f"entrostat/E{i}/share"] for i in range(1, 5)) <= 1 + 1e-6

@@ -11,6 +11,7 @@ import pytest
 import torch
 from datasets import Dataset
 from trl import GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
 
 from entrostat import ClipBounds, make_strategy
 from entrostat.engines.rewards import RewardError
@@ -288,3 +289,51 @@ def test_bounds_of_masked_tokens_never_matter(lab, loss_type):
     masked.train()
     for name, value in lab.parameters(plain).items():
         assert torch.equal(value, lab.parameters(masked)[name]), name
+
+
+def test_the_attribution_in_training_is_that_of_the_models_own_logits(lab):
+    """Every micro-batch again, from the plain model's logits in float64."""
+    sums = []
+
+    class Recorded(EntropyControlGRPOTrainer):
+        def _compute_loss(self, model, inputs):
+            whole = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+            attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+            with torch.no_grad():
+                logits = self.model(input_ids=whole, attention_mask=attention).logits.double() / self.temperature
+            logp = logits[:, -inputs["completion_ids"].size(1) - 1 : -1].log_softmax(-1)
+            p = logp.exp()
+            entropy = -(p * logp).sum(-1)
+            q = p * (logp + entropy[..., None])
+            taken = inputs["completion_ids"][..., None]
+            logratio = logp.gather(-1, taken)[..., 0] - inputs["old_per_token_logps"]
+            change = -inputs["advantages"][:, None] * logratio.exp() * (q.gather(-1, taken)[..., 0] - (p * q).sum(-1))
+            mask = inputs["completion_mask"].bool()
+            sums.append((float(change[mask].sum()), int(mask.sum())))
+            return super()._compute_loss(model, inputs)
+
+    config = lab.config(max_steps=4, temperature=0.8, logging_steps=4)
+    trainer = lab.trainer(Recorded, args=config, strategy="grpo", attribution_share=1.0)
+    trainer.train()
+    line = next(x for x in trainer.state.log_history if PREFIX + "clip_low" in x)
+    found = sum(line[f"{PREFIX}E{i}/change_{kind}"] for i in range(1, 5) for kind in ("kept", "clipped"))
+    total, tokens = (sum(x) for x in zip(*sums, strict=True))
+    assert found == pytest.approx(total / tokens, rel=1e-3, abs=1e-6)
+
+
+def test_without_a_share_the_own_term_is_logged_instead(lab):
+    trainer = lab.trainer(args=lab.config(max_steps=4), strategy="grpo", attribution_share=0.0)
+    trainer.train()
+    line = next(x for x in trainer.state.log_history if PREFIX + "clip_low" in x)
+    assert PREFIX + "E1/own_term_kept" in line
+    assert PREFIX + "E1/change_kept" not in line
+
+
+def test_logits_that_are_not_trls_are_not_used(lab):
+    """A model whose config scales its logits: the plain product of hidden states and head is not its policy."""
+    trainer = lab.trainer(args=lab.config(max_steps=4), strategy="grpo")
+    trainer.model.config.logit_scale = 0.5
+    add_fused_lm_head(trainer.model, temperature=1.0, outputs=("log_probs", "entropy"))
+    trainer.train()
+    line = next(x for x in trainer.state.log_history if PREFIX + "clip_low" in x)
+    assert PREFIX + "E1/own_term_kept" in line

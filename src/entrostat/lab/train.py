@@ -8,10 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
-
-# The lab talks to nobody: a run on a laptop is the user's own business.
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+from typing import Any
 
 import datasets
 import torch
@@ -20,96 +17,15 @@ import trl
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl.trainer.grpo_config import GRPOConfig
 
 import entrostat
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
+from entrostat.lab.config import TrainConfig, grpo_config
 from entrostat.lab.evaluate import evaluate
-from entrostat.lab.rewards import check_reward, make_reward
+from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.tasks import Task, make_task
 from entrostat.strategies import Strategy, make_strategy, strategy_name
-
-LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Options of a run. The defaults train the task's own tiny model in a few minutes on a laptop."""
-
-    steps: int = 100
-    """Rollouts."""
-    seed: int = 0
-    """Seed of problems, samples and random rewards. The same seed gives the same run on one machine."""
-    learning_rate: float = 1e-4
-    """AdamW, constant."""
-    updates_per_rollout: int = 8
-    """Optimizer steps on each rollout, over disjoint parts of it. With 1 no static clip threshold does anything."""
-    prompts: int = 32
-    """Prompts a rollout."""
-    samples: int = 16
-    """Completions of each prompt: the group that advantages are relative to."""
-    reward: str = "true"
-    """true (the task's verifier), bernoulli:P or normal (random, blind to the answer)."""
-    task: str = "countdown"
-    """Task of the lab: countdown or path."""
-    model: str = ""
-    """Folder or hub name of a causal language model; empty for the task's own base model."""
-    loss_type: LossType = "dapo"
-    """TRL's loss aggregation."""
-    scale_rewards: Literal["group", "none"] = "group"
-    """Divide advantages by the group's standard deviation, or not (2509.26114)."""
-    temperature: float = 1.0
-    """Of the sampler; entropy is that of this sampler."""
-    max_grad_norm: float = 1.0
-    """Gradient norm is cut to this."""
-    attribution_share: float = 0.25
-    """Share of tokens whose full-vocabulary sums enter the entropy change per region."""
-    eval_problems: int = 128
-    """Held-out problems scored before and after."""
-    eval_samples: int = 32
-    """Completions of each held-out problem."""
-    save_every: int = 10
-    """Rollouts between checkpoints."""
-    threads: int = 1
-    """CPU threads. 1 leaves the other cores to other runs; results are equal only between equal values."""
-    report_to: tuple[str, ...] = ()
-    """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
-
-    def __post_init__(self):
-        for name in (
-            "steps",
-            "updates_per_rollout",
-            "prompts",
-            "eval_problems",
-            "eval_samples",
-            "save_every",
-            "threads",
-        ):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("samples", self.samples, 2)
-        for name in ("learning_rate", "temperature", "max_grad_norm"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}")
-        if not 0 <= self.attribution_share <= 1:
-            raise ValueError(f"--attribution-share must be in [0, 1], got {self.attribution_share}")
-        if (self.prompts * self.samples) % self.updates_per_rollout:
-            raise ValueError(
-                f"--updates-per-rollout {self.updates_per_rollout} must divide the {self.prompts * self.samples} "
-                f"completions of a rollout (--prompts {self.prompts} x --samples {self.samples})"
-            )
-        check_reward(self.reward)
-        make_task(self.task)
-
-    @property
-    def micro_batch(self) -> int:
-        """Completions an update."""
-        return self.prompts * self.samples // self.updates_per_rollout
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
 
 
 class Watcher:
@@ -169,36 +85,6 @@ def _source(config: TrainConfig) -> str:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def grpo_config(config: TrainConfig, folder: Path) -> GRPOConfig:
-    """The lab's options as TRL's."""
-    return GRPOConfig(
-        output_dir=str(folder),
-        max_steps=config.steps * config.updates_per_rollout,
-        per_device_train_batch_size=config.micro_batch,
-        gradient_accumulation_steps=1,
-        steps_per_generation=config.updates_per_rollout,
-        num_generations=config.samples,
-        max_completion_length=make_task(config.task).max_completion,
-        temperature=config.temperature,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="constant",
-        max_grad_norm=config.max_grad_norm,
-        loss_type=config.loss_type,
-        scale_rewards=config.scale_rewards,
-        shuffle_dataset=False,
-        logging_steps=config.updates_per_rollout,
-        save_steps=config.save_every * config.updates_per_rollout,
-        # the one that state.json names, and the one being written
-        save_total_limit=2,
-        seed=config.seed,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=False,
-        activation_checkpointing=False,
-        disable_tqdm=True,
-        report_to=list(config.report_to) or "none",
-    )
 
 
 def _dataset(task: Task, config: TrainConfig) -> datasets.Dataset:

@@ -1,0 +1,135 @@
+"""The region meter against scalar sums, and its sampling against the whole."""
+
+import math
+
+import pytest
+import torch
+
+import reference
+from entrostat import Region, TokenStats, clip_events, token_stats
+from entrostat.engines.meter import REGIONS, RegionMeter
+
+B, T, V = 4, 6, 7
+LOW, HIGH = 0.1, 0.2
+
+
+def same(x):
+    return x
+
+
+def batch(seed):
+    g = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(B, T, V, generator=g)
+    ids = torch.randint(V, (B, T), generator=g)
+    logratio = 0.4 * torch.randn(B, T, generator=g)
+    advantages = torch.randn(B, 1, generator=g)
+    advantages[0] = 0.0
+    mask = torch.rand(B, T, generator=g) < 0.7
+    return logits, ids, logratio, advantages, mask
+
+
+def add(meter, logits, ids, logratio, advantages, mask, **extra):
+    stats = token_stats(logits, ids)
+    events = clip_events(logratio, advantages.expand_as(logratio), low=LOW, high=HIGH)
+    known = TokenStats(stats.logprobs, stats.entropy)
+    at = lambda flat: TokenStats(*(x.reshape(-1)[flat][None] for x in stats))  # noqa: E731
+    meter.add(known, logratio, advantages, events, mask, full_stats=at, **extra)
+
+
+def expected(batches, change):
+    sums = dict.fromkeys(["clip_low", "clip_high"], 0.0)
+    sums |= {f"{r.name}/{k}": 0.0 for r in REGIONS for k in ("share", "kept", "clipped")}
+    tokens = 0
+    for logits, ids, logratio, advantages, mask in batches:
+        for b, t in mask.nonzero().tolist():
+            z, a = logits[b, t].tolist(), int(ids[b, t])
+            lr, adv = float(logratio[b, t]), float(advantages[b, 0])
+            event = reference.clip_event(lr, adv, LOW, HIGH)
+            logprob, entropy = reference.stats(z, a)[:2]
+            region = Region(reference.region(logprob, entropy, adv)).name
+            tokens += 1
+            sums["clip_low"] += event == "low"
+            sums["clip_high"] += event == "high"
+            if region != "NONE":
+                sums[f"{region}/share"] += 1
+                sums[f"{region}/{'clipped' if event else 'kept'}"] += change(z, a, lr, adv)
+    return {k: v / tokens for k, v in sums.items()}
+
+
+def own_term(z, a, logratio, advantage):
+    logprob, entropy = reference.stats(z, a)[:2]
+    return -advantage * math.exp(logratio) * math.exp(logprob) * (logprob + entropy)
+
+
+def test_the_window_is_the_scalar_sums_over_micro_batches_of_any_size():
+    batches = [batch(seed) for seed in range(3)]
+    meter = RegionMeter()
+    for one in batches:
+        add(meter, *one)
+    found = meter.read(same)
+    for key, value in expected(batches, reference.entropy_change).items():
+        key = key.replace("kept", "change_kept").replace("clipped", "change_clipped")
+        assert found.pop(key) == pytest.approx(value, rel=1e-5, abs=1e-7), key
+    assert found == {}
+    assert meter.read(same) == {}
+
+
+def test_without_the_sums_it_is_the_own_term_under_its_own_name():
+    logits, ids, logratio, advantages, mask = one = batch(5)
+    stats = token_stats(logits, ids)
+    events = clip_events(logratio, advantages.expand_as(logratio), low=LOW, high=HIGH)
+    meter = RegionMeter()
+    meter.add(TokenStats(stats.logprobs, stats.entropy), logratio, advantages, events, mask)
+    found = meter.read(same)
+    for key, value in expected([one], own_term).items():
+        key = key.replace("kept", "own_term_kept").replace("clipped", "own_term_clipped")
+        assert found.pop(key) == pytest.approx(value, rel=1e-5, abs=1e-7), key
+    assert found == {}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.34, 0.5])
+def test_the_sample_is_unbiased(share):
+    """The mean over equally spaced starts is the integral over the uniform draw, so it is the whole, not near it."""
+    one = batch(7)
+    tokens = int(one[-1].sum())
+    chosen = max(1, math.ceil(share * tokens))
+    whole = RegionMeter()
+    add(whole, *one)
+    target = whole.read(same)
+    starts = 5 * tokens // math.gcd(tokens, chosen)
+    means = dict.fromkeys(target, 0.0)
+    for i in range(starts):
+        meter = RegionMeter()
+        add(meter, *one, sample=torch.tensor((i + 0.5) / starts), share=share)
+        for key, value in meter.read(same).items():
+            means[key] += value / starts
+    for key, value in target.items():
+        assert means[key] == pytest.approx(value, rel=2e-3, abs=2e-5), key
+
+
+def test_masked_tokens_never_matter():
+    logits, ids, logratio, advantages, mask = batch(9)
+    clean, dirty = RegionMeter(), RegionMeter()
+    add(clean, logits, ids, logratio, advantages, mask)
+    logits = torch.where(mask[..., None], logits, torch.nan)
+    logratio = torch.where(mask, logratio, torch.nan)
+    add(dirty, logits, ids, logratio, advantages, mask)
+    assert clean.read(same) == dirty.read(same)
+
+
+def test_ranks_weigh_by_their_tokens():
+    """Summing two ranks' sums is the window of both."""
+    first, second, both = RegionMeter(), RegionMeter(), RegionMeter()
+    add(first, *batch(1))
+    add(second, *batch(2))
+    add(both, *batch(1))
+    add(both, *batch(2))
+    found = first.read(lambda sums: sums + second.sums)
+    assert found == pytest.approx(both.read(same))
+
+
+def test_a_batch_without_trained_tokens_adds_nothing():
+    logits, ids, logratio, advantages, mask = batch(3)
+    meter = RegionMeter()
+    add(meter, logits, ids, logratio, advantages, torch.zeros_like(mask))
+    assert set(meter.read(same).values()) == {0.0}
