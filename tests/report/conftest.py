@@ -80,7 +80,7 @@ def write_run(
         "updates_per_rollout": 8,
         "learning_rate": 1e-4,
         "reward": "true",
-        "model": "countdown",
+        "model": "",
     }
     (folder / "config.json").write_text(json.dumps(settings | (config or {})), encoding="utf-8")
     rows = [rollout(draw, k, steps, end, high) | {"target": target} for k in range(steps if done is None else done)]

@@ -24,7 +24,7 @@ HOSTILE = (
 
 
 def wait(browser: Chrome, script: str) -> Any:
-    return WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(f"return {script}"))
+    return WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(f"return {script}"))
 
 
 @pytest.fixture
@@ -164,7 +164,8 @@ def test_the_page_fits_its_screen(show, make_run, pair):
 
 def test_the_figures_follow_the_colour_scheme_while_open(show, pair):
     browser = show(pair, scheme="dark")
-    colours = "return [document.getElementById('entropy').layout, document.getElementById('passk').data[1].line.color]"
+    base = "document.getElementById('passk').data.find(t => t.name === 'base model').line.color"
+    colours = f"return [document.getElementById('entropy').layout, {base}]"
     layout, base = browser.execute_script(colours)
     assert (layout["paper_bgcolor"], layout["font"]["color"], base) == ("#14171b", "#e6e9ed", "#e6e9ed")
     media = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}

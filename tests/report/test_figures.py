@@ -161,6 +161,8 @@ def test_pass_at_k_has_bands_and_the_base_model_once(several):
     lows, highs = ([summary[str(k)][side] for k in (1, 2, 4, 8, 16, 32)] for side in ("low", "high"))
     assert band["x"] == [1, 2, 4, 8, 16, 32, 32, 16, 8, 4, 2, 1]
     assert band["y"] == pytest.approx(lows + highs[::-1], rel=1e-5)
+    fills = ["fill" in trace for trace in figure.data]
+    assert fills == sorted(fills, reverse=True)  # no band hides a curve
     assert figure.table.rows[-1][:2] == ("clip-lower, seed 0", "0.520 [0.470, 0.570]")
 
 

@@ -144,7 +144,7 @@ def test_the_summary_states_what_all_runs_share(make_run):
     one = read_runs([make_run("a", "grpo")])
     assert summary(one) == (
         "1 run of grpo on countdown: seed 0, 100 rollouts, 32 prompts a rollout, 16 samples a prompt, "
-        "8 updates a rollout, learning rate 0.0001, reward true, model countdown."
+        "8 updates a rollout, learning rate 0.0001, reward true."
     )
     both = read_runs([make_run("b", "grpo"), make_run("c", "id", seed=1, steps=50)])
     assert summary(both).startswith("2 runs of grpo and id on countdown: seeds 0 and 1, 32 prompts a rollout,")

@@ -158,7 +158,7 @@ def test_a_recorded_command_is_shown_as_it_was(make_run, command, shown):
 def test_a_command_is_rebuilt_from_the_settings(make_run):
     run = only(make_run("a", "clip-lower", seed=4, low=0.15, high=float("inf"), config={"reward": "bernoulli:0.5"}))
     assert run.command() == (
-        "entrostat train --seed 4 --task countdown --model countdown --reward bernoulli:0.5 --steps 100 --prompts 32 "
+        "entrostat train --seed 4 --task countdown --reward bernoulli:0.5 --steps 100 --prompts 32 "
         "--samples 16 --updates-per-rollout 8 --learning-rate 0.0001 clip-lower --low 0.15 --high inf"
     )
 

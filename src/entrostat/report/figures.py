@@ -106,7 +106,10 @@ def pass_at_k(runs: Sequence[Run]) -> Figure | None:
     if not ended:
         return None
     rows = [("base model", by_k) for by_k in starts] + ended
-    data = [one for by_k in starts for one in _base_traces(by_k, first=by_k is starts[0])]
+    data = _bands(runs, starts)
+    data += [
+        trace(_values(by_k), BASE, "base model", INK, "dash") | {"showlegend": by_k is starts[0]} for by_k in starts
+    ]
     data += [one for group in groups(runs) for one in _group_traces(group)]
     ks = sorted({k for _, by_k in rows for k in by_k})
     layout, narrow = layouts([Panel("", "pass@k", "~%")], x="k, samples a problem (log scale)")
@@ -129,9 +132,13 @@ def _alt(name: str, by_k: Mapping[int, Score]) -> str:
     return f"{name}: {digits(by_k[first].value)} at k = {first}, {digits(by_k[last].value)} at k = {last}."
 
 
-def _base_traces(by_k: Mapping[int, Score], first: bool) -> list[dict[str, Any]]:
-    line = trace(_values(by_k), BASE, "base model", INK, "dash") | {"showlegend": first}
-    return [*band(by_k, BASE, INK), line]
+def _bands(runs: Sequence[Run], starts: Sequence[Mapping[int, Score]]) -> list[dict[str, Any]]:
+    """The intervals of all curves, below the curves, and the fainter the more there are."""
+    areas = [one for by_k in starts for one in band(by_k, BASE, INK)]
+    for group in groups(runs):
+        areas += [one for run in group.runs for one in band(run.end.pass_at, group.key, group.colour)]
+    opacity = min(0.15, 0.6 / max(len(areas), 1))
+    return [area | {"opacity": opacity} for area in areas]
 
 
 def _group_traces(group: Group) -> list[dict[str, Any]]:
@@ -144,7 +151,6 @@ def _group_traces(group: Group) -> list[dict[str, Any]]:
     marker = {"symbol": group.symbol, "size": 7, "color": group.colour}
     main = trace(mean, group.key, group.label, group.colour)
     return [
-        *(one for by_k in found.values() for one in band(by_k, group.key, group.colour)),
         *(seeds if len(found) > 1 else []),
         main | {"showlegend": True, "mode": "lines+markers", "marker": marker},
     ]

@@ -159,12 +159,9 @@ def band(scores: Mapping[int, Score], key: str, colour: str) -> list[dict[str, A
         return []
     x = [k for k, _, _ in bounds]
     outline = [low for _, low, _ in bounds] + [high for _, _, high in reversed(bounds)]
-    area = {"mode": "lines", "line": {"width": 0}, "fill": "toself", "fillcolor": colour, "opacity": 0.15}
-    return [
-        {"type": "scatter", "x": x + x[::-1], "y": _short(outline), "legendgroup": key, "showlegend": False}
-        | area
-        | {"hoverinfo": "skip"}
-    ]
+    area = {"mode": "lines", "line": {"width": 0}, "fill": "toself", "fillcolor": colour, "hoverinfo": "skip"}
+    line = {"type": "scatter", "x": x + x[::-1], "y": _short(outline), "legendgroup": key, "showlegend": False}
+    return [line | area]
 
 
 def marked(group: Group, values: Sequence[float | None], sparse: bool) -> dict[str, Any]:

@@ -24,7 +24,10 @@ LONGEST_LABEL = 60
 LONGEST_TEXT = 500
 
 # What makes two runs of one label more than two seeds of one experiment.
-EXPERIMENT = ("task", "model", "reward", "steps", "prompts", "samples", "updates_per_rollout", "learning_rate")
+EXPERIMENT = (
+    *("task", "model", "reward", "steps", "prompts", "samples", "updates_per_rollout", "learning_rate", "loss_type"),
+    *("scale_rewards", "temperature", "max_grad_norm", "eval_problems", "eval_samples"),
+)
 _SCORE = re.compile(r"(?:mean|pass)@[1-9][0-9]{0,5}")
 _K = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -102,7 +105,7 @@ class Run:
             return text(recorded, limit=4 * LONGEST_TEXT)
         words = ["entrostat", "train"]
         for key in ("seed", *EXPERIMENT):
-            if self.config.get(key) is not None:
+            if self.config.get(key) not in (None, ""):
                 words += ["--" + key.replace("_", "-"), text(self.config[key])]
         name, options = _strategy(self.config)
         words += [name] if name else []
@@ -271,7 +274,7 @@ def experiment(run: Run) -> dict[str, str]:
     """The settings that make the run's experiment, all but its seed: the strategy, its options, and `EXPERIMENT`."""
     name, options = _strategy(run.config)
     settings = {"strategy": name} | {text(key): text(value) for key, value in options.items()}
-    return settings | {key: text(run.config[key]) for key in EXPERIMENT if run.config.get(key) is not None}
+    return settings | {key: text(run.config[key]) for key in EXPERIMENT if run.config.get(key) not in (None, "")}
 
 
 def _named(runs: list[Run]) -> list[Run]:

@@ -80,7 +80,10 @@ def best_label(runs: Sequence[Run], name: str) -> str | None:
 
 def terms(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """What the columns mean, a line each."""
-    lines = [("entropy", "mean over trained tokens under the sampling policy, in nats a token")]
+    meaning = "mean entropy of the sampling policy, in nats a token, on held-out problems before and after training"
+    if not all(run.finished for run in runs):
+        meaning += "; of an unfinished run, in its first and its last rollout"
+    lines = [("entropy", meaning)]
     for name in score_names(runs):
         kind, _, n = name.partition("@")
         if kind == "mean":
