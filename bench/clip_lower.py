@@ -3,7 +3,7 @@
     python bench/clip_lower.py runs/clip-lower [--render]
 
 Trains what is missing under the folder, two runs side by side with a thread each, and scores each final model on all
-297 held-out problems with 64 samples each (about 45 minutes on two cores); a stopped set goes on where it was. Then, or
+297 held-out problems with 32 samples each (about 40 minutes on two cores); a stopped set goes on where it was. Then, or
 at once with --render, writes docs/results/clip-lower.json and prints the table of docs/results/clip-lower.md. Criterion
 and outcome stand in that page.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from entrostat.estimate import pass_at_k
 
 SEEDS = (0, 1, 2)
-PROBLEMS, SAMPLES = 297, 64
+PROBLEMS, SAMPLES = 297, 32
 SETTINGS = {
     "grpo .2/.2": ("grpo",),
     "clip-lower .15/inf": ("clip-lower", "--low", "0.15"),

@@ -8,7 +8,6 @@ import dataclasses
 import io
 import json
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -63,8 +62,6 @@ def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    elif isinstance(error, RuntimeError) and shutil.disk_usage(".").free < 2**20:
-        text = f"no space left on the disk ({text})"
     return text
 
 

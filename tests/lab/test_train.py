@@ -4,6 +4,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -131,6 +133,22 @@ def test_a_finished_run_resumes_to_its_own_result(command):
     second = command.run("train", "--resume", "run", "--json")
     assert json.loads(first.stdout) == json.loads(second.stdout)
     assert (bytes_of(command, "run"), bytes_of(command, "run", "summary.json")) == before
+
+
+def test_a_disk_that_refuses_is_one_line_and_the_run_resumes(command):
+    """A limit on the size of files stands for the full disk: the kernel refuses the same writes."""
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
+    code = limit + "from entrostat.cli import main; sys.exit(main(sys.argv[1:]))"
+    start = [sys.executable, "-c", code, "train", *command.small, "--out", "run", "grpo"]
+    done = subprocess.run(start, capture_output=True, text=True)
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("entrostat: run: the disk takes no more (")
+    assert last.endswith("free some space, then entrostat train --resume run")
+    assert "Traceback" not in done.stderr
+    command.run("train", "--resume", "run")
+    command.run("train", *command.small, "--out", "whole", "grpo")
+    assert bytes_of(command, "run") == bytes_of(command, "whole")
 
 
 def test_random_rewards_are_blind_and_of_the_stated_kind(command):

@@ -1,12 +1,15 @@
 """One run of GRPO under an entropy strategy: TRL's trainer on a task of the lab, in a folder that survives a kill."""
 
+import contextlib
 import dataclasses
+import errno
 import math
 import os
+import re
 import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,8 +193,25 @@ def train(run: Run, watcher: Watcher | None = None, *, parent: int | None = None
     `parent` is the process that waits for this one; the run stops, resumable, when that one is gone.
     Raises ValueError for a state that cannot be continued, RewardError from a reward, OSError from a full disk.
     """
-    with run.locked():
+    with run.locked(), _naming_full_disk(run):
         return run.summary or _train(run, watcher or Watcher(), parent)
+
+
+# what the libraries that write checkpoints say of a write that the disk refuses; torch only says where it stood
+_REFUSED_WRITE = re.compile(r"no space left|file too large|quota exceeded|unexpected pos|file write failed", re.I)
+
+
+@contextlib.contextmanager
+def _naming_full_disk(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) or not _REFUSED_WRITE.search(str(error)):
+            raise
+        told = (
+            f"the disk takes no more ({_first_line(error)}): free some space, then entrostat train --resume {run.path}"
+        )
+        raise OSError(errno.ENOSPC, told, str(run.path)) from error
 
 
 def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | None:
