@@ -63,6 +63,12 @@ def scores(root: Path, name: str) -> tuple[list[dict[str, Any]], np.ndarray, np.
     return found, correct / SAMPLES, np.asarray(pass_at_k(SAMPLES, correct, 32))
 
 
+def mean_of(root: Path, name: str, key: str) -> float:
+    """A column of metrics.jsonl, its mean over rollouts and seeds."""
+    lines = [line for s in SEEDS for line in (folder(root, name, s) / "metrics.jsonl").read_text().splitlines()]
+    return round(float(np.mean([json.loads(line)[key] for line in lines])), 6)
+
+
 def interval(values: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
     """Mean of a (seeds, problems) array; 95% bootstrap that draws seeds and, within, problems (shared by all seeds)."""
     seeds, problems = values.shape
@@ -86,6 +92,10 @@ def collect(root: Path) -> dict[str, Any]:
             "pass@32": interval(passed, rng),
             "mean@32 over grpo": interval(mean - base[1], rng),
             "pass@32 over grpo": interval(passed - base[2], rng),
+            "clip_low share": mean_of(root, name, "clip_low"),
+            "E3 change clipped": mean_of(root, name, "E3/change_clipped"),
+            "E4 change clipped": mean_of(root, name, "E4/change_clipped"),
+            "change kept": round(sum(mean_of(root, name, f"E{i}/change_kept") for i in range(1, 5)), 6),
             "seconds": [f["seconds"] for f in found],
         }
     config = json.loads((folder(root, "grpo .2/.2", 0) / "config.json").read_text())
@@ -102,13 +112,21 @@ def main() -> None:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda job: run(root, *job), [(name, s) for s in SEEDS for name in SETTINGS]))
         RESULT.write_text(json.dumps(collect(root), indent=1) + "\n")
-    print("| setting | entropy at the end | mean@32 | pass@32 | mean@32 over grpo | pass@32 over grpo |")
-    print("|---" * 6 + "|")
+    heads = [
+        "setting",
+        "entropy at the end",
+        "mean@32",
+        "pass@32",
+        "mean@32 over grpo",
+        "pass@32 over grpo",
+        "clipped low",
+    ]
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for name, row in json.loads(RESULT.read_text())["rows"].items():
         ends = " ".join(f"{x:.3f}" for x in row["entropy_end"])
         cells = [show(row["mean@32"]), show(row["pass@32"])]
         over = ["" if name.startswith("grpo") else show(row[f"{m} over grpo"], "+") for m in ("mean@32", "pass@32")]
-        print("| " + " | ".join([name, ends, *cells, *over]) + " |")
+        print("| " + " | ".join([name, ends, *cells, *over, f"{100 * row['clip_low share']:.1f}%"]) + " |")
 
 
 if __name__ == "__main__":

@@ -106,6 +106,11 @@ def test_a_damaged_run_is_refused_by_name(capsys, tmp_path):
     assert "config.json" in refused(capsys, "train", "--resume", tmp_path / "r")
 
 
+def test_several_processes_are_refused(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "one process" in refused(capsys, "train", "grpo")
+
+
 def test_help_and_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == entrostat.__version__

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 import sys
 import time
@@ -126,6 +127,11 @@ def _train(args: list[str]) -> int:
         "GRPO on TRL under an entropy strategy. Options of the run come first, then the strategy with its own options "
         f"(entrostat train STRATEGY --help). Strategies: {', '.join(STRATEGIES)}. Without one: grpo, then clip-lower."
     )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "the lab trains in one process, got WORLD_SIZE over 1: under accelerate or torchrun use "
+            "EntropyControlGRPOTrainer in a script of your own (docs/engines.md)"
+        )
     at = next((i for i, arg in enumerate(args) if arg in STRATEGIES), len(args))
     chosen = _strategy(args[at], args[at + 1 :]) if at < len(args) else None
     options = _parse(Train, args[:at], "entrostat train", list(STRATEGIES))
@@ -197,6 +203,7 @@ def _print(data: Any, shown: Any, as_json: bool) -> None:
 
 
 def _evaluate(args: list[str]) -> int:
+    import torch
     from tyro.conf import Positional
 
     from entrostat.lab.config import TrainConfig
@@ -219,6 +226,8 @@ def _evaluate(args: list[str]) -> int:
         """Completions of each."""
         temperature: float = 1.0
         """Of the sampler."""
+        threads: int = 1
+        """CPU threads. 1 leaves the other cores to other runs."""
         json: bool = False
         """Print the result as JSON."""
 
@@ -229,8 +238,10 @@ def _evaluate(args: list[str]) -> int:
         eval_problems=options.problems,
         eval_samples=options.samples,
         temperature=options.temperature,
+        threads=options.threads,
     )
     quiet()
+    torch.set_num_threads(config.threads)
     model, tokenizer = load_model(config)
     scores = evaluate(
         model,
