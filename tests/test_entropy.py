@@ -232,6 +232,14 @@ def test_the_own_term_has_the_sign_of_its_region_and_the_sums_are_what_it_lacks(
     torch.testing.assert_close(own - entropy_change(stats, x, a), -a * x.exp() * expected, rtol=1e-4, atol=1e-5)
 
 
+def test_excess_surprisal_is_positive_for_a_likely_token():
+    stats = token_stats(torch.tensor([[[2.0, 0.0, 0.0]] * 2]), torch.tensor([[0, 1]]))
+    likely, unlikely = excess_surprisal(stats)[0].tolist()
+    logprob, h, *_ = reference.stats([2.0, 0.0, 0.0], 0)
+    assert likely == pytest.approx(logprob + h, rel=1e-5)
+    assert unlikely < 0 < likely
+
+
 def test_what_is_missing_is_named():
     half = TokenStats(torch.zeros(1, 1), torch.zeros(1, 1))
     arguments = torch.zeros(1, 1), torch.zeros(1, 1)

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from entrostat.clip import require_per_token
 
-# Two float32 buffers of this many elements are all the working memory. On a CPU they should stay in the caches of its
-# cores; on an accelerator they should be large enough that launching kernels costs nothing (64 MiB each).
-_CPU_ELEMENTS = 2**19
+# Two float32 buffers of this many elements are all the working memory. On a CPU, 8 MiB each: within the last cache, and
+# chunks so few that starting the threads of an operation costs nothing. On an accelerator, 64 MiB each: so large that
+# launching kernels costs nothing.
+_CPU_ELEMENTS = 2**21
 _DEVICE_ELEMENTS = 2**24
 # exp(-1000) is 0 in float64 too. A shifted logit of -inf becomes this, since 0 * -inf is NaN where p ln p is 0.
 _FLOOR = -1000.0
