@@ -28,7 +28,7 @@ from entrostat.lab.evaluate import evaluate
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.tasks import Task, make_task
-from entrostat.strategies import Strategy, make_strategy, strategy_name
+from entrostat.strategies import Strategy, as_arguments, make_strategy, strategy_name
 
 
 class Watcher:
@@ -166,7 +166,7 @@ def new_run(config: TrainConfig, strategy: Strategy, out: Path, command: str = "
     record = {
         "entrostat": entrostat.__version__,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
-        "label": name,
+        "label": " ".join(as_arguments(strategy)).replace("--", ""),
         "command": command,
         "strategy": {"name": name, "options": _jsonable(dataclasses.asdict(strategy))},
         **dataclasses.asdict(config),

@@ -16,6 +16,7 @@ __all__ = [
     "NoState",
     "RolloutSummary",
     "Strategy",
+    "as_arguments",
     "make_strategy",
     "near",
     "options",
@@ -65,6 +66,19 @@ def make_strategy(name: str, **options: Any) -> Strategy:
 def strategy_name(strategy: Strategy) -> str:
     """The registry's name of a strategy, or its class's name when it is somebody's own."""
     return next((name for name, kind in STRATEGIES.items() if type(strategy) is kind), type(strategy).__name__)
+
+
+def as_arguments(strategy: Strategy) -> list[str]:
+    """The strategy as words of the command line: its name, and the options that are not its defaults.
+
+    >>> as_arguments(make_strategy("clip-lower", low=0.02))
+    ['clip-lower', '--low', '0.02']
+    """
+    words = [strategy_name(strategy)]
+    for field in dataclasses.fields(strategy):
+        if (value := getattr(strategy, field.name)) != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return words
 
 
 def options(strategy: Strategy) -> dict[str, Any]:
