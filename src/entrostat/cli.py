@@ -125,7 +125,8 @@ def _train(args: list[str]) -> int:
 
     Train.__doc__ = (
         "GRPO on TRL under an entropy strategy. Options of the run come first, then the strategy with its own options "
-        f"(entrostat train STRATEGY --help). Strategies: {', '.join(STRATEGIES)}. Without one: grpo and clip-lower --low 0.02, side by side."
+        f"(entrostat train STRATEGY --help). Strategies: {', '.join(STRATEGIES)}. Without one: grpo and "
+        "clip-lower --low 0.02, side by side."
     )
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
@@ -280,7 +281,12 @@ def _report(args: list[str]) -> int:
 
 def _pretrain(args: list[str]) -> int:
     from entrostat.lab.pretrain import PretrainConfig, pretrain
+    from entrostat.lab.show import pretrain_bar, scores_table
+    from entrostat.lab.train import quiet
 
     config = _parse(PretrainConfig, args, "entrostat pretrain")
-    print(f"{config.out}: {pretrain(config)}")
+    quiet()
+    with pretrain_bar(config.steps) as on_step:
+        scores = pretrain(config, on_step=on_step)
+    _print(scores, scores_table(scores), as_json=False)
     return 0

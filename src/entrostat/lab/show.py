@@ -1,6 +1,8 @@
 """What a run looks like on a terminal: a bar with a live line while it goes, a table when it is done."""
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -56,6 +58,14 @@ class _Bar(Watcher):
         self.screen.bars.update(self.task, completed=done, live=live)
         if self.screen.bars.disable and (metrics["step"] % EVERY == 0 or done == self.steps):
             self.note(f"rollout {done}/{self.steps}  {live}")
+
+
+@contextlib.contextmanager
+def pretrain_bar(steps: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar on stderr for `pretrain`; gives what is to be called after each step."""
+    with Screen() as screen:
+        task = screen.bars.add_task("pretrain", total=steps, live="")
+        yield lambda done, loss: screen.bars.update(task, completed=done, live=f"loss {loss:.3f}")
 
 
 def live_line(metrics: dict[str, Any]) -> str:
