@@ -13,6 +13,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+PATIENCE = 600
+"""Seconds until a browser counts as hung. A page takes three; on a busy machine, much more."""
 REGION_SIGNS = {"E1": -1.0, "E2": 0.55, "E3": 0.8, "E4": -0.45}
 
 
@@ -115,6 +117,8 @@ def browser() -> Iterator[webdriver.Chrome]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(programs["chromedriver"])))
+    driver.command_executor.client_config.timeout = PATIENCE
+    driver.set_page_load_timeout(PATIENCE)
     try:
         yield driver
     finally:

@@ -24,7 +24,7 @@ HOSTILE = (
 
 
 def wait(browser: Chrome, script: str) -> Any:
-    return WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(f"return {script}"))
+    return WebDriverWait(browser, 300).until(lambda driver: driver.execute_script(f"return {script}"))
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_the_page_fits_its_screen(show, make_run, pair):
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         wait(browser, f"Math.abs({starts}[1] - {second}) < 0.01")
-        wait(browser, f"document.querySelector('.plot .main-svg').clientWidth <= {width}")
+        wait(browser, f"[...document.querySelectorAll('.main-svg')].every(svg => svg.clientWidth <= {width})")
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         assert all(width * 0.7 < plot.size["width"] <= width for plot in browser.find_elements(By.CLASS_NAME, "plot"))
 
