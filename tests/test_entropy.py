@@ -134,6 +134,15 @@ def test_a_vocabulary_larger_than_a_buffer_goes_token_by_token():
     assert stats.entropy.tolist() == [[pytest.approx(math.log(logits.size(-1)))] * 2]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_numbers():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 5, 150_000, generator=generator).to(torch.bfloat16)
+    ids = torch.randint(150_000, (3, 5), generator=generator)
+    for ours, expected in zip(token_stats(logits.cuda(), ids.cuda()), token_stats(logits, ids), strict=True):
+        torch.testing.assert_close(ours.cpu(), expected, rtol=1e-5, atol=0)
+
+
 def test_a_statistic_has_no_gradient():
     stats = token_stats(torch.zeros(1, 2, 3, requires_grad=True), torch.zeros(1, 2, dtype=torch.int32))
     assert not any(x.requires_grad for x in stats)

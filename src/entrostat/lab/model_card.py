@@ -1,145 +1,83 @@
-"""The model card of a base model, and the measurement behind its numbers."""
+"""The model card of a base model: how it was made, what it does at the start, what it is for."""
 
 import importlib.metadata
 import platform
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import torch
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from entrostat.lab.tasks import Task
 
-from entrostat.lab.tasks import Problem, Task
-
-_ROWS = 2048
-"""Completions sampled side by side."""
-
-
-class StartValues(NamedTuple):
-    """What a base model does on test problems, sampled at temperature 1 from the whole vocabulary."""
-
-    problems: int
-    samples: int
-    """Samples a problem."""
-    pass_1: float
-    """Share of right completions."""
-    pass_all: float
-    """Share of problems with at least one right completion among `samples`."""
-    entropy: float
-    """Mean entropy of the next-token distribution over all completion tokens, eos included, in nats."""
-    length: float
-    """Mean tokens of a completion, eos included."""
-    truncated: float
-    """Share of completions without eos."""
-
-
-def measure_start(
-    model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    task: Task,
-    *,
-    problems: int,
-    samples: int,
-    seed: int,
-) -> StartValues:
-    """Sample completions of the first `problems` test problems of `seed` and score them.
-
-    The global generator, from which transformers samples, is seeded here and put back after.
-    """
-    drawn = task.problems(problems, split="test", seed=seed)
-    right = torch.zeros(problems, samples, dtype=torch.float64)
-    tokens = truncated = 0
-    entropy = 0.0
-    model.eval()
-    chunk = max(1, _ROWS // samples)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for start in range(0, problems, chunk):
-            some = drawn[start : start + chunk]
-            texts, entropies, mask, ended = _sample(model, tokenizer, task, some, samples)
-            scores = [task.score(some[row // samples], text) for row, text in enumerate(texts)]
-            right[start : start + len(some)] = torch.tensor(scores, dtype=torch.float64).view(len(some), samples)
-            tokens += int(mask.sum())
-            entropy += float(entropies.double()[mask].sum())
-            truncated += int((~ended).sum())
-    return StartValues(
-        problems=problems,
-        samples=samples,
-        pass_1=float(right.mean()),
-        pass_all=float(right.amax(dim=1).mean()),
-        entropy=entropy / tokens,
-        length=tokens / right.numel(),
-        truncated=truncated / right.numel(),
-    )
-
-
-@torch.no_grad()
-def _sample(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task, problems: list[Problem], samples: int
-) -> tuple[list[str], torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Completion texts (b), entropies (b t), mask of completion tokens (b t) and whether each one ended (b)."""
-    prompts = tokenizer([p.prompt for p in problems for _ in range(samples)], padding=True, return_tensors="pt")
-    output = model.generate(  # pyright: ignore[reportAttributeAccessIssue]  # transformers' own protocol excludes it
-        **prompts,
-        do_sample=True,
-        top_k=0,
-        top_p=1.0,
-        temperature=1.0,
-        max_new_tokens=task.max_completion,
-        output_logits=True,
-        return_dict_in_generate=True,
-    )
-    completions = output.sequences[:, prompts["input_ids"].shape[1] :]
-    eos = completions == tokenizer.eos_token_id
-    mask = eos.cumsum(dim=1) - eos.long() == 0
-    entropies = torch.stack([torch.distributions.Categorical(logits=step).entropy() for step in output.logits], dim=1)
-    return tokenizer.batch_decode(completions, skip_special_tokens=True), entropies, mask, eos.any(dim=1)
-
-
-def model_card(task: Task, command: str, values: StartValues) -> str:
-    """The README.md of a base model folder; the same for the same arguments and library versions."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers"))
-    return f"""---
+_CARD = """\
+---
 license: apache-2.0
 library_name: transformers
 pipeline_tag: text-generation
 tags: [entrostat, {task.name}]
 ---
 
-# entrostat lab: base model of the {task.name} task
+# Base model of entrostat's {task.name} task
 
-A Qwen2-architecture decoder of 0.64M parameters (hidden 128, 3 layers, 4 heads, MLP 384, tied embeddings, float32)
-with one token a character. It is the starting point of entrostat's experiments on policy entropy: it answers some
-{task.name} problems right, and differently from sample to sample.
+A Qwen2 decoder of 0.64M parameters (hidden 128, 3 layers, 4 heads, MLP 384, tied embeddings, float32) with one token a
+character. It is the starting point of experiments on policy entropy: it answers some {task.name} problems right, and
+differently from sample to sample.
 
 ## How it was made
 
-Supervised learning from random weights on random right answers to train problems of the task, loss on the answer
-tokens alone. The data are generated by the command itself; no other data were used.
+Supervised learning from random weights on random right answers to train problems of the task, with loss on the answer
+tokens alone. The command makes its own data; no other data were used. No reinforcement learning.
 
     {command}
 
-Python {platform.python_version()}, {versions}, one CPU thread. On one machine with these versions the command gives
-the same bytes again.
+Python {python}, torch {torch}, transformers {transformers}, one CPU thread. With these versions the command gives the
+same bytes again on the same machine. Elsewhere floating point may differ, and so may the numbers below.
 
-## Start values
+## What it does
 
-Measured by the same command on {values.problems} test problems x {values.samples} samples, temperature 1, no top-k,
-no top-p, at most {task.max_completion} tokens. Test problems occur nowhere in training.
+On {problems} test problems x {samples} samples at temperature 1, no top-k, no top-p, at most {task.max_completion}
+tokens. Test problems occur nowhere in training. Brackets: 95% bootstrap interval over problems. The command above
+measures this last; `{evaluate}` measures it again.
 
-| value | |
+| | |
 |---|---|
-| pass@1 | {values.pass_1:.3f} |
-| pass@{values.samples} | {values.pass_all:.3f} |
-| entropy, nats a completion token | {values.entropy:.3f} |
-| tokens a completion | {values.length:.2f} |
-| completions without end of sequence | {values.truncated:.4f} |
+| pass@1 | {pass_1} |
+| pass@{samples} | {pass_all} |
+| entropy of the sampler, nats a completion token, end of sequence included | {entropy:.3f} |
 
 ## Use
+
+It is a research instrument. It knows this one task and no language, and what it shows about entropy at this size need
+not hold for large models. A problem looks like `{prompt}`, a right answer like `{answer}`. The tokenizer drops
+characters that it does not know.
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
-
-It is a research instrument: it knows this one task and no language. It is wrong more often than not, and what it
-shows about entropy at this size need not hold for large models. Characters outside its vocabulary are dropped by the
-tokenizer.
 """
+
+
+def model_card(task: Task, *, command: str, prompt: str, answer: str, scores: Mapping[str, Any]) -> str:
+    """The README.md of a base model's folder, from the command that made it and what `evaluate` found.
+
+    The same for the same arguments and library versions: no date, no duration.
+    """
+    samples = scores["samples"]
+    problems = len(scores["correct"])
+    return _CARD.format(
+        task=task,
+        command=command,
+        python=platform.python_version(),
+        torch=importlib.metadata.version("torch"),
+        transformers=importlib.metadata.version("transformers"),
+        problems=problems,
+        samples=samples,
+        evaluate=f"entrostat evaluate DIR --task {task.name} --problems {problems} --samples {samples}",
+        pass_1=_interval(scores[f"mean@{samples}"]),
+        pass_all=_interval(scores[f"pass@{samples}"]),
+        entropy=scores["entropy"],
+        prompt=prompt,
+        answer=answer,
+    )
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

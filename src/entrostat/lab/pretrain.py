@@ -10,15 +10,19 @@ import random
 import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
+from entrostat.lab.evaluate import evaluate, held_out
 from entrostat.lab.model import EOS_ID, PAD_ID, build_model, build_tokenizer
-from entrostat.lab.model_card import StartValues, measure_start, model_card
+from entrostat.lab.model_card import model_card
 from entrostat.lab.tasks import Task, make_task
 
 _IGNORED = -100
@@ -46,19 +50,19 @@ class PretrainConfig:
     seed: int = 0
     """Seed of the weights, the problems and the answers."""
     eval_problems: int = 256
-    """Test problems for the start values of the model card."""
+    """Test problems for the scores on the model card."""
     eval_samples: int = 32
-    """Samples a problem for the start values, at temperature 1."""
+    """Samples of each test problem, at temperature 1."""
 
     def __post_init__(self) -> None:
         make_task(self.task)
-        for name in ("steps", "batch", "eval_problems", "eval_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; use at least 1")
-        if self.warmup < 0:
-            raise ValueError(f"warmup is {self.warmup}; use at least 0")
-        if not self.learning_rate > 0:
+        for name, least in {"steps": 1, "batch": 1, "warmup": 0, "eval_problems": 2, "eval_samples": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; use at least {least}")
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate}; use a positive number, such as 2e-3")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}; use 0 or more")
 
     @property
     def command(self) -> str:
@@ -71,36 +75,59 @@ class PretrainConfig:
         return " ".join(["entrostat pretrain --task", self.task, *given, "--out DIR"])
 
 
-def pretrain(config: PretrainConfig) -> StartValues:
-    """Train a base model, measure it and write its folder; returns what was measured.
+def pretrain(config: PretrainConfig, *, on_step: Callable[[int, float], None] | None = None) -> dict[str, Any]:
+    """Train a base model, measure it and write its folder.
 
-    The folder appears complete or not at all: it is written next to `config.out` and renamed.
+    The folder appears complete or not at all: it is written next to `config.out` and renamed. Randomness comes from
+    generators of its own, and torch's number of threads is put back after.
+
+    Args:
+        on_step: called after each optimizer step with the steps done and the loss, in nats an answer token.
+
+    Returns:
+        The scores of `lab.evaluate.evaluate` on held-out problems at temperature 1, as on the model card.
 
     Raises:
-        FileExistsError: `config.out` is a file or a folder that is not empty.
+        FileExistsError: `config.out` is a file or a folder that is not empty; nothing is trained then.
+        ValueError: the task has fewer than `config.eval_problems` test problems; nothing is trained then.
+        OSError: the folder cannot be written; nothing is left of it.
     """
     out = config.out.absolute()
     _refuse_taken(out)
-    task = make_task(config.task)
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)  # the order of a parallel sum depends on the number of threads
-        tokenizer = build_tokenizer(task.alphabet)
-        model = build_model(tokenizer, seed=config.seed)
-        _train(model, tokenizer, task, config)
-        values = measure_start(
-            model, tokenizer, task, problems=config.eval_problems, samples=config.eval_samples, seed=config.seed
-        )
-        model.save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
-        (staging / "README.md").write_text(model_card(task, config.command, values), encoding="utf-8")
+        scores = _make(config, staging, on_step or (lambda steps, loss: None))
         _publish(staging, out)
+    except SafetensorError as error:  # a plain Exception, also where the disk is full
+        raise OSError(f"{out} was not written: {error}; free some space or choose another --out") from error
     finally:
         torch.set_num_threads(threads)
         shutil.rmtree(staging, ignore_errors=True)
-    return values
+    return scores
+
+
+def _make(config: PretrainConfig, folder: Path, on_step: Callable[[int, float], None]) -> dict[str, Any]:
+    task = make_task(config.task)
+    held_out(task, config.eval_problems)  # more than there are is an error now, not after the training
+    tokenizer = build_tokenizer(task.alphabet)
+    model = build_model(tokenizer, seed=config.seed)
+    _train(model, tokenizer, task, config, on_step)
+    scores = evaluate(model, tokenizer, task, problems=config.eval_problems, samples=config.eval_samples)
+    example = task.problems(1, split="train", seed=config.seed)[0]
+    card = model_card(
+        task,
+        command=config.command,
+        prompt=example.prompt,
+        answer=task.solve(example, random.Random(config.seed)),
+        scores=scores,
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return scores
 
 
 def _refuse_taken(out: Path) -> None:
@@ -118,7 +145,13 @@ def _publish(staging: Path, out: Path) -> None:
     staging.rename(out)
 
 
-def _train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task, config: PretrainConfig) -> None:
+def _train(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    task: Task,
+    config: PretrainConfig,
+    on_step: Callable[[int, float], None],
+) -> None:
     """Minimise the mean cross-entropy of the answer tokens, end of sequence included."""
     problems = task.problems(config.steps * config.batch, split="train", seed=config.seed)
     rng = random.Random(f"{task.name}/answers/{config.seed}")
@@ -135,6 +168,7 @@ def _train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Ta
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+        on_step(step + 1, loss.item())
     model.eval()
 
 
