@@ -11,7 +11,7 @@ TRL's delta), a second bound on the other side.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -110,25 +110,13 @@ def aggregate(
     """
     if mask.shape != per_token.shape:
         raise ValueError(f"mask must have the loss's shape {tuple(per_token.shape)}, got {tuple(mask.shape)}")
-    if normalizer is not None and not isinstance(normalizer, Tensor) and not normalizer > 0:
-        raise ValueError(f"normalizer must be positive, got {normalizer}")
+    _check_normalizer(how, normalizer)
     kept = torch.where(mask, per_token, 0.0)
-    match how, normalizer:
-        case "token-mean", None:
-            return kept.sum() / mask.sum().clamp(min=1)
-        case "token-mean", tokens:
-            return kept.sum() / tokens
-        case "sequence-mean", None:
-            return (kept.sum(-1) / mask.sum(-1).clamp(min=1)).mean()
-        case "sequence-mean", _:
-            raise ValueError(
-                f"sequence-mean divides by the mask's own counts, got normalizer={normalizer}; leave it out"
-            )
-        case "constant-length", None:
-            raise ValueError("constant-length got no normalizer; give it the longest completion that sampling allows")
-        case "constant-length", longest:
-            return kept.sum() / (len(kept) * longest)
-    raise ValueError(f"how must be 'token-mean', 'sequence-mean' or 'constant-length', got {how!r}")
+    if how == "sequence-mean":
+        return (kept.sum(-1) / mask.sum(-1).clamp(min=1)).mean()
+    if normalizer is None:
+        return kept.sum() / mask.sum().clamp(min=1)
+    return kept.sum() / (normalizer * len(kept) if how == "constant-length" else normalizer)
 
 
 def require_per_token(name: str, value: Tensor, shape: torch.Size) -> None:
@@ -155,6 +143,17 @@ class _ScaledExp(torch.autograd.Function):
     def backward(ctx, *grad_outputs: Tensor):
         (grad,), (y,) = grad_outputs, ctx.saved_tensors
         return torch.where(grad == 0, 0.0, grad * y), None  # d/dx scale exp(x) is the value itself
+
+
+def _check_normalizer(how: str, normalizer: float | int | Tensor | None) -> None:
+    if how not in get_args(Reduction):
+        raise ValueError(f"how must be one of {', '.join(get_args(Reduction))}, got {how!r}")
+    if how == "constant-length" and normalizer is None:
+        raise ValueError("constant-length got no normalizer; give it the longest completion that sampling allows")
+    if how == "sequence-mean" and normalizer is not None:
+        raise ValueError(f"sequence-mean divides by the mask's own counts, got normalizer={normalizer}; leave it out")
+    if normalizer is not None and not isinstance(normalizer, Tensor) and not normalizer > 0:
+        raise ValueError(f"normalizer must be positive, got {normalizer}")
 
 
 def _window(logratio: Tensor, advantages: Tensor, low: Bound, high: Bound) -> tuple[Bound, Bound]:
