@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 from entrostat.lab.tasks.base import Problem, Split, Task, split_of
 from entrostat.lab.tasks.countdown import Countdown
+from entrostat.lab.tasks.path import PathTask
 
-TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Countdown(),)})
+TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Countdown(), PathTask())})
 """Every task by its name."""
 
 

@@ -1,0 +1,81 @@
+"""Path: walk from a start to a goal along the edges of a small directed graph, no node twice."""
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise, permutations
+from typing import final
+
+from entrostat.lab.tasks.base import Problem, Split, Task, check_draw, split_of
+
+NODES = "abcdef"
+EDGES = 8
+LEAST_ANSWERS = 2
+"""Right answers of every problem."""
+
+_EVERY_EDGE = tuple(tail + head for tail, head in permutations(NODES, 2))
+_LONGEST = 2 * len(NODES) - 1
+"""Characters of a path through all nodes."""
+
+
+@final
+@dataclass(frozen=True)
+class PathTask(Task):
+    """Prompts like "ab,ac,bf,ce,ef:a>f=", answers like "a>c>e>f".
+
+    A directed graph on the nodes a to f, as its `EDGES` edges from tail to head in alphabetical order, then the start
+    and the goal. Graphs, starts and goals are drawn uniformly; kept are those with no edge from start to goal and at
+    least `LEAST_ANSWERS` right answers. An answer is right if it is the nodes of a path with ">" between them: it
+    begins at the start, ends at the goal, follows an edge at every step and visits no node twice. Nothing may surround
+    it, not even a space.
+
+    The pool has millions of problems, so train problems do not repeat in practice.
+    """
+
+    name = "path"
+    alphabet = f"{NODES},:>="
+    max_completion = 14
+
+    def problems(self, n: int, *, split: Split, seed: int) -> list[Problem]:
+        check_draw(n, split)
+        rng = random.Random(f"{self.name}/{split}/{seed}")
+        drawn: dict[str, Problem] = {}
+        while len(drawn) < n:
+            problem = _problem(rng.sample(_EVERY_EDGE, EDGES), rng.sample(NODES, 2))
+            if problem is not None and split_of(problem.key) == split:
+                drawn.setdefault(problem.key, problem)
+        return list(drawn.values())
+
+    def score(self, problem: Problem, completion: str) -> float:
+        if len(completion) > _LONGEST or len(completion) % 2 == 0 or set(completion[1::2]) != {">"}:
+            return 0.0
+        nodes = completion[::2]
+        ends = (nodes[0], nodes[-1]) == (problem.data["start"], problem.data["goal"])
+        steps = {tail + head for tail, head in pairwise(nodes)}
+        return float(ends and len(set(nodes)) == len(nodes) and steps <= set(problem.data["edges"]))
+
+    def solve(self, problem: Problem, rng: random.Random) -> str:
+        """One of the right answers, each equally likely."""
+        data = problem.data
+        return rng.choice(list(_paths(data["edges"], data["start"], data["goal"])))
+
+
+def _problem(edges: Iterable[str], ends: list[str]) -> Problem | None:
+    """The problem of these edges and ends, or None if it is not one of the pool."""
+    edges = sorted(edges)
+    start, goal = ends
+    if start + goal in edges or sum(1 for _ in _paths(edges, start, goal)) < LEAST_ANSWERS:
+        return None
+    key = f"{','.join(edges)}:{start}>{goal}"
+    return Problem(prompt=f"{key}=", key=key, data={"edges": edges, "start": start, "goal": goal})
+
+
+def _paths(edges: list[str], start: str, goal: str) -> Iterator[str]:
+    """Every right answer, in a fixed order."""
+    pending = [start]
+    while pending:
+        path = pending.pop()
+        if path[-1] == goal:
+            yield path
+        else:
+            pending += [f"{path}>{head}" for tail, head in edges if tail == path[-1] and head not in path]
