@@ -34,8 +34,10 @@ same bytes again on the same machine. Elsewhere floating point may differ, and s
 ## What it does
 
 On {problems} test problems x {samples} samples at temperature 1, no top-k, no top-p, at most {task.max_completion}
-tokens. Test problems occur nowhere in training. Brackets: 95% bootstrap interval over problems. The command above
-measures this last; `{evaluate}` measures it again.
+tokens. {task.held_out_means}
+Brackets: 95% bootstrap interval over problems. The command above measures this at its end, and this measures it again:
+
+    {evaluate}
 
 | | |
 |---|---|
@@ -46,8 +48,10 @@ measures this last; `{evaluate}` measures it again.
 ## Use
 
 It is a research instrument. It knows this one task and no language, and what it shows about entropy at this size need
-not hold for large models. A problem looks like `{prompt}`, a right answer like `{answer}`. The tokenizer drops
-characters that it does not know.
+not hold for large models. The tokenizer drops characters that it does not know. A problem and a right answer:
+
+    {prompt}
+    {answer}
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -35,6 +35,8 @@ class Task(ABC):
     """The characters of its prompts and right answers, each once."""
     max_completion: int
     """The most tokens that a completion may take, its end-of-sequence token included."""
+    held_out_means: str = "No test problem occurs in training."
+    """What the split keeps apart and what it does not, for the model card."""
 
     @property
     def base_model(self) -> Path:

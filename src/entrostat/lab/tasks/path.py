@@ -29,12 +29,16 @@ class PathTask(Task):
     begins at the start, ends at the goal, follows an edge at every step and visits no node twice. Nothing may surround
     it, not even a space.
 
-    The pool has millions of problems, so train problems do not repeat in practice.
+    The pool has millions of problems, so train problems do not repeat in practice. A renaming of the nodes makes
+    another problem, and there are 720 of them: the splits hold apart what the model reads, not graphs up to names.
     """
 
     name = "path"
     alphabet = f"{NODES},:>="
     max_completion = 14
+    held_out_means = (
+        "No test problem occurs in training as it is written. With other names for its nodes nearly every one does."
+    )
 
     def problems(self, n: int, *, split: Split, seed: int) -> list[Problem]:
         check_draw(n, split)
