@@ -14,6 +14,7 @@ ORDER = [
     "advantage",
     "estimate",
     "schedule",
+    "plant",
     "response",
     "strategies",
     "objectives",

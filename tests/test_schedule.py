@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrostat.schedule import Constant, Cosine, Linear, Piecewise, Schedule, parse_schedule, step
+from entrostat.schedule import Constant, Cosine, Linear, Piecewise, Schedule, Sine, parse_schedule, step
 
 value = st.floats(-1e6, 1e6)
 progress = st.floats(0.0, 1.0)
-ALL = [Constant(0.3), Linear(0.4, 0.1), Cosine(0.4, 0.1), step(0.3, 0.45, 0.5), Piecewise(((0.2, 1.0), (0.6, 2.0)))]
+ALL = [
+    Constant(0.3),
+    Linear(0.4, 0.1),
+    Cosine(0.4, 0.1),
+    step(0.3, 0.45, 0.5),
+    Piecewise(((0.2, 1.0), (0.6, 2.0))),
+    Sine(0.35, -0.07, 40.0),
+]
 
 
 @pytest.mark.parametrize("schedule", [Linear, Cosine])
@@ -59,6 +66,19 @@ def test_piecewise_expresses_the_others(p, at, start, end):
     assert Piecewise(((0.0, start), (1.0, end)))(p) == pytest.approx(Linear(start, end)(p), abs=1e-9)
     assert Piecewise(((0.5, start),))(p) == Constant(start)(p)
     assert step(start, end, at)(p) == (start if p < at else end)
+
+
+def test_a_sine_counts_rollouts_and_starts_upwards():
+    wave = Sine(0.35, 0.07, 40.0)
+    assert [wave(0.5, k) for k in (0, 20, 40)] == pytest.approx([0.35] * 3, abs=1e-12)
+    assert wave(0.0, 10) == pytest.approx(0.42)
+    assert wave(0.0, 30) == pytest.approx(0.28)
+
+
+@pytest.mark.parametrize("schedule", ALL)
+def test_a_span_is_what_is_reached_and_not_more(schedule):
+    values = [schedule(k / 1000, k) for k in range(1001)]
+    assert schedule.span == pytest.approx((min(values), max(values)), rel=1e-5)
 
 
 @pytest.mark.parametrize("schedule", ALL)
@@ -119,6 +139,8 @@ def test_a_step_is_inside_the_run(at):
         ("linear:0.43:0.12", Linear(0.43, 0.12)),
         ("cosine:1:2e-1", Cosine(1.0, 0.2)),
         ("step:0.3:0.45:0.5", step(0.3, 0.45, 0.5)),
+        ("sine:0.35:0.07:50", Sine(0.35, 0.07, 50.0)),
+        ("piecewise:0:0.3:0.2:0.5", Piecewise(((0.0, 0.3), (0.2, 0.5)))),
     ],
 )
 def test_the_command_line_s_forms(text, schedule):
@@ -127,8 +149,22 @@ def test_the_command_line_s_forms(text, schedule):
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "0.8x", "linear", "linear:1", "linear:1:2:3", "linear:a:b", "sine:1:2:3", "Linear:1:2", "step:1:2", ":1"],
+    [
+        "",
+        ":",
+        "0.8x",
+        "linear",
+        "linear:1",
+        "linear:1:2:3",
+        "linear:a:b",
+        "sine:1:2",
+        "sine:1:2:1",
+        "piecewise:0:1:1",
+        "Linear:1:2",
+        "step:1:2",
+        ":1",
+    ],
 )
 def test_another_form_is_refused_with_the_known_ones(text):
-    with pytest.raises(ValueError, match="a number, linear:A:B, cosine:A:B or step:A:B:AT"):
+    with pytest.raises(ValueError, match=r"a number, linear:A:B, cosine:A:B, step:A:B:AT|period must be"):
         parse_schedule(text)

@@ -1,22 +1,31 @@
 """Reference trajectories: a scalar over the progress of a run, 0 at its start and 1 at its end.
 
 Each is a frozen dataclass and a pure function of progress (rollouts done / rollouts in all), so nothing is stored and a
-resumed run reads the same values. Any finite scalar will do; what it stands for checks its own range.
+resumed run reads the same values; a sine, whose period is in rollouts, reads their number too. Any finite scalar will
+do; what it stands for checks its own range.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-FORMS = "a number, linear:A:B, cosine:A:B or step:A:B:AT"
+FORMS = (
+    "a number, linear:A:B, cosine:A:B, step:A:B:AT, sine:MEAN:AMPLITUDE:PERIOD_IN_ROLLOUTS or "
+    "piecewise:PROGRESS:VALUE:PROGRESS:VALUE..."
+)
 
 
 @runtime_checkable
 class Schedule(Protocol):
     """A scalar over progress."""
 
-    def __call__(self, progress: float) -> float:
-        """The value at progress in [0, 1]. Raises ValueError outside."""
+    def __call__(self, progress: float, rollouts: int = 0) -> float:
+        """The value at progress in [0, 1], with `rollouts` done. Raises ValueError outside."""
+        ...
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The least and the largest value it takes."""
         ...
 
 
@@ -29,9 +38,13 @@ class Constant:
     def __post_init__(self):
         _finite("value", self.value)
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, rollouts: int = 0) -> float:
         _in_run(progress)
         return self.value
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return self.value, self.value
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,12 @@ class Linear:
         _finite("start", self.start)
         _finite("end", self.end)
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, rollouts: int = 0) -> float:
         return _between(self.start, self.end, _in_run(progress))
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return min(self.start, self.end), max(self.start, self.end)
 
 
 @dataclass(frozen=True)
@@ -60,8 +77,12 @@ class Cosine:
         _finite("start", self.start)
         _finite("end", self.end)
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, rollouts: int = 0) -> float:
         return _between(self.start, self.end, (1 - math.cos(math.pi * _in_run(progress))) / 2)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return min(self.start, self.end), max(self.start, self.end)
 
 
 @dataclass(frozen=True)
@@ -86,7 +107,7 @@ class Piecewise:
         if places != sorted(places):
             raise ValueError(f"knots must be in order of progress, got {places}; sort them")
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, rollouts: int = 0) -> float:
         _in_run(progress)
         before = [knot for knot in self.knots if knot[0] <= progress]
         after = [knot for knot in self.knots if knot[0] > progress]
@@ -94,6 +115,36 @@ class Piecewise:
             return (before[-1] if before else after[0])[1]
         (x0, y0), (x1, y1) = before[-1], after[0]
         return _between(y0, y1, (progress - x0) / (x1 - x0))
+
+    @property
+    def span(self) -> tuple[float, float]:
+        values = [value for _, value in self.knots]
+        return min(values), max(values)
+
+
+@dataclass(frozen=True)
+class Sine:
+    """mean + amplitude sin(2 pi rollouts / period): a wave that starts upwards from its mean."""
+
+    mean: float
+    amplitude: float
+    period: float
+    """Rollouts."""
+
+    def __post_init__(self):
+        _finite("mean", self.mean)
+        _finite("amplitude", self.amplitude)
+        _finite("period", self.period)
+        if self.period < 2:
+            raise ValueError(f"period must be at least 2 rollouts, got {self.period}")
+
+    def __call__(self, progress: float, rollouts: int = 0) -> float:
+        _in_run(progress)
+        return self.mean + self.amplitude * math.sin(2 * math.pi * rollouts / self.period)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return self.mean - abs(self.amplitude), self.mean + abs(self.amplitude)
 
 
 def step(start: float, end: float, at: float) -> Piecewise:
@@ -104,7 +155,7 @@ def step(start: float, end: float, at: float) -> Piecewise:
 
 
 def parse_schedule(text: str | float | int) -> Schedule:
-    """A schedule from a number or from the command line's text: 0.35, linear:A:B, cosine:A:B or step:A:B:AT.
+    """A schedule from a number or from the command line's text: one of FORMS.
 
     Raises:
         ValueError: another form, with the known ones, or a value that its schedule refuses.
@@ -128,6 +179,10 @@ def parse_schedule(text: str | float | int) -> Schedule:
             return Cosine(start, end)
         case "step", [start, end, at]:
             return step(start, end, at)
+        case "sine", [mean, amplitude, period]:
+            return Sine(mean, amplitude, period)
+        case "piecewise", [_, _, *_] if len(values) % 2 == 0:
+            return Piecewise(tuple(zip(values[::2], values[1::2], strict=True)))
     raise ValueError(f"a schedule is {FORMS}, got {text!r}")
 
 

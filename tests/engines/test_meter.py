@@ -11,6 +11,8 @@ from entrostat.engines.meter import REGIONS, RegionMeter
 
 B, T, V = 4, 6, 7
 LOW, HIGH = 0.1, 0.2
+DROPPED = torch.zeros(B, T, dtype=torch.bool)
+DROPPED[1, 0] = DROPPED[2, 1] = True
 
 
 def same(x):
@@ -25,6 +27,7 @@ def batch(seed):
     advantages = torch.randn(B, 1, generator=g)
     advantages[0] = 0.0
     mask = torch.rand(B, T, generator=g) < 0.7
+    mask[1, 0] = mask[2, 1] = True
     return logits, ids, logratio, advantages, mask
 
 
@@ -33,11 +36,11 @@ def add(meter, logits, ids, logratio, advantages, mask, **extra):
     events = clip_events(logratio, advantages.expand_as(logratio), low=LOW, high=HIGH)
     known = TokenStats(stats.logprobs, stats.entropy)
     at = lambda flat: TokenStats(*(x.reshape(-1)[flat][None] for x in stats))  # noqa: E731
-    meter.add(known, logratio, advantages, events, mask, full_stats=at, **extra)
+    meter.add(known, logratio, advantages, events, mask, dropped=DROPPED, full_stats=at, **extra)
 
 
 def expected(batches, change):
-    sums = dict.fromkeys(["clip_low", "clip_high"], 0.0)
+    sums = dict.fromkeys(["clip_low", "clip_high", "dropped"], 0.0)
     sums |= {f"{r.name}/{k}": 0.0 for r in REGIONS for k in ("share", "kept", "clipped")}
     tokens = 0
     for logits, ids, logratio, advantages, mask in batches:
@@ -50,6 +53,7 @@ def expected(batches, change):
             tokens += 1
             sums["clip_low"] += event == "low"
             sums["clip_high"] += event == "high"
+            sums["dropped"] += bool(DROPPED[b, t])
             if region != "NONE":
                 sums[f"{region}/share"] += 1
                 sums[f"{region}/{'clipped' if event else 'kept'}"] += change(z, a, lr, adv)
@@ -79,7 +83,7 @@ def test_without_the_sums_it_is_the_own_term_under_its_own_name():
     stats = token_stats(logits, ids)
     events = clip_events(logratio, advantages.expand_as(logratio), low=LOW, high=HIGH)
     meter = RegionMeter()
-    meter.add(TokenStats(stats.logprobs, stats.entropy), logratio, advantages, events, mask)
+    meter.add(TokenStats(stats.logprobs, stats.entropy), logratio, advantages, events, mask, dropped=DROPPED)
     found = meter.read(same)
     for key, value in expected([one], own_term).items():
         key = key.replace("kept", "own_term_kept").replace("clipped", "own_term_clipped")

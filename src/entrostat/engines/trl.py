@@ -14,6 +14,7 @@ Private methods move, so TRL is pinned to the versions on which the parity tests
 
 import contextlib
 import inspect
+import math
 import os
 import random
 import sys
@@ -32,7 +33,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from entrostat.clip import ClipBounds, clip_events
 from entrostat.engines.meter import RegionMeter, SumsOf
 from entrostat.engines.rewards import guarded
-from entrostat.entropy import TokenStats, excess_surprisal, token_stats
+from entrostat.entropy import TokenStats, bracket, excess_surprisal, token_stats
 from entrostat.statefile import read_state, write_state
 from entrostat.strategies import (
     RolloutSummary,
@@ -48,7 +49,9 @@ TESTED_TRL = ("1.16.",)
 CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 STATE_FILE = "entrostat_state.json"
 PREFIX = "entrostat/"
-_OLD_LOGPS, _OLD_ENTROPY = "entrostat_old_logps", "entrostat_old_entropy"
+# what we add to a rollout: TRL shuffles and splits it along with its own tensors
+_OLD_LOGPS = "entrostat_old_logps"
+_OLD = {name: f"entrostat_old_{name}" for name in ("entropy", "sum_p2", "sum_p2_logp")}
 
 if TYPE_CHECKING:
 
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
         reward_funcs: list[Any]
         temperature: float
         importance_sampling_level: str
+        num_generations: int
         epsilon_low: Any
         epsilon_high: Any
         _metrics: Any
@@ -106,6 +110,11 @@ def is_on_policy(args: Any) -> bool:
     return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0
 
 
+def updates_per_rollout(args: Any) -> int:
+    """Optimizer updates between two generations."""
+    return max(1, args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
+
+
 def check_can_act(args: Any, strategy: Strategy) -> None:
     """Raises ValueError where `strategy` could not do what it says under these GRPOConfig fields."""
     name = strategy_name(strategy)
@@ -136,6 +145,21 @@ def uncrossed(bounds: ClipBounds, advantages: Tensor, mask: Tensor) -> ClipBound
     low = torch.where(advantages < 0, bounds.low, torch.maximum(bounds.low, -bounds.high))
     high = torch.where(advantages > 0, bounds.high, torch.maximum(bounds.high, -bounds.low))
     return ClipBounds(torch.where(mask, low, torch.inf), torch.where(mask, high, torch.inf))
+
+
+def _standard_error(tokens: Tensor, entropy: Tensor, group: int) -> float | None:
+    """Of the token-weighted mean entropy, from per-sequence sums: a ratio estimator over groups of one prompt.
+
+    Tokens of a prompt's samples are alike, so groups are what varies independently (Cochran, Sampling Techniques, ch. 6
+    and 9). None with fewer than two groups that have tokens.
+    """
+    if len(tokens) % group == 0:
+        tokens, entropy = tokens.view(-1, group).sum(1), entropy.view(-1, group).sum(1)
+    m = int((tokens > 0).sum())
+    if m < 2:
+        return None
+    off = entropy - entropy.sum() / tokens.sum() * tokens
+    return float((m / (m - 1) * off.square().sum()).sqrt() / tokens.sum())
 
 
 class EntropyControlMixin(_Base):
@@ -179,9 +203,12 @@ class EntropyControlMixin(_Base):
         if old is None:
             old = self._old_pass(output)
             output[_OLD_LOGPS] = old.logprobs
-        output[_OLD_ENTROPY] = old.entropy
+        stats = TokenStats(old.logprobs, old.entropy)
+        if self.strategy.needs_sums:
+            stats = self._sums_pass(output)._replace(logprobs=old.logprobs, entropy=old.entropy)
+        output |= {key: value for name, key in _OLD.items() if (value := getattr(stats, name)) is not None}
         if self.model.training:
-            self._observe(old, self._trained_tokens(output))
+            self._observe(stats, output)
         return output
 
     def _old_pass(self, output: dict[str, Any]) -> Pass:
@@ -201,20 +228,50 @@ class EntropyControlMixin(_Base):
             )
         return Pass(logps, entropies)
 
-    def _observe(self, old: Pass, mask: Tensor) -> None:
-        assert old.entropy is not None
-        excess = excess_surprisal(TokenStats(old.logprobs, old.entropy)).abs()
-        # where, not a product: a masked token may hold NaN
-        sums = torch.stack([torch.where(mask, x, 0).sum() for x in (old.entropy, excess)] + [mask.sum()]).float()
-        entropy, surprisal, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
-        summary = RolloutSummary(
-            progress=self.state.global_step / self.state.max_steps,
-            entropy=entropy / tokens if tokens else None,
-            excess_surprisal=surprisal / tokens if tokens else None,
-        )
+    def _sums_pass(self, output: dict[str, Any]) -> TokenStats:
+        """Full-vocabulary sums over the rollout, for strategies that need them: one more forward pass."""
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+        width, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
+        chunks = []
+        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            for i in range(0, len(ids), size):
+                rows = slice(i, i + size)
+                logits = self.model(input_ids=ids[rows], attention_mask=mask[rows], logits_to_keep=width + 1).logits
+                completions = output["completion_ids"][rows]
+                chunks.append(token_stats(logits[:, -width - 1 : -1], completions, temperature=self.temperature))
+        return TokenStats(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
+
+    def _observe(self, old: TokenStats, output: dict[str, Any]) -> None:
+        summary = self._summary(old, output)
         self.controller_state = self.strategy.observe(self.controller_state, summary)
-        if summary.entropy is not None:
-            self._metrics["train"][PREFIX + "entropy"].append(summary.entropy)
+        logged = {"entropy": summary.entropy, "entropy_error": summary.entropy_error}
+        for name, value in (logged | self.strategy.signals(self.controller_state)).items():
+            if value is not None and math.isfinite(value):
+                self._metrics["train"][PREFIX + name].append(value)
+
+    def _summary(self, old: TokenStats, output: dict[str, Any]) -> RolloutSummary:
+        assert old.entropy is not None
+        mask, advantages = self._trained_tokens(output), output["advantages"]
+        advantages = advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
+        sizes = bracket(old).abs() if self.strategy.needs_sums else excess_surprisal(old).abs()
+        columns = (torch.ones_like(old.entropy), old.entropy, sizes, (advantages != 0).expand_as(mask))
+        # where, not a product: a masked token may hold NaN
+        sums = torch.stack([torch.where(mask, x, 0).sum(1) for x in columns], dim=1)
+        sums = self.accelerator.gather(sums.float()).cpu().double()
+        tokens, entropy, size, active = sums.sum(0).tolist()
+        # nan: the engine can measure, and there was nothing to
+        mean = lambda total: total / tokens if tokens else math.nan  # noqa: E731
+        return RolloutSummary(
+            progress=self.state.global_step / self.state.max_steps,
+            entropy=mean(entropy),
+            bracket=mean(size) if self.strategy.needs_sums else None,
+            excess_surprisal=None if self.strategy.needs_sums else mean(size),
+            entropy_error=_standard_error(sums[:, 0], sums[:, 1], self.num_generations),
+            active=mean(active),
+            updates=updates_per_rollout(self.args),
+            ceiling=math.log(self._inner(self.model).config.get_text_config().vocab_size),
+        )
 
     # The loss
 
@@ -223,7 +280,8 @@ class EntropyControlMixin(_Base):
         advantages = advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
         stored = inputs.get("old_per_token_logps")
         old_logps = stored if stored is not None else inputs[_OLD_LOGPS]
-        bounds = self.strategy.bounds(self.controller_state, TokenStats(old_logps, inputs[_OLD_ENTROPY]))
+        old = TokenStats(old_logps, **{name: inputs.get(key) for name, key in _OLD.items()})
+        bounds = self.strategy.bounds(self.controller_state, old)
         mask = self._trained_tokens(inputs)
         if self.importance_sampling_level == "sequence":  # one ratio a sequence, and bounds that are all alike
             bounds = ClipBounds(bounds.low[:, :1], bounds.high[:, :1])
@@ -259,6 +317,7 @@ class EntropyControlMixin(_Base):
             advantages,
             events,
             mask,
+            dropped=(((bounds.low < 0) & (advantages < 0)) | ((bounds.high < 0) & (advantages > 0))).expand_as(mask),
             sample=self._draw(),
             share=self.attribution_share,
             full_stats=full_stats,

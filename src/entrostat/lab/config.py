@@ -49,6 +49,10 @@ class TrainConfig:
     """Held-out problems scored before and after."""
     eval_samples: int = 32
     """Completions of each held-out problem."""
+    eval_at: tuple[int, ...] = ()
+    """Score the held-out problems after these many rollouts too, into scores-ROLLOUTS.json."""
+    probe_every: int = 0
+    """Measure entropy on 256 fixed held-out prompts every so many rollouts (held_out_entropy); 0 for never."""
     save_every: int = 10
     """Rollouts between checkpoints."""
     threads: int = 1
@@ -66,6 +70,9 @@ class TrainConfig:
             "threads",
         ):
             _at_least(name, getattr(self, name), 1)
+        _at_least("probe_every", self.probe_every, 0)
+        for rollouts in self.eval_at:
+            _at_least("eval_at", rollouts, 1)
         for name in ("samples", "eval_problems"):
             _at_least(name, getattr(self, name), 2)
         for name in ("learning_rate", "temperature", "max_grad_norm"):

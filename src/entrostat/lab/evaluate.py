@@ -15,6 +15,7 @@ from entrostat.lab.tasks import Problem, Task
 PROBLEM_SEED = 20_260_214
 """One draw of held-out problems for every run, so that runs are compared on the same ones."""
 SAMPLE_SEED = 7
+PROBE_PROMPTS, PROBE_SAMPLES = 256, 4
 
 
 class Samples(NamedTuple):
@@ -90,6 +91,13 @@ def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
 def held_out(task: Task, n: int) -> list[Problem]:
     """The first n of the one fixed draw of held-out problems."""
     return task.problems(n, split="test", seed=PROBLEM_SEED)
+
+
+def held_out_entropy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, **options: Any) -> float:
+    """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions each; options of `sample`."""
+    prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
+    drawn = sample(model, tokenizer, prompts, samples=PROBE_SAMPLES, max_completion=task.max_completion, **options)
+    return drawn.entropy
 
 
 def evaluate(

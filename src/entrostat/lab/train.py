@@ -24,7 +24,7 @@ from transformers.trainer_utils import get_last_checkpoint
 import entrostat
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
 from entrostat.lab.config import TrainConfig, grpo_config
-from entrostat.lab.evaluate import evaluate
+from entrostat.lab.evaluate import evaluate, held_out_entropy
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.tasks import Task, make_task
@@ -101,7 +101,9 @@ class _Recorder(TrainerCallback):
 
     def __init__(self, run: Run, config: TrainConfig, watcher: Watcher, parent: int | None):
         self.run, self.config, self.watcher, self.parent = run, config, watcher, parent
+        self.task = make_task(config.task)
         self.trainer: EntropyControlGRPOTrainer | None = None
+        self.probed: dict[str, float] = {}
         self.interrupted = False
         self.started = time.perf_counter()
 
@@ -111,18 +113,37 @@ class _Recorder(TrainerCallback):
         self.interrupted = True
         self.watcher.note("stopping after this rollout; press Ctrl-C again to stop at once")
 
+    def on_step_begin(self, args, state, control, model: Any = None, processing_class: Any = None, **_):
+        rollout, update = divmod(state.global_step, self.config.updates_per_rollout)
+        self.probed = self.probed if update else {}
+        if update or not self.config.probe_every or rollout % self.config.probe_every:
+            return
+        with self._off_the_clock():
+            options = {"temperature": self.config.temperature, "seed": rollout}
+            self.probed = {"held_out_entropy": held_out_entropy(model, processing_class, self.task, **options)}
+
+    @contextlib.contextmanager
+    def _off_the_clock(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.started += time.perf_counter() - begin
+
     def on_log(self, args, state, control, logs=None, **_):
         if not logs or PREFIX + "clip_low" not in logs:
             return
         step = state.global_step // self.config.updates_per_rollout - 1
-        line = metrics_line(step, self.config.steps, logs)
+        line = metrics_line(step, self.config.steps, logs) | self.probed
         self.run.append("metrics.jsonl", line)
         now = time.perf_counter()
         self.run.append("timing.jsonl", {"step": step, "seconds": round(now - self.started, 4)})
         self.started = now
         self.watcher.line(line)
 
-    def on_step_end(self, args, state, control, **_):
+    def on_step_end(self, args, state, control, model: Any = None, processing_class: Any = None, **_):
+        rollouts, update = divmod(state.global_step, self.config.updates_per_rollout)
+        if not update and rollouts in self.config.eval_at:
+            with self._off_the_clock():
+                _score(self.run, str(rollouts), model, processing_class, self.task, self.config, self.watcher)
         if self.parent is not None and os.getppid() != self.parent:
             self.interrupted = True  # nobody waits for this worker any more
         if self.interrupted and state.global_step % self.config.updates_per_rollout == 0:

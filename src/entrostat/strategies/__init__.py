@@ -10,6 +10,7 @@ from entrostat.strategies.base import NoState, RolloutSummary, Strategy, state_f
 from entrostat.strategies.oscillatory import Od
 from entrostat.strategies.phased import Did, Id
 from entrostat.strategies.static import ClipHigher, ClipLower, Grpo
+from entrostat.strategies.thermostat import Thermostat
 
 __all__ = [
     "STRATEGIES",
@@ -33,6 +34,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType(
         "id": Id,
         "did": Did,
         "od": Od,
+        "thermostat": Thermostat,
     }
 )
 

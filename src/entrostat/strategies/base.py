@@ -36,6 +36,14 @@ class RolloutSummary(NamedTuple):
     """Mean |Q_a - E[Q]|, the size of a token's first-order effect on entropy."""
     excess_surprisal: float | None = None
     """Mean |ln p_a + H|: how far a token's surprisal lies from the mean surprisal of its state."""
+    entropy_error: float | None = None
+    """Standard error of `entropy` as an estimate for the prompts' distribution, in nats, by groups of one prompt."""
+    active: float | None = None
+    """Share of the trained tokens whose advantage is not zero: with 0 the rollout's updates move nothing."""
+    updates: int | None = None
+    """Optimizer updates on this rollout."""
+    ceiling: float | None = None
+    """The largest entropy there can be, ln(vocabulary), in nats."""
 
 
 class NoState(NamedTuple):
@@ -49,6 +57,11 @@ class Strategy(ABC):
     @property
     def acts_on_fresh(self) -> bool:
         """Whether the bounds can move a token whose ratio is 1, so that one update a rollout is enough."""
+        return False
+
+    @property
+    def needs_sums(self) -> bool:
+        """Whether `bounds` needs sum_p2 and sum_p2_logp of the old policy, and `observe` the bracket."""
         return False
 
     @property
@@ -71,6 +84,10 @@ class Strategy(ABC):
         `old` is the policy at the start of the rollout's updates; a field that the engine can't give is None.
         Raises ValueError when a field that this strategy needs is None.
         """
+
+    def signals(self, state: Any) -> dict[str, float]:
+        """What is worth logging of a state. `target`: the entropy aimed at under this rollout's policy, in nats."""
+        return {}
 
 
 def required(value: float | None, strategy: Strategy, field: str) -> float:
