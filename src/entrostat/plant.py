@@ -25,10 +25,10 @@ GAIN, GAIN_SD = 0.15, 0.12
 """Before anything is seen: the gain of the lab's model at its default learning rate, and how unsure that is."""
 GAIN_RANGE = (0.02, 1.5)
 DRIFT_SD = 0.03
-WALK = (0.012, 0.004, 0.008)
+WALK = (0.015, 0.004, 0.006)
 """Standard deviations of what a rollout adds to (h, drift, gain) unforeseen."""
-SURPRISE_RANGE = (0.5, 4.0)
-"""How far the walks are scaled, by the size of the innovations over what was expected."""
+SURPRISE_RANGE = (0.5, 16.0)
+"""How far the walks' variances are scaled, by the size of surprises over what was expected."""
 
 
 class Plant(NamedTuple):

@@ -96,7 +96,7 @@ class Thermostat(Strategy):
     """Half-width of the window."""
     rate: float = 0.03
     """The reference moves by at most this share of itself a rollout."""
-    response: float = 0.4
+    response: float = 0.8
     """Share of the distance to the reference that a rollout is asked to close."""
     pressure_limit: float = 1.5
     """Largest |u|; beyond it no more entropy comes."""
@@ -177,9 +177,8 @@ class Thermostat(Strategy):
         if state.measured == 0:
             tilt = torch.zeros_like(old.logprobs, dtype=torch.float32, requires_grad=False)
         else:
-            # a window that is clamped at [-1, 1] needs no more than this, and an impossible token has ln p = -inf
-            limit = 4 / self.eps
-            tilt = state.pressure * (self._tilt(old) / state.scale).clamp(-limit, limit)
+            # an impossible token has ln p = -inf, and 0 x inf is NaN
+            tilt = state.pressure * (self._tilt(old) / state.scale).clamp(-1e6, 1e6)
         return ClipBounds((self.eps * (1 + tilt)).clamp(-1, 1), (self.eps * (1 - tilt)).clamp(-1, 1))
 
     def signals(self, state: ThermostatState) -> dict[str, float]:
@@ -224,12 +223,12 @@ class Thermostat(Strategy):
 
     def _pressure(self, plant: Plant, reference: float, ahead: float, updates: int) -> float:
         limit = self.pressure_limit
-        gain = plant.gain + plant.gg / plant.gain
-        hold = min(max(-plant.drift / gain, -limit), limit)
+        hold = min(max(-plant.drift / plant.gain, -limit), limit)
         kept = self.momentum**updates
         delay = late(updates, self.momentum) / (1 - kept) if kept < 1 else 0.0  # rollouts
-        settled = plant.h + gain * delay * (plant.past - hold)
-        pressure = hold + (self.response * (reference + delay * ahead - settled) + ahead) / gain
+        settled = plant.h + plant.gain * delay * (plant.past - hold)
+        cautious = plant.gain + plant.gg / plant.gain
+        pressure = hold + (self.response * (reference + delay * ahead - settled) + ahead) / cautious
         return min(max(pressure, -limit), limit)
 
     def _tilt(self, old: TokenStats) -> Tensor:

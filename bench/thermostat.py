@@ -1,0 +1,364 @@
+"""Does the thermostat hold entropy, over which settings, and what does it buy? One resumable command, about 6 hours.
+
+    python bench/thermostat.py runs/thermostat [tracking|settings|baselines|grid|outcome|path ...] [--render]
+
+Trains what docs/results/thermostat.jsonl has no line for, two runs side by side with a thread each, and appends a line
+a run as it ends; a stopped set goes on where it was, also on another machine. Every run: countdown (or path), rollouts
+of 16 prompts x 16 samples. Then, or at once with --render, prints the tables of docs/results/thermostat.md. The
+criteria stand in that page; they were fixed before the runs. Seeds 100 and up tuned the controller and chose the
+settings of the other methods; seeds 0 to 4 are compared.
+"""
+
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entrostat.estimate import pass_at_k, seed_interval
+
+RESULT = Path(__file__).parent.parent / "docs" / "results" / "thermostat.jsonl"
+PROBLEMS, SAMPLES = 297, 32
+READ_AT = (60, 120, 200)
+LATE = 30
+"""Tracking is scored from this rollout on."""
+AFTER_STEP = 20
+"""Rollouts after a step that are left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run: what it belongs to, the words of `entrostat train`, and its seed."""
+
+    part: str
+    row: str
+    seed: int
+    method: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"{self.part}/{self.row}/seed{self.seed}"
+
+    @property
+    def words(self) -> list[str]:
+        sizes = [] if "--samples" in self.options else ["--prompts", "16", "--samples", "16"]
+        if self.part in ("outcome", "path"):
+            scored = ["--steps", str(READ_AT[-1]), "--eval-at", *map(str, READ_AT[:-1])]
+            scored += ["--eval-problems", str(PROBLEMS), "--eval-samples", str(SAMPLES)]
+        else:
+            scored = ["--steps", "100", "--probe-every", "5", "--eval-problems", "2", "--eval-samples", "1"]
+        return ["--seed", str(self.seed), *sizes, *scored, "--map-every", "0", *self.options, *self.method]
+
+
+REFERENCES = {
+    "constant .35": "0.35",
+    "constant .2": "0.2",
+    "constant .5": "0.5",
+    "fall .43 to .12": "linear:0.43:0.12",
+    "step .3 to .45": "step:0.3:0.45:0.5",
+    "sine .35 +- 20%": "sine:0.35:0.07:50",
+}
+RANDOM = ("--reward", "bernoulli:0.5")
+TRACKERS = {
+    "adaptive bonus": "trl:adaptive-entropy",
+    "EntroPIC": "objective:entropic",
+}
+COMPARED = ("constant .35", "constant .2", "fall .43 to .12")
+SETTINGS = {
+    "adaptive bonus": {
+        "delta .0005": ("--delta", "0.0005"),
+        "delta .005": ("--delta", "0.005"),
+        "delta .05": ("--delta", "0.05"),
+    },
+    "EntroPIC": {
+        "Kp 1 Ki .01": ("--kp", "1", "--ki", "0.01"),
+        "Kp 5 Ki .05": ("--kp", "5", "--ki", "0.05"),
+        "Kp 20 Ki .2": ("--kp", "20", "--ki", "0.2"),
+    },
+}
+RATES = {"lr 2.5e-5": "2.5e-5", "lr 1e-4": "1e-4", "lr 4e-4": "4e-4"}
+OUTCOMES = {
+    "grpo": ("grpo",),
+    "clip-higher": ("clip-higher",),
+    "clip-lower .02": ("clip-lower", "--low", "0.02"),
+    "thermostat .35": ("thermostat", "--target", "0.35"),
+    "thermostat .25": ("thermostat", "--target", "0.25"),
+    "thermostat anneal": ("thermostat", "--target", "linear:1x:0.3x"),
+    "adaptive bonus .35": ("trl:adaptive-entropy", "--target", "0.35"),
+    "EntroPIC .35": ("objective:entropic", "--target", "0.35"),
+}
+
+
+def jobs() -> list[Job]:
+    """All runs, those that most depends on first."""
+    out = []
+    for row, target in REFERENCES.items():
+        seeds = range(5) if row == "constant .35" else range(3)
+        out += [Job("tracking", row, s, ("thermostat", "--target", target)) for s in seeds]
+    for row in ("constant .35", "fall .43 to .12"):
+        seeds = range(5) if row == "constant .35" else range(3)
+        method = ("thermostat", "--target", REFERENCES[row])
+        out += [Job("tracking", f"{row}, random reward", s, method, RANDOM) for s in seeds]
+    out += list(grid())
+    out += [
+        Job("settings", f"{name} / {row} / {setting}", seed, (TRACKERS[name], "--target", REFERENCES[row], *words))
+        for name, settings in SETTINGS.items()
+        for setting, words in settings.items()
+        for row in ("constant .35", "constant .2")
+        for seed in (100, 101)
+    ]
+    for row in COMPARED:
+        for name, kind in TRACKERS.items():
+            seeds = range(5) if row == "constant .35" else range(3)
+            method = (kind, "--target", REFERENCES[row], *chosen(name))
+            out += [Job("baselines", f"{name} / {row}", s, method) for s in seeds]
+    for part, task, rates in (("outcome", "countdown", RATES), ("path", "path", {"lr 1e-4": "1e-4"})):
+        for seed in range(3):
+            for rate, value in rates.items():
+                for name, method in OUTCOMES.items():
+                    extra = chosen(name.rsplit(" ", 1)[0])
+                    options = ("--task", task, "--learning-rate", value)
+                    out.append(Job(part, f"{name} / {rate}", seed, (*method, *extra), options))
+    return out
+
+
+def grid() -> Iterable[Job]:
+    """Centre, eight corners, and one update a rollout."""
+    method = ("thermostat", "--target", "0.35")
+    places = [("1e-4", 8, 16)]
+    places += [(rate, updates, group) for rate in ("2.5e-5", "4e-4") for updates in (2, 16) for group in (8, 32)]
+    places += [("1e-4", 1, 16), ("4e-4", 1, 16)]
+    for rate, updates, group in places:
+        sizes = ("--prompts", str(256 // group), "--samples", str(group))
+        options = ("--learning-rate", rate, "--updates-per-rollout", str(updates), *sizes)
+        yield Job("grid", f"lr {rate}, {updates} updates, groups of {group}", 0, method, options)
+
+
+def done() -> dict[str, dict[str, Any]]:
+    lines = RESULT.read_text().splitlines() if RESULT.exists() else []
+    return {record["key"]: record for record in map(json.loads, lines)}
+
+
+def chosen(name: str) -> tuple[str, ...]:
+    """The setting of another method with the least tracking error over its two references and two tuning seeds."""
+    if name not in SETTINGS:
+        return ()
+    found = done()
+    errors = {}
+    for setting in SETTINGS[name]:
+        mine = [
+            r["error"] for key, r in found.items() if key.startswith(f"settings/{name} / ") and f"/ {setting}/" in key
+        ]
+        if len(mine) == 4:
+            errors[setting] = np.mean(mine)
+    return SETTINGS[name][min(errors, key=errors.__getitem__)] if len(errors) == 3 else ("not chosen yet",)
+
+
+lock = threading.Lock()
+
+
+def run(root: Path, job: Job) -> None:
+    """Trains one run, or what is missing of it, and appends its line."""
+    out = root / job.key.replace(" / ", "--").replace("/", "--").replace(" ", "-").replace(",", "")
+    words = ["--resume", str(out)] if out.exists() else ["--out", str(out), *job.words]
+    if not (out / "summary.json").exists():
+        ended = subprocess.run([sys.executable, "-m", "entrostat", "train", *words], capture_output=True, text=True)
+        if ended.returncode:
+            print(f"{job.key}: {ended.stderr.strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
+            return
+    record = {"key": job.key, "command": " ".join(["entrostat train", *job.words]), **measured(out)}
+    with lock, RESULT.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    print(f"{job.key} done {record.get('error', '')}", file=sys.stderr, flush=True)
+
+
+def measured(out: Path) -> dict[str, Any]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((out / "summary.json").read_text())
+    share = lambda key: round(float(np.mean([line.get(key) or 0.0 for line in lines])), 5)  # noqa: E731
+    record: dict[str, Any] = {
+        "versions": json.loads((out / "config.json").read_text())["versions"],
+        "seconds": summary["seconds"],
+        "clipped": round(share("clip_low") + share("clip_high"), 5),
+        "dropped": share("dropped"),
+        "entropy": [round(line["entropy"], 4) for line in lines[::5]],
+    }
+    probes = [line for line in lines if "held_out_entropy" in line]
+    if probes:
+        record["held_out"] = [round(line["held_out_entropy"], 4) for line in probes]
+        record["target"] = [round(line["target"], 4) for line in probes]
+        record["error"] = round(tracking_error(probes), 4)
+        record["rollout_error"] = round(tracking_error(lines, "entropy"), 4)
+    scored = {str(n): out / f"scores-{n}.json" for n in READ_AT} | {str(len(lines)): out / "scores-end.json"}
+    found = {n: json.loads(path.read_text()) for n, path in scored.items() if path.exists()}
+    if len(found) > 1:
+        record["correct"] = {n: scores["correct"] for n, scores in found.items()}
+        record["entropy_at"] = {n: round(scores["entropy"], 4) for n, scores in found.items()}
+    return record
+
+
+def tracking_error(lines: list[dict[str, Any]], key: str = "held_out_entropy") -> float:
+    """Mean |H - H*| / H* from rollout LATE on, without the AFTER_STEP rollouts after a jump of the target."""
+    targets = {line["step"]: line["target"] for line in lines}
+    steps = sorted(targets)
+    jumps = [b for a, b in itertools.pairwise(steps) if abs(np.log(targets[b] / targets[a])) > 0.2]
+    kept = [
+        line
+        for line in lines
+        if line["step"] >= LATE and not any(jump <= line["step"] < jump + AFTER_STEP for jump in jumps)
+    ]
+    return float(np.mean([abs(line[key] - line["target"]) / line["target"] for line in kept]))
+
+
+def work(root: Path, parts: list[str]) -> None:
+    """Two at a time; a setting that depends on others waits for them."""
+    while True:
+        known = done()
+        todo = [job for job in jobs() if job.key not in known and (not parts or job.part in parts)]
+        ready = [job for job in todo if "not chosen yet" not in job.method]
+        if not ready:
+            break
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda job: run(root, job), ready))
+        if {job.key for job in ready}.isdisjoint(done()):
+            break  # nothing of it works
+
+
+# Tables
+
+
+def by_row(part: str) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for key, record in sorted(done().items()):
+        if key.startswith(f"{part}/"):
+            rows.setdefault(key.split("/", 1)[1].rsplit("/", 1)[0], []).append(record)
+    return rows
+
+
+def table(heads: list[str], rows: Iterable[list[str]]) -> None:
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def mean_interval(values: list[float]) -> str:
+    """Mean and 95% interval over seeds, Student's t."""
+    if len(values) < 2:
+        return f"{100 * values[0]:.1f}% (one seed)"
+    value, low, high = seed_interval(values)
+    return f"{100 * value:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def hypervolume(points: np.ndarray) -> float:
+    """Area that points (n, 2) dominate, from (0, 0)."""
+    area, best = 0.0, 0.0
+    for x, y in sorted(map(tuple, points), reverse=True):
+        area += x * max(0.0, y - best)
+        best = max(best, y)
+    return area
+
+
+def render_tracking(part: str) -> None:
+    table(
+        ["", "seeds", "held-out error", "rollout error", "clipped", "dropped"],
+        (
+            [
+                name,
+                str(len(found)),
+                mean_interval([r["error"] for r in found]),
+                mean_interval([r["rollout_error"] for r in found]),
+                f"{100 * np.mean([r['clipped'] for r in found]):.1f}%",
+                f"{100 * np.mean([r['dropped'] for r in found]):.1f}%",
+            ]
+            for name, found in by_row(part).items()
+        ),
+    )
+
+
+def scores(found: list[dict[str, Any]], at: str) -> tuple[np.ndarray, np.ndarray]:
+    correct = np.array([record["correct"][at] for record in found])
+    return correct / SAMPLES, np.asarray(pass_at_k(SAMPLES, correct, SAMPLES))
+
+
+def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """95% bootstrap of the mean of (seeds, problems): seeds and, shared by all seeds, problems are drawn."""
+    seeds, problems = values.shape
+    draws = [values[rng.integers(0, seeds, seeds)][:, rng.integers(0, problems, problems)].mean() for _ in range(2000)]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def render_outcome(part: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = by_row(part)
+    for at in map(str, READ_AT):
+        print(f"After {at} rollouts:\n")
+        lines = []
+        for name, found in rows.items():
+            mean, passed = scores(found, at)
+            cells = [
+                f"{x.mean():.3f} [{low:.3f}, {high:.3f}]" for x in (mean, passed) for low, high in [interval(x, rng)]
+            ]
+            lines.append([name, str(len(found)), f"{np.mean([r['entropy_at'][at] for r in found]):.3f}", *cells])
+        table(["", "seeds", "entropy", "mean@32", "pass@32"], lines)
+    render_fronts(rows, rng)
+
+
+def render_fronts(rows: dict[str, list[dict[str, Any]]], rng: np.random.Generator) -> None:
+    """Area of the (mean@32, pass@32) plane that a method's points dominate; bootstrap over seeds and problems."""
+    methods: dict[str, list[list[dict[str, Any]]]] = {}
+    for name, found in rows.items():
+        methods.setdefault(name.split(" / ")[0], []).append(found)
+    seeds = min(len(found) for found in rows.values())
+    groups: dict[str, Callable[[str], bool]] = {name: (lambda m, n=name: m == n) for name in methods}
+    groups["thermostat, all three"] = lambda m: m.startswith("thermostat")
+    cubes = {}
+    for group, takes in groups.items():
+        points = [
+            np.stack(scores(found[:seeds], at))
+            for method, settings in methods.items()
+            if takes(method)
+            for found in settings
+            for at in map(str, READ_AT)
+        ]
+        cubes[group] = np.stack(points)  # points, (mean, pass), seeds, problems
+    problems = next(iter(cubes.values())).shape[-1]
+    draws: dict[str, list[float]] = {group: [] for group in groups}
+    for _ in range(2000):
+        s, p = rng.integers(0, seeds, seeds), rng.integers(0, problems, problems)
+        for group, cube in cubes.items():
+            draws[group].append(hypervolume(cube[:, :, s][..., p].mean((2, 3))))
+    lines = []
+    for group, cube in cubes.items():
+        over = np.array(draws[group]) - np.array(draws["grpo"])
+        low, high = np.quantile(draws[group], [0.025, 0.975])
+        d_low, d_high = np.quantile(over, [0.025, 0.975])
+        value = hypervolume(cube.mean((2, 3)))
+        difference = value - hypervolume(cubes["grpo"].mean((2, 3)))
+        shown = "" if group == "grpo" else f"{difference:+.3f} [{d_low:+.3f}, {d_high:+.3f}]"
+        lines.append([group, f"{value:.3f} [{low:.3f}, {high:.3f}]", shown])
+    print(f"Fronts over learning rates and horizons, {seeds} seeds:\n")
+    table(["", "hypervolume", "over grpo"], lines)
+
+
+def main() -> None:
+    root, *rest = [word for word in sys.argv[1:] if word != "--render"]
+    if "--render" not in sys.argv:
+        work(Path(root), rest)
+    for part in ("tracking", "settings", "baselines", "grid", "outcome", "path"):
+        if by_row(part) and (not rest or part in rest):
+            print(f"### {part}\n")
+            render_outcome(part) if part in ("outcome", "path") else render_tracking(part)
+
+
+if __name__ == "__main__":
+    main()
