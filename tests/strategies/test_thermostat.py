@@ -150,11 +150,13 @@ def test_the_reference_moves_at_its_rate_and_no_faster():
 def test_a_push_that_is_not_enough_winds_nothing_up():
     """Drift beyond the largest pressure for 80 rollouts, then none: back on the target without an overshoot of 10%."""
     thermostat = Thermostat(target=0.35)
-    down, states = settle(thermostat, gain=0.03, drift=-0.06, rollouts=80)
+    down, states = settle(thermostat, gain=0.1, drift=-0.17, rollouts=60)
     assert states[-1].pressure == thermostat.pressure_limit
-    assert down[-1] < 0.12
-    up, _ = settle(thermostat, gain=0.3, drift=0.0, start=down[-1], rollouts=120, state=states[-1])
+    assert down[-1] < 0.16
+    up, after = settle(thermostat, gain=0.1, drift=0.0, start=down[-1], rollouts=120, state=states[-1])
     assert max(up) < 0.35 * 1.1
+    assert max(b - a for a, b in itertools.pairwise(math.log(h) for h in up[8:])) < 2 * thermostat.rate
+    assert abs(after[-1].pressure) < 0.02
     assert up[-1] == pytest.approx(0.35, rel=0.03)
 
 

@@ -25,6 +25,9 @@ LEAST_ENTROPY = 1e-4
 BLIND_ERROR = 0.05
 """Standard error of ln H where the engine gives none: that of a rollout of 256 responses on the lab's model."""
 
+REACH = 6.0
+"""The reference stays within this many steps of its rate from the filtered ln H."""
+
 
 class ThermostatState(NamedTuple):
     """Everything that the loop remembers."""
@@ -78,8 +81,8 @@ class Thermostat(Strategy):
     rollout too. No advantage enters.
 
     One step of the loop, h = ln H: the filter takes the measured h; the reference g moves towards ln(target), by `rate`
-    at most; then, with `hold` the pressure that would just balance the drift, and h' the entropy once the momentum of
-    past pressure is spent,
+    at most and never far from h; then, with `hold` the pressure that would just balance the drift, and h' the entropy
+    once the momentum of past pressure is spent,
 
         u = hold + [response (g - h') + (next g - g)] / gain,     |u| <= pressure_limit
 
@@ -161,6 +164,8 @@ class Thermostat(Strategy):
         initial = state.initial_entropy or entropy
         now, then = self._targets(initial, summary.progress, state.rollouts)
         reference += self._paced(math.log(now) - reference)
+        # where entropy cannot follow, the reference waits for it: no jump once it can again
+        reference = min(max(reference, plant.h - REACH * self.rate), plant.h + REACH * self.rate)
         ahead = self._paced(math.log(then) - reference)
         return state._replace(
             **told,
