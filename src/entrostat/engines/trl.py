@@ -6,7 +6,7 @@ and metrics run unchanged, and nothing of them is copied. It overrides four priv
 
     _generate_and_score_completions     once a rollout: takes the old policy's statistics, lets the controller observe
     _get_per_token_logps_and_entropies  keeps the per-token tensors that TRL computes anyway
-    _compute_loss                       sets the bounds, calls TRL's, restores, counts clip events and regions
+    _compute_loss                       sets the bounds, calls TRL's, restores, adds the objective's term, counts
     _save_checkpoint, _load_optimizer_and_scheduler   the controller's state travels with TRL's checkpoints
 
 Private methods move, so TRL is pinned to the versions on which the parity tests have run.
@@ -17,36 +17,29 @@ import inspect
 import math
 import os
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-import trl
 from torch import Tensor, nn
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from entrostat.clip import ClipBounds, clip_events
+from entrostat.clip import ClipBounds
+from entrostat.engines.checks import check_can_act, check_environment, updates_per_rollout
+from entrostat.engines.controller import controller_payload, initial_state, load_state
+from entrostat.engines.lm_head import HeadSums
 from entrostat.engines.meter import RegionMeter, SumsOf
 from entrostat.engines.rewards import guarded
-from entrostat.entropy import TokenStats, bracket, excess_surprisal, token_stats
+from entrostat.engines.summary import sequence_sums, summarise
+from entrostat.engines.window import at_level, events_under, shut, uncrossed
+from entrostat.entropy import TokenStats, token_stats
+from entrostat.objectives import Objective
 from entrostat.statefile import read_state, write_state
-from entrostat.strategies import (
-    RolloutSummary,
-    Strategy,
-    make_strategy,
-    options,
-    state_from_json,
-    state_to_json,
-    strategy_name,
-)
+from entrostat.strategies import RolloutSummary, Strategy, make_strategy
 
-TESTED_TRL = ("1.16.",)
-CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 STATE_FILE = "entrostat_state.json"
 PREFIX = "entrostat/"
 # what we add to a rollout: TRL shuffles and splits it along with its own tensors
@@ -69,6 +62,7 @@ if TYPE_CHECKING:
         num_generations: int
         epsilon_low: Any
         epsilon_high: Any
+        current_gradient_accumulation_steps: int
         _metrics: Any
         _step: int
 
@@ -92,105 +86,52 @@ class Pass(NamedTuple):
     entropy: Tensor | None
 
 
-def check_environment(kind: type) -> None:
-    """Raises RuntimeError where TRL is not the one that this engine was tested with, or has been rewritten."""
-    if not trl.__version__.startswith(TESTED_TRL):
-        raise RuntimeError(
-            f"this entrostat is tested with TRL {TESTED_TRL[-1]}x, got {trl.__version__}: pip install 'trl==1.16.0'"
-        )
-    if "unsloth" in sys.modules or any("unsloth" in c.__module__.lower() for c in kind.__mro__):
-        raise RuntimeError(
-            "unsloth has rewritten TRL's trainer and would bypass the clip bounds without a word: "
-            "run without importing unsloth"
-        )
-
-
-def is_on_policy(args: Any) -> bool:
-    """TRL's own test (with its sign turned): generation falls on the end of an optimizer step, so old is current."""
-    return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0
-
-
-def updates_per_rollout(args: Any) -> int:
-    """Optimizer updates between two generations."""
-    return max(1, args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
-
-
-def check_can_act(args: Any, strategy: Strategy) -> None:
-    """Raises ValueError where `strategy` could not do what it says under these GRPOConfig fields."""
-    name = strategy_name(strategy)
-    if args.loss_type not in CLAMPED_LOSSES:
-        raise ValueError(
-            f"loss_type {args.loss_type!r} has no clip window to set: use one of {', '.join(CLAMPED_LOSSES)}"
-        )
-    if args.importance_sampling_level != "token" and strategy.per_token:
-        raise ValueError(
-            f"strategy {name!r} sets bounds per token, but importance_sampling_level is "
-            f"{args.importance_sampling_level!r}, one ratio a sequence: set it to 'token', or use a static strategy"
-        )
-    if is_on_policy(args) and not strategy.acts_on_fresh:
-        raise ValueError(
-            f"strategy {name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold "
-            f"does anything; set steps_per_generation over gradient_accumulation_steps "
-            f"({args.gradient_accumulation_steps}), or num_iterations over 1"
-        )
-
-
-def uncrossed(bounds: ClipBounds, advantages: Tensor, mask: Tensor) -> ClipBounds:
-    """Bounds that TRL's clamp can take: its lower edge never over its upper one, which a negative half-width can do.
-
-    Only one side matters to a token, the upper where A > 0 and the lower where A < 0; the other gives way. Half-widths
-    that are not negative stay as they are. Masked tokens get an open window whatever their bounds hold: TRL masks by a
-    product, and 0 x NaN is NaN.
-    """
-    low = torch.where(advantages < 0, bounds.low, torch.maximum(bounds.low, -bounds.high))
-    high = torch.where(advantages > 0, bounds.high, torch.maximum(bounds.high, -bounds.low))
-    return ClipBounds(torch.where(mask, low, torch.inf), torch.where(mask, high, torch.inf))
-
-
-def _standard_error(tokens: Tensor, entropy: Tensor, group: int) -> float | None:
-    """Of the token-weighted mean entropy, from per-sequence sums: a ratio estimator over groups of one prompt.
-
-    Tokens of a prompt's samples are alike, so groups are what varies independently (Cochran, Sampling Techniques, ch. 6
-    and 9). None with fewer than two groups that have tokens.
-    """
-    if len(tokens) % group == 0:
-        tokens, entropy = tokens.view(-1, group).sum(1), entropy.view(-1, group).sum(1)
-    m = int((tokens > 0).sum())
-    if m < 2:
-        return None
-    off = entropy - entropy.sum() / tokens.sum() * tokens
-    return float((m / (m - 1) * off.square().sum()).sqrt() / tokens.sum())
+def _per_token(advantages: Tensor) -> Tensor:
+    """(b 1), or (b t) where a subclass gives advantages per token."""
+    return advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
 
 
 class EntropyControlMixin(_Base):
     """Mix into a subclass of GRPOTrainer, before it: `class Mine(EntropyControlMixin, MyTrainer)`.
 
     Args:
-        strategy: a Strategy, or the name of one with its default options.
+        strategy: a Strategy, or the name of one with its default options. None: TRL's own thresholds and loss stand,
+            whatever the loss type, and the engine only measures.
+        objective: a loss term to add, aggregated over the trained tokens as loss type dapo does. TRL's other masks and
+            weights (top_entropy_quantile, off-policy masks, vLLM's correction) are not applied to it.
         attribution_share: share of trained tokens, drawn anew for each micro-batch, whose full-vocabulary sums enter
             the entropy change per region; an unbiased sample, since the sums cost a projection through the LM head.
             0 leaves them out: the token's own term is logged instead, under its own name.
 
     Logged beside TRL's metrics, token-weighted over all ranks: `entrostat/entropy` (mean token entropy of the sampler,
-    nats, over the rollout before its updates) and the keys of `RegionMeter.read` under `entrostat/`.
+    nats, over the rollout before its updates) and the keys of `RegionMeter.read` under `entrostat/`. Regions' changes
+    are those of the plain surrogate r A, also under a loss that weighs tokens otherwise (sapo, cispo, an objective).
 
     Raises ValueError at construction when the strategy cannot act in this configuration, and RuntimeError when TRL has
     been rewritten (unsloth) or is not a tested version.
     """
 
-    def __init__(self, *args: Any, strategy: Strategy | str, attribution_share: float = 0.05, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        strategy: Strategy | str | None,
+        objective: Objective | None = None,
+        attribution_share: float = 0.05,
+        **kwargs: Any,
+    ):
         check_environment(type(self))
         if not 0 <= attribution_share <= 1:
             raise ValueError(f"attribution_share must be in [0, 1], got {attribution_share}")
         super().__init__(*args, **kwargs)
         self.strategy = make_strategy(strategy) if isinstance(strategy, str) else strategy
-        check_can_act(self.args, self.strategy)
+        self.objective = objective
+        check_can_act(self.args, self.strategy, objective)
         self.attribution_share = attribution_share
-        self.controller_state = self.strategy.init()
+        self.controller_state, self.objective_state = initial_state(self.strategy), initial_state(objective)
         self.reward_funcs = [f if isinstance(f, nn.Module) else guarded(f) for f in self.reward_funcs]
         self._meter = RegionMeter()
         self._passes: list[Pass] | None = None
-        self._logits_match: bool | None = None
+        self._head = HeadSums()
 
     # The rollout
 
@@ -204,7 +145,7 @@ class EntropyControlMixin(_Base):
             old = self._old_pass(output)
             output[_OLD_LOGPS] = old.logprobs
         stats = TokenStats(old.logprobs, old.entropy)
-        if self.strategy.needs_sums:
+        if self._needs_sums:
             stats = self._sums_pass(output)._replace(logprobs=old.logprobs, entropy=old.entropy)
         output |= {key: value for name, key in _OLD.items() if (value := getattr(stats, name)) is not None}
         if self.model.training:
@@ -242,33 +183,31 @@ class EntropyControlMixin(_Base):
                 chunks.append(token_stats(logits[:, -width - 1 : -1], completions, temperature=self.temperature))
         return TokenStats(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
 
+    @property
+    def _needs_sums(self) -> bool:
+        return self.strategy is not None and self.strategy.needs_sums
+
     def _observe(self, old: TokenStats, output: dict[str, Any]) -> None:
         summary = self._summary(old, output)
-        self.controller_state = self.strategy.observe(self.controller_state, summary)
         logged = {"entropy": summary.entropy, "entropy_error": summary.entropy_error}
-        for name, value in (logged | self.strategy.signals(self.controller_state)).items():
+        if self.strategy is not None:
+            self.controller_state = self.strategy.observe(self.controller_state, summary)
+            logged |= self.strategy.signals(self.controller_state)
+        if self.objective is not None:
+            self.objective_state = self.objective.observe(self.objective_state, summary)
+            logged |= self.objective.signals(self.objective_state)
+        for name, value in logged.items():
             if value is not None and math.isfinite(value):
                 self._metrics["train"][PREFIX + name].append(value)
 
     def _summary(self, old: TokenStats, output: dict[str, Any]) -> RolloutSummary:
-        assert old.entropy is not None
-        mask, advantages = self._trained_tokens(output), output["advantages"]
-        advantages = advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
-        sizes = bracket(old).abs() if self.strategy.needs_sums else excess_surprisal(old).abs()
-        columns = (torch.ones_like(old.entropy), old.entropy, sizes, (advantages != 0).expand_as(mask))
-        # where, not a product: a masked token may hold NaN
-        sums = torch.stack([torch.where(mask, x, 0).sum(1) for x in columns], dim=1)
-        sums = self.accelerator.gather(sums.float()).cpu().double()
-        tokens, entropy, size, active = sums.sum(0).tolist()
-        # nan: the engine can measure, and there was nothing to
-        mean = lambda total: total / tokens if tokens else math.nan  # noqa: E731
-        return RolloutSummary(
+        advantages = _per_token(output["advantages"])
+        sums = sequence_sums(old, advantages, self._trained_tokens(output), needs_sums=self._needs_sums)
+        return summarise(
+            self.accelerator.gather(sums),
+            needs_sums=self._needs_sums,
+            group=self.num_generations,
             progress=self.state.global_step / self.state.max_steps,
-            entropy=mean(entropy),
-            bracket=mean(size) if self.strategy.needs_sums else None,
-            excess_surprisal=None if self.strategy.needs_sums else mean(size),
-            entropy_error=_standard_error(sums[:, 0], sums[:, 1], self.num_generations),
-            active=mean(active),
             updates=updates_per_rollout(self.args),
             ceiling=math.log(self._inner(self.model).config.get_text_config().vocab_size),
         )
@@ -276,51 +215,70 @@ class EntropyControlMixin(_Base):
     # The loss
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        advantages = inputs["advantages"]
-        advantages = advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
+        advantages = _per_token(inputs["advantages"])
         stored = inputs.get("old_per_token_logps")
         old_logps = stored if stored is not None else inputs[_OLD_LOGPS]
         old = TokenStats(old_logps, **{name: inputs.get(key) for name, key in _OLD.items()})
-        bounds = self.strategy.bounds(self.controller_state, old)
-        mask = self._trained_tokens(inputs)
-        if self.importance_sampling_level == "sequence":  # one ratio a sequence, and bounds that are all alike
-            bounds = ClipBounds(bounds.low[:, :1], bounds.high[:, :1])
-            mask = mask.any(dim=1, keepdim=True)
-        bounds = uncrossed(bounds, advantages, mask)
+        bounds = self._bounds(old, advantages, self._trained_tokens(inputs))
         scalars = self.epsilon_low, self.epsilon_high
         try:
-            self.epsilon_low, self.epsilon_high = bounds
+            if bounds is not None:
+                self.epsilon_low, self.epsilon_high = bounds
             with self._recording() as passes, self._hidden_states(model) as hidden:
                 loss = super()._compute_loss(model, inputs)
         finally:
             self.epsilon_low, self.epsilon_high = scalars
+        now = passes[-1]
+        logratio = now.logprobs - (now.logprobs.detach() if stored is None else old_logps)
+        if self.objective is not None:
+            loss = loss + self._correction(inputs, now, logratio, advantages, old)
         if self.model.training:
-            logratio = torch.zeros_like(old_logps) if stored is None else passes[-1].logprobs - old_logps
-            self._count(model, inputs, passes[-1], logratio, advantages, bounds, hidden)
+            self._count(model, inputs, now, logratio.detach(), advantages, bounds, hidden)
         return loss
 
-    @torch.no_grad()
-    def _count(self, model, inputs, now: Pass, logratio, advantages, bounds, hidden) -> None:
+    def _bounds(self, old: TokenStats, advantages: Tensor, mask: Tensor) -> ClipBounds | None:
+        if self.strategy is None:
+            return None
+        bounds = self.strategy.bounds(self.controller_state, old)
+        if self.importance_sampling_level == "sequence":  # one ratio a sequence, and bounds that are all alike
+            bounds = ClipBounds(bounds.low[:, :1], bounds.high[:, :1])
+            mask = mask.any(dim=1, keepdim=True)
+        return uncrossed(bounds, advantages, mask)
+
+    def _correction(self, inputs, now: Pass, logratio: Tensor, advantages: Tensor, old: TokenStats) -> Tensor:
+        """The objective's term: its sum over trained tokens, by TRL's normalizer of loss type dapo."""
+        assert self.objective is not None and now.entropy is not None
         mask = self._trained_tokens(inputs)
-        stats = TokenStats(now.logprobs, now.entropy)
-        level = logratio
-        if self.importance_sampling_level == "sequence":
-            weights = mask.float()
-            level = (
-                (logratio * weights).sum(-1, keepdim=True) / weights.sum(-1, keepdim=True).clamp(min=1.0)
-            ).expand_as(logratio)
-        events = clip_events(level, advantages.expand_as(logratio), low=bounds.low, high=bounds.high)
-        full_stats = self._full_stats(model, inputs, now, hidden) if hidden else None
+        term = self.objective.correction(
+            self.objective_state,
+            logprobs=now.logprobs,
+            logratio=logratio,
+            advantages=advantages,
+            old=old,
+            entropy=now.entropy,
+            mask=mask,
+        )
+        # tokens of the generation batch, over all ranks, rescaled to one accumulation window
+        tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        if self.model.training:
+            tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
+        return torch.where(mask, term, 0.0).sum() / tokens
+
+    @torch.no_grad()
+    def _count(self, model, inputs, now: Pass, logratio, advantages, bounds: ClipBounds | None, hidden) -> None:
+        mask = self._trained_tokens(inputs)
+        level = at_level(logratio, mask, self.importance_sampling_level)
+        low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
         self._meter.add(
-            stats,
+            TokenStats(now.logprobs, now.entropy),
             logratio,
             advantages,
-            events,
+            events_under(level, advantages, self.args.loss_type, low, high),
             mask,
-            dropped=(((bounds.low < 0) & (advantages < 0)) | ((bounds.high < 0) & (advantages > 0))).expand_as(mask),
+            dropped=None if bounds is None else shut(bounds, advantages, mask),
             sample=self._draw(),
             share=self.attribution_share,
-            full_stats=full_stats,
+            full_stats=self._full_stats(model, inputs, now, hidden) if hidden else None,
         )
 
     def _draw(self) -> Tensor:
@@ -333,31 +291,10 @@ class EntropyControlMixin(_Base):
         return torch.tensor(random.Random(repr(words)).random())
 
     def _full_stats(self, model: nn.Module, inputs: dict[str, Any], now: Pass, hidden: list[Tensor]) -> SumsOf | None:
-        """Full-vocabulary statistics at chosen tokens, from the hidden states of the pass that TRL has just made.
-
-        None where the LM head is sharded (gathering it would cost a pass), or where its plain product does not give
-        TRL's log-probabilities (a soft cap, a logit scale), found once, on the first micro-batch.
-        """
-        head = self._inner(model).get_output_embeddings()
-        weight, states = head.weight, hidden[-1]
-        if self._logits_match is False or type(weight) not in (nn.Parameter, Tensor) or weight.dim() != 2:
-            return None
-        if weight.shape[-1] != states.shape[-1]:
-            return None
-        ids = inputs["completion_ids"]
-        states = states[:, -ids.size(1) - 1 : -1]  # position t predicts token t + 1
-
-        def at(flat: Tensor) -> TokenStats:
-            chosen = states.reshape(-1, states.size(-1))[flat].to(weight.dtype)
-            logits = F.linear(chosen, weight, getattr(head, "bias", None))
-            return token_stats(logits[None], ids.reshape(-1)[flat][None], temperature=self.temperature)
-
-        if self._logits_match is None:
-            probe = self._trained_tokens(inputs).reshape(-1).nonzero().squeeze(-1)[:64]
-            if probe.numel():
-                gap = (at(probe).logprobs[0] - now.logprobs.reshape(-1)[probe]).abs().median()
-                self._logits_match = bool(gap < 0.02)
-        return at if self._logits_match is not False else None
+        head, mask = self._inner(model).get_output_embeddings(), self._trained_tokens(inputs)
+        return self._head.at_tokens(
+            head, hidden[-1], inputs["completion_ids"], now.logprobs, mask, float(self.temperature)
+        )
 
     def _inner(self, model: nn.Module) -> Any:
         inner = self.accelerator.unwrap_model(model)
@@ -410,22 +347,14 @@ class EntropyControlMixin(_Base):
     # Checkpoints
 
     def controller_payload(self) -> dict[str, Any]:
-        """The strategy and its state, as JSON."""
-        # str for inf: it has no JSON
-        chosen = {k: v if v not in (float("inf"), -float("inf")) else str(v) for k, v in options(self.strategy).items()}
-        return {
-            "strategy": {"name": strategy_name(self.strategy), "options": chosen},
-            "state": state_to_json(self.controller_state),
-        }
+        """The strategy, the objective and their states, as JSON."""
+        return controller_payload(self.strategy, self.controller_state, self.objective, self.objective_state)
 
     def load_controller(self, payload: dict[str, Any], source: str) -> None:
-        """Takes a state that `controller_payload` gave. Options may have changed; ValueError for another strategy."""
-        saved, mine = payload["strategy"]["name"], strategy_name(self.strategy)
-        if saved != mine:
-            raise ValueError(
-                f"{source} holds the state of strategy {saved!r}, this run has {mine!r}: resume with {saved!r}"
-            )
-        self.controller_state = state_from_json(self.strategy, payload["state"])
+        """Takes states that `controller_payload` gave. Options may have changed; ValueError for others' states."""
+        strategy = load_state(self.strategy, payload, "strategy", source)
+        self.objective_state = load_state(self.objective, payload, "objective", source)
+        self.controller_state = strategy
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"

@@ -83,6 +83,6 @@ def as_arguments(strategy: Strategy) -> list[str]:
     return words
 
 
-def options(strategy: Strategy) -> dict[str, Any]:
-    """The strategy's options and their values."""
+def options(strategy: Any) -> dict[str, Any]:
+    """The options of a strategy, or of an objective, and their values."""
     return dataclasses.asdict(strategy)

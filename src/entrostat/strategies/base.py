@@ -13,7 +13,7 @@ The same object runs in every engine, so it sees numbers and tensors only, never
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -48,6 +48,15 @@ class RolloutSummary(NamedTuple):
 
 class NoState(NamedTuple):
     """The state of a strategy that remembers nothing."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What has a state that a checkpoint keeps: a strategy, an objective."""
+
+    def init(self) -> Any:
+        """The state before the first rollout: a NamedTuple of finite floats and ints."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +99,11 @@ class Strategy(ABC):
         return {}
 
 
-def required(value: float | None, strategy: Strategy, field: str) -> float:
-    """A field of the summary that `strategy` cannot work without. ValueError when it is absent, NaN or infinite."""
+def required(value: float | None, owner: object, field: str) -> float:
+    """A field of the summary that `owner` cannot work without. ValueError when it is absent, NaN or infinite."""
     if value is None or not math.isfinite(value):
         raise ValueError(
-            f"{type(strategy).__name__} needs the rollout's mean {field}, got {value}: in TRL use "
+            f"{type(owner).__name__} needs the rollout's mean {field}, got {value}: in TRL use "
             "EntropyControlGRPOTrainer, which measures it; in verl set actor.calculate_entropy=true"
         )
     return value
@@ -121,13 +130,13 @@ def state_to_json(state: Any) -> dict[str, float | int]:
     return dict(state._asdict())
 
 
-def state_from_json(strategy: Strategy, fields: Any) -> Any:
-    """The state that `state_to_json` wrote.
+def state_from_json(owner: Stateful, fields: Any) -> Any:
+    """The state of a strategy, or of an objective, that `state_to_json` wrote.
 
     ValueError on a field that is missing, unknown, of another type or not finite.
     """
-    like = strategy.init()
-    name = type(strategy).__name__
+    like = owner.init()
+    name = type(owner).__name__
     if not isinstance(fields, dict) or set(fields) != set(like._fields):
         got = sorted(fields) if isinstance(fields, dict) else fields
         raise ValueError(f"the saved state is not one of {name}: expected fields {sorted(like._fields)}, got {got}")

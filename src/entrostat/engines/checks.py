@@ -1,0 +1,63 @@
+"""What the TRL engine refuses before a run: a trainer that it does not know, and settings that leave it idle."""
+
+import sys
+from typing import Any
+
+import trl
+
+from entrostat.objectives import Objective
+from entrostat.strategies import Strategy, strategy_name
+
+TESTED_TRL = ("1.16.",)
+CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+"""TRL's loss types with a clip window that can be set."""
+
+
+def check_environment(kind: type) -> None:
+    """Raises RuntimeError where TRL is not the one that this engine was tested with, or has been rewritten."""
+    if not trl.__version__.startswith(TESTED_TRL):
+        raise RuntimeError(
+            f"this entrostat is tested with TRL {TESTED_TRL[-1]}x, got {trl.__version__}: pip install 'trl==1.16.0'"
+        )
+    if "unsloth" in sys.modules or any("unsloth" in c.__module__.lower() for c in kind.__mro__):
+        raise RuntimeError(
+            "unsloth has rewritten TRL's trainer and would bypass the clip bounds without a word: "
+            "run without importing unsloth"
+        )
+
+
+def is_on_policy(args: Any) -> bool:
+    """TRL's own test (with its sign turned): generation falls on the end of an optimizer step, so old is current."""
+    return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0
+
+
+def updates_per_rollout(args: Any) -> int:
+    """Optimizer updates between two generations."""
+    return max(1, args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
+
+
+def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | None = None) -> None:
+    """Raises ValueError where `strategy` could not do what it says under these GRPOConfig fields.
+
+    Without a strategy TRL's own thresholds stand, and there is nothing to refuse. With an objective beside it a
+    strategy that cannot act on fresh tokens may stand idle: the objective acts.
+    """
+    if strategy is None:
+        return
+    name = strategy_name(strategy)
+    if args.loss_type not in CLAMPED_LOSSES:
+        raise ValueError(
+            f"loss_type {args.loss_type!r} has no clip window to set: use one of {', '.join(CLAMPED_LOSSES)}, "
+            "or strategy=None to measure only"
+        )
+    if args.importance_sampling_level != "token" and strategy.per_token:
+        raise ValueError(
+            f"strategy {name!r} sets bounds per token, but importance_sampling_level is "
+            f"{args.importance_sampling_level!r}, one ratio a sequence: set it to 'token', or use a static strategy"
+        )
+    if is_on_policy(args) and not strategy.acts_on_fresh and objective is None:
+        raise ValueError(
+            f"strategy {name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold "
+            f"does anything; set steps_per_generation over gradient_accumulation_steps "
+            f"({args.gradient_accumulation_steps}), or num_iterations over 1"
+        )

@@ -1,0 +1,51 @@
+"""TRL's clip window with one pair of bounds per token: bounds that its clamp can take, and the events under them."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from entrostat.clip import Bound, ClipBounds, ClipEvents, clip_events
+from entrostat.engines.checks import CLAMPED_LOSSES
+
+
+def uncrossed(bounds: ClipBounds, advantages: Tensor, mask: Tensor) -> ClipBounds:
+    """Bounds that TRL's clamp can take: its lower edge never over its upper one, which a negative half-width can do.
+
+    Only one side matters to a token, the upper where A > 0 and the lower where A < 0; the other gives way. Half-widths
+    that are not negative stay as they are. Masked tokens get an open window whatever their bounds hold: TRL masks by a
+    product, and 0 x NaN is NaN.
+    """
+    low = torch.where(advantages < 0, bounds.low, torch.maximum(bounds.low, -bounds.high))
+    high = torch.where(advantages > 0, bounds.high, torch.maximum(bounds.high, -bounds.low))
+    return ClipBounds(torch.where(mask, low, torch.inf), torch.where(mask, high, torch.inf))
+
+
+def shut(bounds: ClipBounds, advantages: Float[Tensor, "b #t"], mask: Bool[Tensor, "b t"]) -> Bool[Tensor, "b t"]:
+    """Where the window does not let even a ratio of 1 through."""
+    return (((bounds.low < 0) & (advantages < 0)) | ((bounds.high < 0) & (advantages > 0))).expand_as(mask)
+
+
+def at_level(logratio: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], level: str) -> Float[Tensor, "b t"]:
+    """The log-ratio that TRL clips at this importance_sampling_level: each token's own, or its sequence's mean."""
+    if level != "sequence":
+        return logratio
+    weights = mask.float()
+    mean = (logratio * weights).sum(-1, keepdim=True) / weights.sum(-1, keepdim=True).clamp(min=1.0)
+    return mean.expand_as(logratio)
+
+
+def events_under(
+    logratio: Float[Tensor, "b t"], advantages: Float[Tensor, "b #t"], loss_type: str, low: Bound, high: Bound
+) -> ClipEvents:
+    """Clip events of TRL's loss type under its thresholds, or under ours in their place; none where it has no window.
+
+    cispo caps the weight of a token and keeps its gradient: its events are the capped ones, TRL's cispo_clip_ratio, and
+    `high` bounds the ratio itself.
+    """
+    advantages = advantages.expand_as(logratio)
+    if loss_type in CLAMPED_LOSSES:
+        return clip_events(logratio, advantages, low=low, high=high)
+    none = torch.zeros_like(logratio, dtype=torch.bool)
+    if loss_type == "cispo":
+        return ClipEvents(none, (logratio.exp() > high) & (advantages > 0))
+    return ClipEvents(none, none)

@@ -1,0 +1,94 @@
+"""EntroPIC (arXiv 2511.15248): entropy held by proportional-integral control of a loss on likely tokens.
+
+As its authors released it (github.com/yk7333/EntroPIC, run_entropic.sh, dp_actor.py and core_algos.py):
+
+    alpha = clip(kp (H - target) + ki (sum of the former H - target), -1, 1)
+    loss += alpha x mean over the micro-batch's tokens with p > threshold of -r |A|
+
+p is the current policy's probability; r has its gradient and no clip window of its own; the mean is over the likely
+tokens alone, whatever their share; the integral has no anti-windup; the error enters the sum after its alpha.
+kp 1, ki .01, threshold .95, target .1 nats; the clip window beneath is verl's .2/.2.
+
+Our reading: H is the rollout's mean token entropy and alpha changes once a rollout, before its updates. The release
+measures on each micro-batch and adds a full error to the sum per update; its own script makes one update a rollout,
+where the two agree but for noise. With U updates a rollout the release's sum grows U times as fast: for the same
+integral action multiply ki by U. Left out: the release's clamp of ln r at +-20, and the dual clip of verl's loss
+beneath.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from entrostat.entropy import TokenStats
+from entrostat.objectives.base import Objective
+from entrostat.strategies.base import RolloutSummary, checked, required
+
+
+class EntropicState(NamedTuple):
+    """What the controller remembers."""
+
+    total: float = 0.0
+    """Sum of H - target over the rollouts observed, nats."""
+    alpha: float = 0.0
+    """Weight of the term for the rollout in progress. Over 0 makes likely tokens likelier, which lowers entropy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entropic(Objective):
+    """EntroPIC: GRPO's loss + alpha x mean over likely tokens of -r |A|, alpha by PI control of entropy."""
+
+    target: float = 0.1
+    """Entropy aimed at, nats per token."""
+    kp: float = 1.0
+    """Proportional gain, per nat."""
+    ki: float = 0.01
+    """Integral gain, per nat and rollout."""
+    threshold: float = 0.95
+    """Tokens over this probability take part."""
+
+    def __post_init__(self):
+        checked("target", self.target, low=1e-4, high=1e4, why="over 0 nats")
+        checked("kp", self.kp, low=0.0, high=1e6, why="at least 0")
+        checked("ki", self.ki, low=0.0, high=1e6, why="at least 0")
+        checked("threshold", self.threshold, low=0.0, high=1.0, why="a probability")
+
+    def init(self) -> EntropicState:
+        return EntropicState()
+
+    def observe(self, state: EntropicState, summary: RolloutSummary) -> EntropicState:
+        """One step of the controller. An entropy of NaN, where no token was trained on, leaves the state as it is.
+
+        Raises ValueError where the engine gives no entropy.
+        """
+        entropy = required(summary.entropy, self, "entropy") if summary.entropy is None else summary.entropy
+        if not math.isfinite(entropy):
+            return state
+        error = entropy - self.target
+        alpha = min(max(self.kp * error + self.ki * state.total, -1.0), 1.0)
+        return EntropicState(total=state.total + error, alpha=alpha)
+
+    def correction(
+        self,
+        state: EntropicState,
+        *,
+        logprobs: Tensor,
+        logratio: Tensor,
+        advantages: Tensor,
+        old: TokenStats,
+        entropy: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        likely = mask & (logprobs.detach().exp() > self.threshold)
+        # the engine divides by all trained tokens, and this mean is over the likely ones
+        weight = state.alpha * mask.sum() / likely.sum().clamp(min=1)
+        # where before exp: a masked token may hold NaN or overflow, and must not in the backward pass either
+        ratio = torch.where(likely, logratio, 0.0).exp()
+        return torch.where(likely, -weight * ratio * advantages.detach().abs(), 0.0)
+
+    def signals(self, state: EntropicState) -> dict[str, float]:
+        """target in nats; alpha, the weight of the term."""
+        return {"target": self.target, "alpha": state.alpha}
