@@ -57,7 +57,7 @@ def main(folder: str) -> None:
         reward_funcs=make_reward("true", TASK, 0),
         args=args,
         train_dataset=Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in problems]),
-        strategy="od",
+        strategy="thermostat",
         attribution_share=1.0,
     )
     trainer.rollouts = []
