@@ -1,4 +1,4 @@
-"""What entropy control costs on top of stock TRL: time and peak memory of a rollout with its updates, as ratios.
+"""What the thermostat costs on top of stock TRL: time and peak memory of a rollout with its updates, as ratios.
 
     python bench/trl_step.py              all cases, about ten minutes on two cores
     python bench/trl_step.py tiny         one case: tiny, wide, tiny-on-policy, wide-on-policy
@@ -8,7 +8,6 @@ the same work on the same tokens while the machine drifts alike under both. `rat
 a 95% bootstrap interval over rollouts. Peak memory is that of a process of its own for each trainer.
 """
 
-import dataclasses
 import json
 import resource
 import subprocess
@@ -27,39 +26,15 @@ from transformers.trainer_callback import PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from entrostat import ClipBounds, make_strategy
+from entrostat import make_strategy
 from entrostat.engines.trl import EntropyControlGRPOTrainer
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.tasks import make_task
 from entrostat.lab.train import load_model
-from entrostat.strategies import NoState, Strategy
 
 TASK = make_task("countdown")
 WARMUP = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Fresh(Strategy):
-    """Static bounds that claim to act on fresh tokens, so that the engine makes the old pass on-policy."""
-
-    @property
-    def acts_on_fresh(self) -> bool:
-        return True
-
-    @property
-    def per_token(self) -> bool:
-        return True
-
-    def init(self) -> NoState:
-        return NoState()
-
-    def observe(self, state, summary):
-        return state
-
-    def bounds(self, state, old):
-        half = torch.full_like(old.logprobs, 0.2)
-        return ClipBounds(half, half)
 
 
 def wide_model() -> tuple[Any, Any]:
@@ -117,7 +92,7 @@ def build(case: str, stock: bool, rollouts: int, folder: str, callbacks: list[Tr
     if stock:
         trainer: GRPOTrainer = GRPOTrainer(**common)
     else:
-        trainer = EntropyControlGRPOTrainer(strategy=Fresh() if on_policy else make_strategy("grpo"), **common)
+        trainer = EntropyControlGRPOTrainer(strategy=make_strategy("thermostat", target="1x"), **common)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
