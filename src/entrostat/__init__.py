@@ -3,6 +3,7 @@
 from entrostat.clip import ClipBounds, ClipEvents, aggregate, clip_events, clip_loss
 from entrostat.entropy import Region, TokenStats, entropy_change, regions, token_stats
 from entrostat.estimate import pass_at_k
+from entrostat.response import ResponseBatch, response_map
 from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
 
 __version__ = "0.1.0"
@@ -12,6 +13,7 @@ __all__ = [
     "ClipBounds",
     "ClipEvents",
     "Region",
+    "ResponseBatch",
     "RolloutSummary",
     "TokenStats",
     "aggregate",
@@ -21,5 +23,6 @@ __all__ = [
     "make_strategy",
     "pass_at_k",
     "regions",
+    "response_map",
     "token_stats",
 ]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import reference
-from entrostat import Region, TokenStats, clip_events, token_stats
-from entrostat.engines.meter import REGIONS, RegionMeter
+from entrostat import Region, ResponseBatch, TokenStats, clip_events, response_map, token_stats
+from entrostat.engines.meter import REGIONS, RegionMeter, Window
 
 B, T, V = 4, 6, 7
 LOW, HIGH = 0.1, 0.2
@@ -137,3 +137,77 @@ def test_a_batch_without_trained_tokens_adds_nothing():
     meter = RegionMeter()
     add(meter, logits, ids, logratio, advantages, torch.zeros_like(mask))
     assert set(meter.read(same).values()) == {0.0}
+
+
+def kept_by(meter):
+    found = meter.read(same)
+    return sum(found[f"{r.name}/change_kept"] for r in REGIONS), sum(found[f"{r.name}/change_clipped"] for r in REGIONS)
+
+
+def test_tokens_are_kept_when_asked_with_all_that_a_map_needs():
+    """Token by token against scalars: at the window in force their map is the window's own change, kept and clipped."""
+    batches = [batch(seed) for seed in range(3)]
+    meter = RegionMeter()
+    for one in batches:
+        add(meter, *one, keep=Window(one[2], LOW, HIGH))
+    tokens = meter.take_tokens()
+    expected = []
+    for logits, ids, logratio, advantages, mask in batches:
+        for b, t in mask.nonzero().tolist():
+            z, a, lr, adv = logits[b, t].tolist(), int(ids[b, t]), float(logratio[b, t]), float(advantages[b, 0])
+            change = reference.entropy_change(z, a, lr, adv)
+            clipped = reference.clip_event(lr, adv, LOW, HIGH) is not None
+            expected.append((lr, adv, change, 1.0, LOW, HIGH, clipped))
+    for ours, column in zip(tokens, zip(*expected, strict=True), strict=True):
+        assert ours.tolist() == pytest.approx(column, rel=1e-5, abs=1e-7)
+    kept, clipped = kept_by(meter)
+    found = response_map(ResponseBatch(*tokens[:4]), [LOW, 1.0], [HIGH, math.inf])
+    assert float(found[0, 0]) == pytest.approx(kept, rel=1e-5)
+    assert float(found[1, 1]) == pytest.approx(kept + clipped, rel=1e-5)
+    assert meter.take_tokens() is None
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_sample_of_tokens_weighs_as_the_meter_does(share):
+    """Also with micro-batches of unequal size and bounds per token."""
+    meter = RegionMeter()
+    total = 0
+    for seed in range(3):
+        logits, ids, logratio, advantages, mask = batch(seed)
+        mask[seed + 1 :] &= seed > 0
+        total += int(mask.sum())
+        low, high = torch.full_like(logratio, LOW), torch.full_like(logratio, HIGH)
+        window = Window(logratio, low, high)
+        add(meter, logits, ids, logratio, advantages, mask, sample=torch.tensor(0.3), share=share, keep=window)
+    tokens = meter.take_tokens()
+    assert len(tokens.change) < total
+    assert float(tokens.weight.sum()) == pytest.approx(total, rel=1e-6)
+    kept, _ = kept_by(meter)
+    assert float(response_map(ResponseBatch(*tokens[:4]), [LOW], [HIGH])) == pytest.approx(kept, rel=1e-5)
+
+
+def test_the_ratio_that_is_clipped_may_be_another_than_the_token_s():
+    """Under a ratio a sequence the map must move by that one, while the change stays the token's."""
+    one = batch(4)
+    level = one[2].mean(-1, keepdim=True).expand_as(one[2])
+    meter, plain = RegionMeter(), RegionMeter()
+    add(meter, *one, keep=Window(level, LOW, HIGH))
+    add(plain, *one, keep=Window(one[2], LOW, HIGH))
+    tokens, own = meter.take_tokens(), plain.take_tokens()
+    assert torch.equal(tokens.logratio, level[one[-1]])
+    assert torch.equal(tokens.change, own.change)
+
+
+def test_nothing_is_kept_unasked_or_where_the_change_is_not_exact():
+    logits, ids, logratio, advantages, mask = one = batch(6)
+    meter = RegionMeter()
+    add(meter, *one)
+    assert meter.take_tokens() is None
+    stats = token_stats(logits, ids)
+    events = clip_events(logratio, advantages.expand_as(logratio), low=LOW, high=HIGH)
+    window = Window(logratio, LOW, HIGH)
+    known = TokenStats(stats.logprobs, stats.entropy)
+    meter.add(known, logratio, advantages, events, mask, dropped=DROPPED, keep=window)
+    assert meter.take_tokens() is None
+    add(meter, logits, ids, logratio, advantages, torch.zeros_like(mask), keep=window)
+    assert meter.take_tokens() is None

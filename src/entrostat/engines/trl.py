@@ -28,10 +28,10 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from entrostat.clip import ClipBounds
-from entrostat.engines.checks import check_can_act, check_environment, updates_per_rollout
+from entrostat.engines.checks import CLAMPED_LOSSES, check_can_act, check_environment, updates_per_rollout
 from entrostat.engines.controller import controller_payload, initial_state, load_state
 from entrostat.engines.lm_head import HeadSums
-from entrostat.engines.meter import RegionMeter, SumsOf
+from entrostat.engines.meter import RegionMeter, SumsOf, TokenSample, Window
 from entrostat.engines.rewards import guarded
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.window import at_level, events_under, shut, uncrossed
@@ -130,6 +130,8 @@ class EntropyControlMixin(_Base):
         self.controller_state, self.objective_state = initial_state(self.strategy), initial_state(objective)
         self.reward_funcs = [f if isinstance(f, nn.Module) else guarded(f) for f in self.reward_funcs]
         self._meter = RegionMeter()
+        # set while a rollout's sampled tokens are wanted: `take_tokens` then gives them; off, nothing is kept
+        self.keep_tokens = False
         self._passes: list[Pass] | None = None
         self._head = HeadSums()
 
@@ -269,6 +271,7 @@ class EntropyControlMixin(_Base):
         mask = self._trained_tokens(inputs)
         level = at_level(logratio, mask, self.importance_sampling_level)
         low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
+        keep = self.keep_tokens and self.args.loss_type in CLAMPED_LOSSES
         self._meter.add(
             TokenStats(now.logprobs, now.entropy),
             logratio,
@@ -279,7 +282,12 @@ class EntropyControlMixin(_Base):
             sample=self._draw(),
             share=self.attribution_share,
             full_stats=self._full_stats(model, inputs, now, hidden) if hidden else None,
+            keep=Window(level, low, high) if keep else None,
         )
+
+    def take_tokens(self) -> TokenSample | None:
+        """The sampled tokens of updates under `keep_tokens`, since the last call. See RegionMeter.take_tokens."""
+        return self._meter.take_tokens()
 
     def _draw(self) -> Tensor:
         """A uniform number from a generator of our own, since TRL's sampler draws from torch's global one.
