@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from entrostat.estimate import pass_at_k
+from entrostat.estimate import hierarchical_interval, pass_at_k
 
 SEEDS = (0, 1, 2)
 PROBLEMS, SAMPLES = 297, 32
@@ -71,12 +71,8 @@ def mean_of(root: Path, name: str, key: str) -> float:
 
 def interval(values: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
     """Mean of a (seeds, problems) array; 95% bootstrap that draws seeds and, within, problems (shared by all seeds)."""
-    seeds, problems = values.shape
-    draws = [
-        values[rng.integers(0, seeds, seeds)][:, rng.integers(0, problems, problems)].mean() for _ in range(10_000)
-    ]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {"value": round(float(values.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    found = hierarchical_interval(values, seed=rng)
+    return {name: round(value, 4) for name, value in found._asdict().items()}
 
 
 def collect(root: Path) -> dict[str, Any]:

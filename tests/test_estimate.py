@@ -1,6 +1,6 @@
 import math
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 import reference
 from entrostat import pass_at_k
-from entrostat.estimate import Interval, bootstrap_interval, maj_at_k, mean_at_k, seed_interval
+from entrostat.estimate import (
+    Interval,
+    bootstrap_interval,
+    hierarchical_interval,
+    maj_at_k,
+    mean_at_k,
+    seed_interval,
+)
 
 
 @st.composite
@@ -237,6 +244,46 @@ def test_a_level_is_a_probability(function, level):
 def test_no_resamples_are_refused():
     with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
         bootstrap_interval([1.0, 2.0], resamples=0)
+
+
+def test_the_hierarchical_bootstrap_is_the_exact_one():
+    """2 seeds and 3 problems have 4 x 27 equally likely resamples: all of them, instead of draws."""
+    values = np.array([[0.0, 0.1, 0.7], [0.3, 1.0, 0.2]])
+    means = sorted(
+        sum(values[s][p] for s in seeds for p in problems) / 6
+        for seeds in product(range(2), repeat=2)
+        for problems in product(range(3), repeat=3)
+    )
+    for level in (0.5, 0.8, 0.95):
+        ours = hierarchical_interval(values, level=level, resamples=40_000)
+        share = lambda x: sum(m < x - 1e-9 for m in means) / len(means)  # noqa: E731
+        assert ours.value == pytest.approx(values.mean())
+        # between the steps of the exact distribution, but for the noise of 40000 draws
+        assert share(ours.low) <= (1 - level) / 2 + 0.01
+        assert share(ours.low + 1e-6) >= (1 - level) / 2 - 0.01
+        assert share(ours.high) <= (1 + level) / 2 + 0.01
+        assert share(ours.high + 1e-6) >= (1 + level) / 2 - 0.01
+
+
+def test_problems_are_shared_by_all_seeds_of_a_resample():
+    """A score that is the problem's alone: more seeds tell nothing more."""
+    one = scores(40)
+    few, many = (hierarchical_interval(np.array([one] * n), resamples=4000) for n in (2, 30))
+    assert few.high - few.low == pytest.approx(many.high - many.low, rel=0.05)
+    alone = bootstrap_interval(one)
+    assert few.high - few.low == pytest.approx(alone.high - alone.low, rel=0.05)
+
+
+def test_seeds_are_drawn_too():
+    """A score that is the run's alone: the two seeds' mean is 0, .5 or 1."""
+    interval = hierarchical_interval(np.array([[0.0] * 50, [1.0] * 50]))
+    assert interval == (0.5, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [[1.0], [2.0]], np.ones((0, 3)), [[1.0, math.nan]]])
+def test_what_has_no_seeds_and_problems_is_refused(values):
+    with pytest.raises(ValueError, match=r"values must be finite, \(seeds, problems\)"):
+        hierarchical_interval(np.array(values))
 
 
 def test_an_interval_is_value_low_high():

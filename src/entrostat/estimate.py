@@ -3,9 +3,10 @@
 Notation: of one problem n samples were drawn, c of them are right, and k <= n is the budget that the score speaks of.
 Each score is the exact expectation over the k-subsets of the n samples, which makes it unbiased for k fresh samples.
 
-Two kinds of interval, for two questions. `bootstrap_interval` over problems: how far would this model's score move on
-other problems? `seed_interval` over training runs: how far would the method's score move on another seed? The second is
-the one that compares methods; runs share their held-out problems, and the first does not see the noise of training.
+Kinds of interval, by their question. `bootstrap_interval` over problems: how far would this model's score move on other
+problems? `seed_interval` over training runs: how far would the method's score move on another seed? The second is the
+one that compares methods; runs share their held-out problems, and the first does not see the noise of training.
+`hierarchical_interval` draws both, for scores that are known per run and problem.
 """
 
 import math
@@ -155,6 +156,36 @@ def seed_interval(values: Values, *, level: float = 0.95) -> Interval:
     _check_level(level)
     half = _t_quantile(level, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size)
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
+
+
+def hierarchical_interval(
+    values: np.ndarray, *, level: float = 0.95, resamples: int = 10_000, seed: int | np.random.Generator = 0
+) -> Interval:
+    """Mean over training runs and problems with its percentile interval, from a bootstrap of both.
+
+    Each resample draws seeds and, for all of them the same, problems: runs are scored on one set of problems, so a hard
+    draw is hard for every seed. For two methods with the same seeds and problems give the differences: the interval is
+    paired. With one seed it is the bootstrap over problems, and the noise of training is not in it; with few it is too
+    narrow in that direction, as `seed_interval` says.
+
+    Args:
+        values: (seeds, problems), finite, at least two problems.
+        seed: of a generator of its own, or a generator to draw from.
+
+    Raises:
+        ValueError: values of another shape, too few, or not finite; level not in (0, 1); resamples < 1.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 2 or x.shape[0] < 1 or x.shape[1] < 2 or not np.isfinite(x).all():
+        raise ValueError(f"values must be finite, (seeds, problems) with at least 2 problems, got shape {x.shape}")
+    _check_level(level)
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}; 10000 is usual")
+    rng = np.random.default_rng(seed)
+    seeds, problems = x.shape
+    means = [x[rng.integers(0, seeds, seeds)][:, rng.integers(0, problems, problems)].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(x.mean()), float(low), float(high))
 
 
 def _counts(*values: Counts | np.integer) -> list[NDArray[np.int64]]:

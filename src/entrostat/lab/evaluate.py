@@ -1,7 +1,7 @@
 """Scores of a model on held-out problems: mean@k, pass@k for k = 1, 2, 4 .. n, and the sampler's token entropy."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from entrostat.lab.tasks import Problem, Task
 
 PROBLEM_SEED = 20_260_214
 """One draw of held-out problems for every run, so that runs are compared on the same ones."""
+VALIDATION_SEED = 20_260_215
 SAMPLE_SEED = 7
 PROBE_PROMPTS, PROBE_SAMPLES = 256, 4
 
@@ -93,6 +94,15 @@ def held_out(task: Task, n: int) -> list[Problem]:
     return task.problems(n, split="test", seed=PROBLEM_SEED)
 
 
+def validation(task: Task, n: int) -> list[Problem]:
+    """Problems to choose settings on: a fixed draw of their own from the training split, so none is held out.
+
+    Training draws from the same pool. Where that is small (countdown) a run has seen most of them; where it is large
+    (path) next to none.
+    """
+    return task.problems(n, split="train", seed=VALIDATION_SEED)
+
+
 def held_out_entropy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, **options: Any) -> float:
     """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions each; options of `sample`."""
     prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
@@ -107,16 +117,17 @@ def evaluate(
     *,
     problems: int = 128,
     samples: int = 32,
+    split: Literal["test", "validation"] = "test",
     temperature: float = 1.0,
     batch: int = 512,
 ) -> dict[str, Any]:
-    """Scores on `problems` held-out problems, `samples` completions each, at the training temperature.
+    """Scores on `problems` held-out (or validation) problems, `samples` completions each, at the training temperature.
 
     Returns a JSON-able dict: "mean@n", "pass@n" and "pass@k" for k = 1, 2, 4 .. n, each {"value", "low", "high"} with a
     95% bootstrap interval over problems; "entropy", nats per token; "correct", right samples of each problem, and
     "samples" of each.
     """
-    chosen = held_out(task, problems)
+    chosen = held_out(task, problems) if split == "test" else validation(task, problems)
     drawn = sample(
         model,
         tokenizer,

@@ -7,7 +7,7 @@ As its authors released it (github.com/yk7333/EntroPIC, run_entropic.sh, dp_acto
 
 p is the current policy's probability; r has its gradient and no clip window of its own; the mean is over the likely
 tokens alone, whatever their share; the integral has no anti-windup; the error enters the sum after its alpha.
-kp 1, ki .01, threshold .95, target .1 nats; the clip window beneath is verl's .2/.2.
+kp 1, ki .01, threshold .95, a constant target of .1 nats; the clip window beneath is verl's .2/.2.
 
 Our reading: H is the rollout's mean token entropy and alpha changes once a rollout, before its updates. The release
 measures on each micro-batch and adds a full error to the sum per update; its own script makes one update a rollout,
@@ -25,12 +25,17 @@ from torch import Tensor
 
 from entrostat.entropy import TokenStats
 from entrostat.objectives.base import Objective
+from entrostat.schedule import parse_schedule
 from entrostat.strategies.base import RolloutSummary, checked, required
 
 
 class EntropicState(NamedTuple):
     """What the controller remembers."""
 
+    rollouts: int = 0
+    """Rollouts observed."""
+    target: float = 0.0
+    """Nats: the schedule's value for the rollout in progress; 0 before the first."""
     total: float = 0.0
     """Sum of H - target over the rollouts observed, nats."""
     alpha: float = 0.0
@@ -41,8 +46,8 @@ class EntropicState(NamedTuple):
 class Entropic(Objective):
     """EntroPIC: GRPO's loss + alpha x mean over likely tokens of -r |A|, alpha by PI control of entropy."""
 
-    target: float = 0.1
-    """Entropy aimed at, nats per token."""
+    target: str | float = 0.1
+    """Entropy aimed at, nats per token, or a schedule: linear:A:B, cosine:A:B, step:A:B:AT, sine:..., piecewise:..."""
     kp: float = 1.0
     """Proportional gain, per nat."""
     ki: float = 0.01
@@ -51,7 +56,7 @@ class Entropic(Objective):
     """Tokens over this probability take part."""
 
     def __post_init__(self):
-        checked("target", self.target, low=1e-4, high=1e4, why="over 0 nats")
+        checked("target", parse_schedule(self.target).span[0], low=1e-4, why="over 0 nats throughout")
         checked("kp", self.kp, low=0.0, high=1e6, why="at least 0")
         checked("ki", self.ki, low=0.0, high=1e6, why="at least 0")
         checked("threshold", self.threshold, low=0.0, high=1.0, why="a probability")
@@ -60,16 +65,18 @@ class Entropic(Objective):
         return EntropicState()
 
     def observe(self, state: EntropicState, summary: RolloutSummary) -> EntropicState:
-        """One step of the controller. An entropy of NaN, where no token was trained on, leaves the state as it is.
+        """One step of the controller. With an entropy of NaN, where no token was trained on, alpha and the sum stay.
 
         Raises ValueError where the engine gives no entropy.
         """
-        entropy = required(summary.entropy, self, "entropy") if summary.entropy is None else summary.entropy
+        entropy = required(None, self, "entropy") if summary.entropy is None else summary.entropy
+        target = parse_schedule(self.target)(summary.progress, state.rollouts)
+        state = state._replace(rollouts=state.rollouts + 1, target=target)
         if not math.isfinite(entropy):
             return state
-        error = entropy - self.target
+        error = entropy - target
         alpha = min(max(self.kp * error + self.ki * state.total, -1.0), 1.0)
-        return EntropicState(total=state.total + error, alpha=alpha)
+        return state._replace(total=state.total + error, alpha=alpha)
 
     def correction(
         self,
@@ -91,4 +98,4 @@ class Entropic(Objective):
 
     def signals(self, state: EntropicState) -> dict[str, float]:
         """target in nats; alpha, the weight of the term."""
-        return {"target": self.target, "alpha": state.alpha}
+        return {"target": state.target, "alpha": state.alpha} if state.rollouts else {}

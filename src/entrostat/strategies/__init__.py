@@ -18,6 +18,7 @@ __all__ = [
     "RolloutSummary",
     "Strategy",
     "as_arguments",
+    "flags",
     "make_strategy",
     "near",
     "options",
@@ -76,9 +77,14 @@ def as_arguments(strategy: Strategy) -> list[str]:
     >>> as_arguments(make_strategy("clip-lower", low=0.02))
     ['clip-lower', '--low', '0.02']
     """
-    words = [strategy_name(strategy)]
-    for field in dataclasses.fields(strategy):
-        if (value := getattr(strategy, field.name)) != field.default:
+    return [strategy_name(strategy), *flags(strategy)]
+
+
+def flags(chosen: Any) -> list[str]:
+    """A dataclass's options that are not its defaults, as words of the command line."""
+    words: list[str] = []
+    for field in dataclasses.fields(chosen):
+        if (value := getattr(chosen, field.name)) != field.default:
             words += [f"--{field.name.replace('_', '-')}", str(value)]
     return words
 
