@@ -33,7 +33,7 @@ def response_map(
 ) -> Float[Tensor, "lows highs"]:
     """Entropy change of the batch for every pair of thresholds, to first order: weighted mean per token, float64.
 
-    Takes O(n log n), whatever the grid. A clip event is one of `entrostat.clip.clip_events`, to the last bit: r < 1 - low
+    Takes O(n log n + grid). A clip event is one of `entrostat.clip.clip_events`, to the last bit: r < 1 - low
     and A < 0, or r > 1 + high and A > 0; a ratio equal to its bound is none; inf clips nothing, either may be negative.
 
     What it is not: a forecast of a run under other thresholds. The ratios are those that the thresholds in force led

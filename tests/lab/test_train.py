@@ -10,6 +10,9 @@ import time
 
 import pytest
 
+from entrostat.lab.run import Run
+from entrostat.statefile import write_state
+
 KEYS = {"step", "progress", "entropy", "target", "reward", "clip_low", "clip_high"}
 REGION_KEYS = {f"{r}/{k}" for r in ("E1", "E2", "E3", "E4") for k in ("share", "change_kept", "change_clipped")}
 
@@ -52,6 +55,61 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(command):
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.parametrize("strategy", [("grpo",), ("clip-lower", "--low", "0.02")])
+def test_the_response_map_holds_what_was_kept_at_the_pair_in_force(command, strategy):
+    # fast enough that both sides clip, and no group without an advantage
+    pace = ("--learning-rate", "3e-4", "--updates-per-rollout", "8", "--prompts", "8", "--reward", "normal")
+    command.run("train", *command.small, *pace, "--map-every", "2", "--out", "run", *strategy)
+    maps = command.lines("run", "response.jsonl")
+    assert [one["step"] for one in maps] == [0, 2, 4]
+    for one in maps:
+        line = command.lines("run")[one["step"]]
+        kept, clipped = (sum(line[f"E{i}/change_{what}"] for i in range(1, 5)) for what in ("kept", "clipped"))
+        low, high = one["in_force"]["low"], one["in_force"]["high"]
+        row = [abs(x - low) < 1e-6 for x in one["lows"]].index(True)
+        # null where no half-width is finite: that of clip-lower
+        column = one["highs"].index("inf" if high is None else pytest.approx(high, rel=1e-6))
+        assert (high is None) == (strategy[0] == "clip-lower")
+        assert len(one["change"]) == len(one["lows"]) and len(one["change"][0]) == len(one["highs"])
+        at = one["change"][row][column]
+        assert at == pytest.approx(kept, rel=1e-5, abs=1e-8)
+        assert at == pytest.approx(one["predicted"], rel=1e-12)
+        assert one["total_unclipped"] == pytest.approx(kept + clipped, rel=1e-5, abs=1e-8)
+        unclipped = one["change"][one["lows"].index(1.0)][one["highs"].index("inf")]
+        assert unclipped == pytest.approx(one["total_unclipped"], rel=1e-12)
+    assert any(one["predicted"] != one["total_unclipped"] for one in maps)
+
+
+def test_maps_can_be_left_out(command):
+    command.run("train", *command.small, "--map-every", "0", "--out", "none", "grpo")
+    assert bytes_of(command, "none", "response.jsonl") == b""
+    assert (
+        command.run("train", "--map-every", "-1", "grpo", code=2)
+        .stderr.strip()
+        .endswith("--map-every must be at least 0, got -1")
+    )
+
+
+def test_a_run_of_before_there_were_maps_resumes(command):
+    """Its config.json does not name the option, its state.json not the log, and the log is not there."""
+    command.run("train", *command.small, "--map-every", "0", "--out", "whole", "grpo")
+    process = command.start("train", *command.small, "--map-every", "0", "--out", "old", "grpo")
+    wait_for(command.folder / "old" / "metrics.jsonl")
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    folder = command.folder / "old"
+    config = json.loads(bytes_of(command, "old", "config.json"))
+    del config["map_every"]
+    (folder / "config.json").write_text(json.dumps(config))
+    state = Run(folder).state
+    del state["lengths"]["response.jsonl"]
+    write_state(folder / "state.json", state)
+    (folder / "response.jsonl").unlink()
+    command.run("train", "--resume", "old")
+    assert bytes_of(command, "old") == bytes_of(command, "whole")
+    assert bytes_of(command, "old", "response.jsonl") == b""
+
+
 def wait_for(path, size=0, seconds=60.0):
     end = time.monotonic() + seconds
     while not path.exists() or path.stat().st_size <= size:
@@ -70,7 +128,7 @@ def wait_for(path, size=0, seconds=60.0):
     ],
 )
 def test_a_killed_run_resumes_to_the_same_metrics(command, file, size, delay):
-    options = [*command.small, "--reward", "normal"]
+    options = [*command.small, "--reward", "normal", "--map-every", "1"]
     command.run("train", *options, "--out", "whole", "od")
     process = command.start("train", *options, "--out", "killed", "od")
     wait_for(command.folder / "killed" / file, size)
@@ -79,7 +137,7 @@ def test_a_killed_run_resumes_to_the_same_metrics(command, file, size, delay):
     process.communicate()
     command.run("train", "--resume", "killed")
     assert bytes_of(command, "killed") == bytes_of(command, "whole")
-    for name in ("checkpoint/model.safetensors", "scores-end.json"):
+    for name in ("response.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
         assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
     states = [json.loads(bytes_of(command, f, "state.json"))["payload"] for f in ("killed", "whole")]
     assert states[0]["controller"] == states[1]["controller"]

@@ -53,6 +53,9 @@ class TrainConfig:
     """Score the held-out problems after these many rollouts too, into scores-ROLLOUTS.json."""
     probe_every: int = 0
     """Measure entropy on 256 fixed held-out prompts every so many rollouts (held_out_entropy); 0 for never."""
+    map_every: int = 10
+    """Write the response map of every so many rollouts to response.jsonl; 0 for never. Its tokens are those of
+    attribution_share."""
     save_every: int = 10
     """Rollouts between checkpoints."""
     threads: int = 1
@@ -70,7 +73,8 @@ class TrainConfig:
             "threads",
         ):
             _at_least(name, getattr(self, name), 1)
-        _at_least("probe_every", self.probe_every, 0)
+        for name in ("probe_every", "map_every"):
+            _at_least(name, getattr(self, name), 0)
         for rollouts in self.eval_at:
             _at_least("eval_at", rollouts, 1)
         for name in ("samples", "eval_problems"):

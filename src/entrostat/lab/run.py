@@ -3,14 +3,15 @@
     config.json     the run's options and its strategy; written once
     metrics.jsonl   one line per rollout; nothing in it differs between two equal runs
     timing.jsonl    seconds of each rollout
-    state.json      the last checkpoint that is whole, and how long the two files above were at that moment
+    response.jsonl  every so many rollouts what other thresholds would have done (entrostat.lab.maps); as metrics.jsonl
+    state.json      the last checkpoint that is whole, and how long the three files above were at that moment
     trainer/        TRL's checkpoints (model, optimizer, generator states)
     checkpoint/     the final model, a Hugging Face folder
     scores-start.json, scores-end.json    right samples of each held-out problem, before and after
     summary.json    both, once the run is over
 
-state.json is replaced in one step, after the checkpoint that it names is whole. A resumed run cuts metrics.jsonl and
-timing.jsonl back to the lengths it gives, and goes on from there.
+state.json is replaced in one step, after the checkpoint that it names is whole. A resumed run cuts the logs back
+to the lengths it gives, and goes on from there.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ try:
 except ImportError:  # Windows: a run has no lock there
     fcntl = None
 
-LOGS = ("metrics.jsonl", "timing.jsonl")
+LOGS = ("metrics.jsonl", "timing.jsonl", "response.jsonl")
 
 
 class Run:
@@ -128,8 +129,10 @@ class Run:
     def rewind(self) -> Path | None:
         """Takes back what came after the last commit; the checkpoint to go on from, or None for the start."""
         state = self.state
-        for name, length in state["lengths"].items():
-            path = self.path / name
+        for name in LOGS:
+            path, length = self.path / name, state["lengths"].get(name, 0)
+            if name not in state["lengths"]:
+                path.touch()  # a run of before this log was there
             if not path.is_file() or path.stat().st_size < length:
                 raise ValueError(f"{path} is shorter than state.json says ({length} bytes): the run can't be continued")
             os.truncate(path, length)

@@ -25,6 +25,7 @@ import entrostat
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
 from entrostat.lab.config import TrainConfig, grpo_config
 from entrostat.lab.evaluate import evaluate, held_out_entropy
+from entrostat.lab.maps import map_line
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.tasks import Task, make_task
@@ -116,6 +117,8 @@ class _Recorder(TrainerCallback):
     def on_step_begin(self, args, state, control, model: Any = None, processing_class: Any = None, **_):
         rollout, update = divmod(state.global_step, self.config.updates_per_rollout)
         self.probed = self.probed if update else {}
+        assert self.trainer is not None
+        self.trainer.keep_tokens = bool(self.config.map_every) and rollout % self.config.map_every == 0
         if update or not self.config.probe_every or rollout % self.config.probe_every:
             return
         with self._off_the_clock():
@@ -134,6 +137,9 @@ class _Recorder(TrainerCallback):
         step = state.global_step // self.config.updates_per_rollout - 1
         line = metrics_line(step, self.config.steps, logs) | self.probed
         self.run.append("metrics.jsonl", line)
+        assert self.trainer is not None
+        if (tokens := self.trainer.take_tokens()) is not None:
+            self.run.append("response.jsonl", map_line(step, tokens))
         now = time.perf_counter()
         self.run.append("timing.jsonl", {"step": step, "seconds": round(now - self.started, 4)})
         self.started = now
@@ -198,7 +204,8 @@ def new_run(config: TrainConfig, strategy: Strategy, out: Path, command: str = "
 
 def read_run(run: Run) -> tuple[TrainConfig, Strategy]:
     """The options and the strategy that a run was made with."""
-    record = run.config
+    # options that a run of before they were there does not name, as they were then
+    record = {"map_every": 0, **run.config}
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     try:
         options = {k: _number(v) for k, v in record["strategy"]["options"].items()}
