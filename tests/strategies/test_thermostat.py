@@ -167,6 +167,39 @@ def test_a_ramp_and_a_sine_are_followed():
         assert max(errors) < worst, target
 
 
+@pytest.mark.parametrize("updates", [1, 8])
+def test_the_pressure_is_its_law(updates):
+    """Of the filter's numbers: balance the drift, close `response` of the distance, go along with the reference."""
+    thermostat = Thermostat(target="linear:0.43:0.2")
+    _, states = settle(thermostat, gain=0.12, drift=-0.02, updates=updates, rollouts=100)
+    for k, (one, following) in enumerate(itertools.pairwise(states)):
+        # momentum: a share beta^U of the past survives a rollout, and what it does is spread over the later ones
+        survives = 0.9**updates
+        during = sum(0.9**j for j in range(1, updates + 1)) / updates
+        ahead = following.target - one.target
+        slope = math.log((one.target + ahead) / math.exp(one.reference)) if k else 0.0
+        slope = min(max(slope, -thermostat.rate), thermostat.rate)
+        balance = -one.drift / one.gain
+        spent = one.h + one.gain * during / (1 - survives) * (one.past - balance)
+        goal = one.reference + during / (1 - survives) * slope
+        push = (thermostat.response * (goal - spent) + slope) / (one.gain + one.gg / one.gain)
+        assert one.pressure == pytest.approx(min(max(balance + push, -1.5), 1.5), abs=1e-6), k
+
+
+def test_the_measurement_weighs_by_its_relative_standard_error():
+    told = summary(0.4, error=0.02, updates=8)
+    assert Thermostat().observe(ThermostatState(), told).hh == pytest.approx(0.05**2)
+    assert Thermostat().observe(ThermostatState(), summary(0.8, error=0.02)).hh == pytest.approx(0.025**2)
+    assert Thermostat().observe(ThermostatState(), summary(0.2)).hh == pytest.approx(0.05**2)
+
+
+def test_the_target_is_that_of_the_rollout_in_progress():
+    _, states = settle(Thermostat(target="sine:0.35:0.07:40"), gain=0.12, drift=0.0, rollouts=40)
+    assert [states[k].target for k in (0, 10, 20, 30)] == pytest.approx([0.35, 0.42, 0.35, 0.28])
+    _, states = settle(Thermostat(target="step:0.3:0.45:0.5"), gain=0.12, drift=0.0, rollouts=40)
+    assert [states[k].target for k in (0, 19, 20, 39)] == [0.3, 0.3, 0.45, 0.45]
+
+
 @given(st.lists(st.floats(1e-3, 5.0), min_size=1, max_size=25), st.sampled_from([0.02, 0.35, 2.0]))
 def test_pressure_is_bounded_whatever_is_measured(history, target):
     thermostat, state = Thermostat(target=target), ThermostatState()
