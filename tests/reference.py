@@ -141,3 +141,27 @@ def maj_at_k(answers, correct, k):
         if winners:
             total += Fraction(sum(right[a] for a in winners), len(winners))
     return total / subsets
+
+
+# EntroPIC (arXiv 2511.15248), as its authors released it.
+
+
+def entropic_alpha(entropies, target, kp, ki):
+    """The weight after the last of these errors, each entering the sum after its own weight is set."""
+    total, alpha = 0.0, 0.0
+    for entropy in entropies:
+        alpha = max(-1.0, min(1.0, ki * total + kp * (entropy - target)))
+        total += entropy - target
+    return alpha
+
+
+def entropic_term(alpha, logprobs, logratios, advantages, mask, threshold):
+    """alpha x mean over the trained tokens with p > threshold of -r |A|; lists of rows, one advantage a row."""
+    rows = zip(logprobs, logratios, advantages, mask, strict=True)
+    values = [
+        -exp(ratio) * abs(advantage)
+        for row, ratios, advantage, keep in rows
+        for logprob, ratio, kept in zip(row, ratios, keep, strict=True)
+        if kept and exp(logprob) > threshold
+    ]
+    return alpha * sum(values) / len(values) if values else 0.0

@@ -1,8 +1,10 @@
 """The options of a run of the lab, and the same options as TRL's."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from trl.trainer.grpo_config import GRPOConfig
@@ -49,6 +51,8 @@ class TrainConfig:
     """Held-out problems scored before and after."""
     eval_samples: int = 32
     """Completions of each held-out problem."""
+    eval_split: Literal["test", "validation"] = "test"
+    """Which problems those are: held out, or, to choose settings on, a draw of their own from the training problems."""
     eval_at: tuple[int, ...] = ()
     """Score the held-out problems after these many rollouts too, into scores-ROLLOUTS.json."""
     probe_every: int = 0
@@ -103,9 +107,9 @@ def _at_least(name: str, value: int, least: int) -> None:
         raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
 
 
-def grpo_config(config: TrainConfig, folder: Path) -> GRPOConfig:
-    """The lab's options as TRL's."""
-    return GRPOConfig(
+def grpo_config(config: TrainConfig, folder: Path, method: Mapping[str, Any] = MappingProxyType({})) -> GRPOConfig:
+    """The lab's options as TRL's; `method`: the fields that the run's method sets."""
+    fields: dict[str, Any] = dict(
         output_dir=str(folder),
         max_steps=config.steps * config.updates_per_rollout,
         per_device_train_batch_size=config.micro_batch,
@@ -131,3 +135,4 @@ def grpo_config(config: TrainConfig, folder: Path) -> GRPOConfig:
         disable_tqdm=True,
         report_to=list(config.report_to) or "none",
     )
+    return GRPOConfig(**{**fields, **method})

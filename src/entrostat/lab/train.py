@@ -22,14 +22,16 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 import entrostat
+from entrostat.engines.controller import controller_payload, initial_state
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
 from entrostat.lab.config import TrainConfig, grpo_config
 from entrostat.lab.evaluate import evaluate, held_out_entropy
 from entrostat.lab.maps import map_line
+from entrostat.lab.methods import Method, label, make_method, method_name, recipe
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.tasks import Task, make_task
-from entrostat.strategies import Strategy, as_arguments, make_strategy, strategy_name
+from entrostat.schedule import Schedule
 
 
 class Watcher:
@@ -95,6 +97,21 @@ def _dataset(task: Task, config: TrainConfig) -> datasets.Dataset:
     # one epoch: each rollout has prompts of its own, and their order is the seed's
     drawn = task.problems(config.steps * config.prompts, split="train", seed=config.seed)
     return datasets.Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in drawn])
+
+
+class _Aim(TrainerCallback):
+    """Moves the entropy that TRL's own controller aims at along its schedule, and logs it as the run's target."""
+
+    def __init__(self, target: Schedule, updates: int):
+        self.target, self.updates = target, updates
+
+    def on_step_begin(self, args, state, control, **_):
+        rollouts = state.global_step // self.updates
+        args.entropy_target = self.target(rollouts * self.updates / state.max_steps, rollouts)
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if logs and PREFIX + "clip_low" in logs:
+            logs[PREFIX + "target"] = args.entropy_target
 
 
 class _Recorder(TrainerCallback):
@@ -177,40 +194,52 @@ def metrics_line(step: int, steps: int, logs: dict[str, float]) -> dict[str, Any
         ("grad_norm", "grad_norm"),
     ):
         line[name] = logs.get(key)
+    if "entropy_coef" in logs:
+        line["entropy_coef"] = logs["entropy_coef"]
     return line
 
 
-def new_run(config: TrainConfig, strategy: Strategy, out: Path, command: str = "") -> Run:
-    """The folder of a run that has not begun. ValueError, before anything is written, where it could not."""
-    name = strategy_name(strategy)
-    if config.updates_per_rollout == 1 and not strategy.acts_on_fresh:
+def check_run(config: TrainConfig, method: Method) -> None:
+    """Raises ValueError for a method that could not do under `config` what it says."""
+    name, (strategy, _, overrides, _) = method_name(method), recipe(method)
+    if config.updates_per_rollout == 1 and strategy is not None and not strategy.acts_on_fresh:
         raise ValueError(
-            f"strategy {name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold "
-            "does anything; set --updates-per-rollout to 2 or more (TRL: steps_per_generation over "
+            f"{name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold does "
+            "anything; set --updates-per-rollout to 2 or more (TRL: steps_per_generation over "
             "gradient_accumulation_steps, or num_iterations over 1)"
         )
+    loss_type = overrides.get("loss_type", config.loss_type)
+    if config.loss_type not in (TrainConfig.loss_type, loss_type):
+        raise ValueError(f"{name!r} has a loss type of its own, {loss_type}: leave out --loss-type {config.loss_type}")
+
+
+def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -> Run:
+    """The folder of a run that has not begun. ValueError, before anything is written, where it could not."""
+    check_run(config, method)
     load_tokenizer(config)
+    strategy, objective, overrides, _ = recipe(method)
     record = {
         "entrostat": entrostat.__version__,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
-        "label": " ".join(as_arguments(strategy)).replace("--", ""),
+        "label": label(method),
         "command": command,
-        "strategy": {"name": name, "options": _jsonable(dataclasses.asdict(strategy))},
+        "strategy": {"name": method_name(method), "options": _jsonable(dataclasses.asdict(method))},
+        "trl": _jsonable(dict(overrides)),
         **dataclasses.asdict(config),
     }
-    start = {"strategy": record["strategy"], "state": dict(strategy.init()._asdict())}
+    start = controller_payload(strategy, initial_state(strategy), objective, initial_state(objective))
     return Run.create(out, record, start)
 
 
-def read_run(run: Run) -> tuple[TrainConfig, Strategy]:
-    """The options and the strategy that a run was made with."""
+def read_run(run: Run) -> tuple[TrainConfig, Method]:
+    """The options and the method that a run was made with."""
     # options that a run of before they were there does not name, as they were then
-    record = {"map_every": 0, **run.config}
+    record = {"eval_split": "test", "map_every": 0, **run.config}
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     try:
         options = {k: _number(v) for k, v in record["strategy"]["options"].items()}
         chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
-        return TrainConfig(**chosen), make_strategy(record["strategy"]["name"], **options)
+        return TrainConfig(**chosen), make_method(record["strategy"]["name"], **options)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued") from None
 
@@ -243,7 +272,8 @@ def _naming_full_disk(run: Run) -> Iterator[None]:
 
 
 def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | None:
-    config, strategy = read_run(run)
+    config, method = read_run(run)
+    strategy, objective, overrides, target = recipe(method)
     torch.set_num_threads(config.threads)
     quiet()
     task = make_task(config.task)
@@ -255,11 +285,12 @@ def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | N
         model=model,
         processing_class=tokenizer,
         reward_funcs=make_reward(config.reward, task, config.seed),
-        args=grpo_config(config, run.trainer_folder),
+        args=grpo_config(config, run.trainer_folder, overrides),
         train_dataset=_dataset(task, config),
         strategy=strategy,
+        objective=objective,
         attribution_share=config.attribution_share,
-        callbacks=[recorder],
+        callbacks=[_Aim(target, config.updates_per_rollout), recorder] if target else [recorder],
     )
     recorder.trainer = trainer
     trainer.remove_callback(PrinterCallback)
@@ -275,13 +306,15 @@ def _score(run: Run, when: str, model, tokenizer, task: Task, config: TrainConfi
     """The model's scores, from the run's folder where a former process has left them."""
     known = run.read_scores(when)
     if known is None:
-        watcher.note(f"scoring {config.eval_problems} held-out problems x {config.eval_samples}")
+        which = "held-out" if config.eval_split == "test" else "validation"
+        watcher.note(f"scoring {config.eval_problems} {which} problems x {config.eval_samples}")
         known = evaluate(
             model,
             tokenizer,
             task,
             problems=config.eval_problems,
             samples=config.eval_samples,
+            split=config.eval_split,
             temperature=config.temperature,
             batch=max(config.micro_batch, 512 if config.model == "" else 1),
         )

@@ -91,7 +91,7 @@ class Entropic(Objective):
     ) -> Tensor:
         likely = mask & (logprobs.detach().exp() > self.threshold)
         # the engine divides by all trained tokens, and this mean is over the likely ones
-        weight = state.alpha * mask.sum() / likely.sum().clamp(min=1)
+        weight = state.alpha * mask.sum(dtype=logprobs.dtype) / likely.sum().clamp(min=1)
         # where before exp: a masked token may hold NaN or overflow, and must not in the backward pass either
         ratio = torch.where(likely, logratio, 0.0).exp()
         return torch.where(likely, -weight * ratio * advantages.detach().abs(), 0.0)
