@@ -1,12 +1,11 @@
-"""Draws docs/demo.svg, the README's picture, from the runs of bench/clip_lower.py: entropy over rollouts, pass@k after.
+"""Draws docs/thermostat.svg, the README's picture, from docs/results/thermostat.jsonl: references, and entropy on them.
 
-    python bench/picture.py runs/clip-lower "clip-lower .05/inf"
+    python bench/picture.py
 
 Plotly draws it in headless Chromium (Debian: apt-get install chromium chromium-driver) and hands back the SVG.
 """
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,76 +17,82 @@ from plotly.subplots import make_subplots
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from clip_lower import SEEDS, folder
-
-OUT = Path(__file__).parent.parent / "docs" / "demo.svg"
-COLOURS = {"base model": "#777777", "grpo": "#d55e00", "strategy": "#0072b2"}
-SMOOTH = 5
-
-
-def entropy(root: Path, name: str) -> np.ndarray:
-    """(seeds, rollouts), each a running mean over SMOOTH rollouts."""
-    rows = []
-    for seed in SEEDS:
-        lines = (folder(root, name, seed) / "metrics.jsonl").read_text().splitlines()
-        raw = np.array([json.loads(line)["entropy"] for line in lines])
-        rows.append(np.convolve(raw, np.ones(SMOOTH) / SMOOTH, mode="valid"))
-    return np.array(rows)
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "docs" / "thermostat.svg"
+TARGET, OURS, PLAIN = "#222222", "#0072b2", "#d55e00"
+PANELS = {
+    "three constants": ("constant .2", "constant .35", "constant .5"),
+    "a fall": ("fall .43 to .12",),
+    "a step": ("step .3 to .45",),
+    "a wave": ("sine .35 +- 20%",),
+}
 
 
-def passes(root: Path, name: str, when: str) -> tuple[list[int], np.ndarray]:
-    """k, and pass@k of each seed."""
-    found = [json.loads((folder(root, name, s) / f"scores-{when}.json").read_text())["pass@k"] for s in SEEDS]
-    return [int(k) for k in found[0]], np.array([[v["value"] for v in f.values()] for f in found])
+def records() -> dict[str, dict[str, Any]]:
+    lines = (ROOT / "docs" / "results" / "thermostat.jsonl").read_text().splitlines()
+    return {record["key"]: record for record in map(json.loads, lines)}
 
 
-def figure(root: Path, name: str) -> go.Figure:
-    fig = make_subplots(1, 2, subplot_titles=("token entropy, nats", "held-out pass@k after 100 rollouts"))
-    for label, run, colour in (
-        ("plain GRPO, .2/.2", "grpo .2/.2", COLOURS["grpo"]),
-        (name, name, COLOURS["strategy"]),
-    ):
-        curves = entropy(root, run)
-        for row in curves:
-            fig.add_scatter(y=row, line={"color": colour, "width": 1}, opacity=0.35, showlegend=False, row=1, col=1)
-        fig.add_scatter(y=curves.mean(0), name=label, line={"color": colour, "width": 3}, row=1, col=1)
-        ks, values = passes(root, run, "end")
-        fig.add_scatter(x=ks, y=values.mean(0), line={"color": colour, "width": 3}, showlegend=False, row=1, col=2)
-    ks, values = passes(root, name, "start")
-    fig.add_scatter(
-        x=ks, y=values.mean(0), name="base model", line={"color": COLOURS["base model"], "dash": "dot"}, row=1, col=2
-    )
-    fig.update_xaxes(title="rollout", row=1, col=1)
-    fig.update_xaxes(title="k", type="log", tickvals=ks, row=1, col=2)
-    fig.update_yaxes(rangemode="tozero", row=1, col=1)
+def of(found: dict[str, dict[str, Any]], start: str) -> list[dict[str, Any]]:
+    return [record for key, record in sorted(found.items()) if key.startswith(start)]
+
+
+def figure() -> go.Figure:
+    found = records()
+    plain = of(found, "outcome/grpo / lr 1e-4/")
+    fig = make_subplots(1, len(PANELS), subplot_titles=list(PANELS), shared_yaxes=True, horizontal_spacing=0.025)
+    for column, rows in enumerate(PANELS.values(), 1):
+        first = column == 1
+        if plain:
+            curve = np.mean([record["entropy"][:20] for record in plain], axis=0)
+            style = {"color": PLAIN, "width": 2, "dash": "dot"}
+            name = "plain GRPO, .2/.2"
+            fig.add_scatter(x=5 * np.arange(20), y=curve, name=name, line=style, showlegend=first, row=1, col=column)
+        for row in rows:
+            label = first and row == rows[0]
+            runs = of(found, f"tracking/{row}/")
+            for i, run in enumerate(runs):
+                x = 5 * np.arange(len(run["held_out"]))
+                style = {"color": OURS, "width": 2}
+                name = "thermostat, one line a seed"
+                one = {"name": name, "line": style, "opacity": 0.75, "showlegend": label and i == 0}
+                fig.add_scatter(x=x, y=run["held_out"], **one, row=1, col=column)
+            style = {"color": TARGET, "width": 2.5, "dash": "dash"}
+            x = 5 * np.arange(len(runs[0]["target"]))
+            shape = {"name": "target", "line": style, "showlegend": label}
+            fig.add_scatter(x=x, y=runs[0]["target"], **shape, row=1, col=column)
+        fig.update_xaxes(title="rollout", row=1, col=column)
+    fig.update_yaxes(title="entropy, nats a token", row=1, col=1)
+    fig.update_yaxes(range=[0, 0.6])
     fig.update_layout(
         template="plotly_white",
-        width=900,
-        height=360,
-        margin={"l": 50, "r": 20, "t": 40, "b": 45},
-        legend={"orientation": "h", "y": -0.2, "x": 0.5, "xanchor": "center"},
-        paper_bgcolor="white",
+        width=1000,
+        height=330,
+        margin={"l": 60, "r": 10, "t": 60, "b": 45},
+        legend={"orientation": "h", "x": 0, "y": 1.28},
+        font={"family": "system-ui, sans-serif", "size": 13},
     )
     return fig
 
 
 def svg(fig: go.Figure) -> str:
-    """The figure as Plotly.js draws it."""
     options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    with tempfile.TemporaryDirectory() as at:
-        page = Path(at) / "page.html"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
         fig.write_html(page, include_plotlyjs=True, div_id="figure")
-        browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        driver = webdriver.Chrome(options=options, service=Service())
         try:
-            browser.get(page.as_uri())
+            driver.get(page.as_uri())
+            driver.set_script_timeout(60)
             script = "Plotly.toImage('figure', {format: 'svg'}).then(arguments[0])"
-            url: Any = browser.execute_async_script(script)
+            uri = driver.execute_async_script(script)
         finally:
-            browser.quit()
-    return unquote(url.split(",", 1)[1])
+            driver.quit()
+    return unquote(uri.split(",", 1)[1])
 
 
 if __name__ == "__main__":
-    OUT.write_text(svg(figure(Path(sys.argv[1]), sys.argv[2])) + "\n")
+    OUT.write_text(svg(figure()) + "\n")
+    print(OUT)

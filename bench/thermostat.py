@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from entrostat.estimate import pass_at_k, seed_interval
+from entrostat.estimate import hierarchical_interval, pass_at_k, seed_interval
+from entrostat.lab.methods import SETTINGS
 
 RESULT = Path(__file__).parent.parent / "docs" / "results" / "thermostat.jsonl"
 PROBLEMS, SAMPLES = 297, 32
@@ -72,18 +73,7 @@ TRACKERS = {
     "EntroPIC": "objective:entropic",
 }
 COMPARED = ("constant .35", "constant .2", "fall .43 to .12")
-SETTINGS = {
-    "adaptive bonus": {
-        "delta .0005": ("--delta", "0.0005"),
-        "delta .005": ("--delta", "0.005"),
-        "delta .05": ("--delta", "0.05"),
-    },
-    "EntroPIC": {
-        "Kp 1 Ki .01": ("--kp", "1", "--ki", "0.01"),
-        "Kp 5 Ki .05": ("--kp", "5", "--ki", "0.05"),
-        "Kp 20 Ki .2": ("--kp", "20", "--ki", "0.2"),
-    },
-}
+TUNED_ON = (("constant .35", 100), ("constant .2", 101))
 RATES = {"lr 2.5e-5": "2.5e-5", "lr 1e-4": "1e-4", "lr 4e-4": "4e-4"}
 OUTCOMES = {
     "grpo": ("grpo",),
@@ -109,11 +99,10 @@ def jobs() -> list[Job]:
         out += [Job("tracking", f"{row}, random reward", s, method, RANDOM) for s in seeds]
     out += list(grid())
     out += [
-        Job("settings", f"{name} / {row} / {setting}", seed, (TRACKERS[name], "--target", REFERENCES[row], *words))
-        for name, settings in SETTINGS.items()
-        for setting, words in settings.items()
-        for row in ("constant .35", "constant .2")
-        for seed in (100, 101)
+        Job("settings", f"{name} / {' '.join(words)}", seed, (kind, "--target", REFERENCES[row], *words))
+        for name, kind in TRACKERS.items()
+        for words in settings(name)
+        for row, seed in TUNED_ON
     ]
     for row in COMPARED:
         for name, kind in TRACKERS.items():
@@ -147,19 +136,23 @@ def done() -> dict[str, dict[str, Any]]:
     return {record["key"]: record for record in map(json.loads, lines)}
 
 
+def settings(name: str) -> list[tuple[str, ...]]:
+    """What may be chosen for another method, as words of the command line."""
+    chosen_from = SETTINGS[TRACKERS[name]]
+    return [tuple(word for key, x in one.items() for word in (f"--{key}", f"{x:g}")) for one in chosen_from]
+
+
 def chosen(name: str) -> tuple[str, ...]:
-    """The setting of another method with the least tracking error over its two references and two tuning seeds."""
-    if name not in SETTINGS:
+    """The setting of another method with the least mean tracking error over TUNED_ON; none for the other methods."""
+    if name not in TRACKERS:
         return ()
     found = done()
     errors = {}
-    for setting in SETTINGS[name]:
-        mine = [
-            r["error"] for key, r in found.items() if key.startswith(f"settings/{name} / ") and f"/ {setting}/" in key
-        ]
-        if len(mine) == 4:
-            errors[setting] = np.mean(mine)
-    return SETTINGS[name][min(errors, key=errors.__getitem__)] if len(errors) == 3 else ("not chosen yet",)
+    for words in settings(name):
+        keys = [f"settings/{name} / {' '.join(words)}/seed{seed}" for _, seed in TUNED_ON]
+        if all(key in found for key in keys):
+            errors[words] = np.mean([found[key]["error"] for key in keys])
+    return min(errors, key=errors.__getitem__) if len(errors) == len(settings(name)) else ("not chosen yet",)
 
 
 lock = threading.Lock()
@@ -289,28 +282,17 @@ def scores(found: list[dict[str, Any]], at: str) -> tuple[np.ndarray, np.ndarray
     return correct / SAMPLES, np.asarray(pass_at_k(SAMPLES, correct, SAMPLES))
 
 
-def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95% bootstrap of the mean of (seeds, problems): seeds and, shared by all seeds, problems are drawn."""
-    seeds, problems = values.shape
-    draws = [values[rng.integers(0, seeds, seeds)][:, rng.integers(0, problems, problems)].mean() for _ in range(2000)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def render_outcome(part: str) -> None:
-    rng = np.random.default_rng(0)
     rows = by_row(part)
     for at in map(str, READ_AT):
         print(f"After {at} rollouts:\n")
         lines = []
-        for name, found in rows.items():
-            mean, passed = scores(found, at)
-            cells = [
-                f"{x.mean():.3f} [{low:.3f}, {high:.3f}]" for x in (mean, passed) for low, high in [interval(x, rng)]
-            ]
-            lines.append([name, str(len(found)), f"{np.mean([r['entropy_at'][at] for r in found]):.3f}", *cells])
+        for name, runs in rows.items():
+            found = [hierarchical_interval(x, resamples=2000) for x in scores(runs, at)]
+            cells = [f"{x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in found]
+            lines.append([name, str(len(runs)), f"{np.mean([r['entropy_at'][at] for r in runs]):.3f}", *cells])
         table(["", "seeds", "entropy", "mean@32", "pass@32"], lines)
-    render_fronts(rows, rng)
+    render_fronts(rows, np.random.default_rng(0))
 
 
 def render_fronts(rows: dict[str, list[dict[str, Any]]], rng: np.random.Generator) -> None:
