@@ -138,6 +138,13 @@ def test_it_settles_on_the_target_from_both_sides(updates, gain, side, target):
     assert max(late) < 0.03
 
 
+@pytest.mark.parametrize(("gain", "drift"), [(0.005, -0.003), (0.005, 0.0), (0.01, 0.005)])
+def test_a_gain_under_the_filters_floor_makes_it_slower_and_not_wrong(gain, drift):
+    """As with a learning rate of 1e-6: entropy moves by less than a percent a rollout."""
+    entropies, _ = settle(Thermostat(target=0.35), gain=gain, drift=drift, updates=16, rollouts=300)
+    assert max(abs(h - 0.35) / 0.35 for h in entropies[120:]) < 0.02
+
+
 def test_the_reference_moves_at_its_rate_and_no_faster():
     entropies, states = settle(Thermostat(target=0.1), gain=0.15, drift=0.0)
     references = [s.reference for s in states]
