@@ -11,10 +11,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from entrostat.report import write_report
+from made_up_runs import evaluation, response_map
 
 pytestmark = pytest.mark.browser
 
 FIGURES = ("entropy", "reward", "clip", "regions", "passk")
+"""Those of every run that are made of lines."""
 HOSTILE = (
     "</script><img src=x onerror=window.pwned=1>",
     '"><svg onload=window.pwned=1>',
@@ -101,7 +103,9 @@ def test_a_click_in_a_legend_hides_a_label_in_all_figures(show, pair):
     assert [visible(browser, figure) for figure in FIGURES] == [["g1"]] * 4 + [["base", "g1"]]
     assert len(drawn_lines(browser, "entropy")) == before - 1
     assert not browser.find_element(By.CSS_SELECTOR, "[data-group=g0]").is_selected()
-    ActionChains(browser).click(browser.find_elements(By.CSS_SELECTOR, "#entropy .legendtoggle")[0]).perform()
+    again = browser.find_elements(By.CSS_SELECTOR, "#entropy .legendtoggle")[0]
+    # plotly.js takes two clicks within .3 s for a double click
+    ActionChains(browser).pause(0.5).click(again).perform()
     wait(browser, "document.getElementById('passk').data.every(t => t.visible === true)")
 
 
@@ -111,6 +115,73 @@ def test_a_double_click_shows_a_label_alone(show, pair):
     ActionChains(browser).scroll_to_element(entry).double_click(entry).perform()
     wait(browser, "document.getElementById('entropy').data[0].visible === 'legendonly'")
     assert visible(browser, "passk") == ["g1"]
+
+
+@pytest.fixture
+def steered(make_run: Callable[..., Path]) -> list[Path]:
+    """A thermostat run and another, with maps, and evaluations on the way."""
+    between = {k: evaluation(0.41 + 0.001 * k, 0.98 - 0.001 * k) for k in (25, 50, 75)}
+    maps = {step: response_map(step) for step in (0, 50, 90)}
+    thermostat = make_run("a", "thermostat", end=0.35, target=0.35, steered=True, maps=maps, between=between)
+    return [thermostat, make_run("b", "grpo", maps={step: response_map(step, high=None) for step in (0, 90)})]
+
+
+def test_the_thermostat_s_figures_are_drawn(show, steered):
+    browser = show(steered)
+    assert len(drawn_lines(browser, "control")) == 4
+    assert len(drawn_lines(browser, "entropy")) == 3  # two runs and a target
+    marks = "return document.querySelectorAll('#entropy .scatterlayer .trace:nth-child(3) path.point').length"
+    assert browser.execute_script(marks) == 10
+    images = "return document.querySelectorAll('#response .heatmaplayer image').length"
+    assert browser.execute_script(images) == 2
+    points = "return document.querySelectorAll('#plane .scatterlayer path.point').length"
+    assert browser.execute_script(points) == 3 + 1 + 2  # on the way, the base model, ends
+    assert len(drawn_lines(browser, "plane")) == 1
+    bars = "return document.querySelectorAll('#plane .errorbar .yerror').length"
+    assert browser.execute_script(bars) == 6
+    assert browser.get_log("browser") == []
+
+
+def colour_at(browser: Chrome, panel: int, row: int, column: int) -> tuple[int, int, int]:
+    """The colour of a cell as the browser paints it: a pixel in the middle of it, of the heat map's own image."""
+    script = """
+        const [panel, row, column] = arguments;
+        const image = document.querySelectorAll('#response .heatmaplayer image')[panel];
+        const [width, height] = ['width', 'height'].map(name => +image.getAttribute(name));
+        const {z} = document.getElementById('response').data.filter(t => t.type === 'heatmap')[panel];
+        const canvas = Object.assign(document.createElement('canvas'), {width, height});
+        const context = canvas.getContext('2d');
+        context.drawImage(image, 0, 0, width, height);
+        const x = (column + .5) * width / z[0].length, y = height - (row + .5) * height / z.length;
+        return [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+    """
+    return tuple(browser.execute_script(script, panel, row, column))
+
+
+def test_cells_are_blue_where_entropy_falls_and_orange_where_it_rises(show, steered):
+    """Rows go up from the lowest low threshold, columns right from the lowest high one; zero is the light middle."""
+    browser = show(steered)
+    change = response_map(90)["change"]
+    for row, column in ((0, 4), (3, 0), (2, 2), (0, 1), (3, 1)):
+        red, green, blue = colour_at(browser, 0, row, column)
+        value = change[row][column]
+        assert (value > 0) == (red > blue + 5) and (value < 0) == (blue > red + 5), (row, column)
+        assert (value == 0) == (min(red, green, blue) > 240)
+
+
+def test_another_rollout_is_picked_from_the_keyboard_and_stays_when_labels_are_hidden(show, steered):
+    browser = show(steered)
+    z = "document.getElementById('response').data.filter(t => t.type === 'heatmap').map(t => t.z[0][1])"
+    assert browser.execute_script(f"return {z}") == pytest.approx([0.91, 0.91])
+    select = browser.find_element(By.CSS_SELECTOR, "select[data-figure=response]")
+    select.send_keys(Keys.ARROW_UP)
+    wait(browser, f"{z}.length === 1 && Math.abs({z}[0] - 0.51) < 1e-9")
+    label = "document.getElementById('response').getAttribute('aria-label')"
+    assert "thermostat, seed 0, rollout 50: in force" in browser.execute_script(f"return {label}")
+    browser.find_element(By.CSS_SELECTOR, "[data-group=g1]").click()
+    wait(browser, "document.getElementById('reward').data.some(t => t.visible === 'legendonly')")
+    assert browser.execute_script(f"return {z}") == pytest.approx([0.51])
+    assert browser.get_log("browser") == []
 
 
 def test_the_boxes_work_from_the_keyboard(show, pair):
@@ -147,9 +218,10 @@ def hostile_config(name: str) -> dict[str, Any]:
     return {"label": name, "task": name, "strategy": strategy, "entrostat": name, "command": ["entrostat", name]}
 
 
-def test_the_page_fits_its_screen(show, make_run, pair):
+def test_the_page_fits_its_screen(show, make_run, steered):
     """Panels stand side by side on a desktop, below each other on a phone; the page never scrolls sideways."""
-    browser = show([*pair, make_run("c", config={"label": "a-long-label-" * 9})])
+    long = make_run("c", config={"label": "a-long-label-" * 9}, maps={0: response_map(0)})
+    browser = show([*steered, long])
     for details in browser.find_elements(By.TAG_NAME, "summary"):
         details.click()
     starts = "['xaxis', 'xaxis2'].map(a => document.getElementById('clip').layout[a].domain[0])"

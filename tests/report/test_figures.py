@@ -7,7 +7,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 import pytest
 
-from entrostat.report.figures import REGIONS, entropy, figures, pass_at_k, regions
+from entrostat.report.figures import REGIONS, control, entropy, figures, pass_at_k, regions
 from entrostat.report.plots import COLOURS, SYMBOLS, groups, literal, mean_line
 from entrostat.report.read import read_runs
 
@@ -37,14 +37,14 @@ def several(make_run):
     return [
         make_run("a", "grpo", steps=30),
         make_run("b", "grpo", seed=1, steps=30, done=12),
-        make_run("c", "thermostat", steps=30, end=0.35, target=0.35),
+        make_run("c", "thermostat", steps=30, end=0.35, target=0.35, steered=True),
         make_run("d", "clip-lower", steps=30, end=0.3, low=0.15, high=INF),
     ]
 
 
 def test_all_figures_are_valid_plotly(several):
     drawn = figures(read_runs(several))
-    assert [figure.key for figure in drawn] == ["entropy", "reward", "clip", "regions", "passk"]
+    assert [figure.key for figure in drawn] == ["entropy", "control", "reward", "clip", "regions", "passk", "plane"]
     for figure in drawn:
         as_plotly(figure, figure.layout)
         as_plotly(figure, {**figure.layout, **figure.narrow})
@@ -82,11 +82,43 @@ def test_a_mean_is_missing_where_one_seed_is():
 def test_a_target_is_dashed_in_the_colour_of_its_run(several, make_run):
     runs = read_runs(several)
     figure = entropy(runs)
-    (target,) = (trace for trace in figure.data if trace["line"]["dash"] == "dash")
+    (target,) = (trace for trace in figure.data if trace["line"]["dash"] == "dash" and trace["mode"] == "lines")
     assert set(target["y"]) == {0.35}
     assert target["line"]["color"] == groups(runs)[1].colour
     assert "Dashed: the target" in figure.caption
     assert "Dashed" not in entropy(read_runs([make_run("z")])).caption
+
+
+def test_entropy_on_held_out_prompts_stands_as_markers_where_it_was_measured(several, make_run):
+    runs = read_runs(several)
+    figure = entropy(runs)
+    (marks,) = (trace for trace in figure.data if trace["mode"] == "markers")
+    own = [json.loads(line) for line in (several[2] / "metrics.jsonl").read_text().splitlines()]
+    assert marks["x"] == [0, 10, 20]
+    assert marks["y"] == pytest.approx([own[k]["held_out_entropy"] for k in (0, 10, 20)], rel=1e-5)
+    group = groups(runs)[1]
+    assert marks["marker"]["color"] == group.colour and marks["marker"]["symbol"] == f"{group.symbol}-open"
+    assert "held-out prompts" in figure.caption
+    column = figure.table.head.index("thermostat, seed 0: held out")
+    shown = {row[0]: row[column] for row in figure.table.rows}
+    assert [shown[k] for k in ("0", "10", "20")] == [f"{own[k]['held_out_entropy']:.3f}" for k in (0, 10, 20)]
+    assert "held-out" not in entropy(read_runs([make_run("z")])).caption
+
+
+def test_the_thermostat_s_figure_has_its_pressure_and_its_shares_and_no_other_run(several, make_run):
+    runs = read_runs(several)
+    figure = control(runs)
+    _, dropped, low, high = figure.data
+    assert {trace["legendgroup"] for trace in figure.data} == {"g1"}
+    assert {trace["line"]["color"] for trace in figure.data} == {groups(runs)[1].colour}
+    for trace, key in zip(figure.data, ("pressure", "dropped", "clip_low", "clip_high"), strict=True):
+        assert trace["y"] == pytest.approx(metrics(several[2], key), rel=1e-5), key
+    assert [trace["yaxis"] for trace in figure.data] == ["y", "y2", "y2", "y2"]
+    assert [trace["line"]["dash"] for trace in (dropped, low, high)] == ["solid", "dash", "dot"]
+    assert "matches" not in figure.layout["yaxis2"]  # a pressure and a share have no common range
+    assert in_legend(figure) == ["thermostat"]
+    assert "grpo" not in figure.alt and "grpo" not in str(figure.table)
+    assert control(read_runs([make_run("z")])) is None
 
 
 def test_clip_sides_have_panels_of_their_own(several):

@@ -23,6 +23,7 @@ from entrostat.report.page import (
     summary,
 )
 from entrostat.report.read import LONGEST_TEXT, read_runs
+from made_up_runs import response_map
 
 HOSTILE = '</script><script>pwned=1</script><img src="http://x.test/" onerror=pwned=1>\u2028\u2029\u202e\ud800\'"&lt;'
 
@@ -125,11 +126,13 @@ def test_plotly_is_embedded_once(make_run):
 def test_headings_and_sections_stand_in_order(make_run):
     outline = rendered([make_run("a")])
     assert [tag[0] for tag in outline.tags if re.fullmatch("h[1-6]", tag[0])] == [
-        "h1", "h2", "h2", *["h3"] * 5, "h2", "h3",
+        "h1", "h2", "h2", *["h3"] * 6, "h2", "h3",
     ]  # fmt: skip
     html = page(read_runs([make_run("b")]))
     places = [html.index(f">{name}</h") for name in ("Results", "Curves", "Entropy", "Reward", "Clip shares")]
-    places += [html.index(f">{name}</h") for name in ("Where the entropy goes", "pass@k", "Runs")]
+    places += [
+        html.index(f">{name}</h") for name in ("Where the entropy goes", "pass@k", "pass@32 against mean@32", "Runs")
+    ]
     assert places == sorted(places)
     assert html.index(MARKER) < 200
 
@@ -137,7 +140,7 @@ def test_headings_and_sections_stand_in_order(make_run):
 def test_figures_tell_what_they_show(make_run):
     html = page(read_runs([make_run("a")]))
     labels = re.findall(r'role="img" aria-label="([^"]*)"', html)
-    assert len(labels) == 5 and all("grpo, seed 0" in label for label in labels)
+    assert len(labels) == 6 and all("grpo, seed 0" in label for label in labels)
 
 
 def test_the_summary_states_what_all_runs_share(make_run):
@@ -195,6 +198,23 @@ def test_the_title_and_the_versions(make_run):
     assert "<title>My &lt;title&gt;</title>" in page(runs, title="My <title>")
     assert f"Report by entrostat {__version__}, with plotly.js" in page(runs)
     assert "Runs by entrostat 0.0.7." in page(runs)
+
+
+def test_a_figure_of_several_states_has_its_choices(make_run):
+    outline = rendered([make_run("a", maps={step: response_map(step) for step in (0, 4, 8)})])
+    (figure,) = (figure for figure in json.loads(outline.scripts[0]) if figure["choices"])
+    assert (figure["key"], len(figure["choices"]), figure["data"]) == ("response", 3, [])
+    assert "Shown: rollout 0rollout 4rollout 8" in outline.text
+    one = rendered([make_run("b", maps={0: response_map(0)})])
+    assert not any(tag[0] == "select" for tag in one.tags)
+
+
+def test_maps_from_hostile_files_add_no_element(make_run):
+    bad = {0: response_map(0) | {HOSTILE: HOSTILE, "tokens": HOSTILE}}
+    config = {"label": HOSTILE}
+    hostile, plain = make_run("a", maps=bad, config=config), make_run("b", maps={0: response_map(0)})
+    tags = [[tag for tag in rendered([path]).tags if tag[0] != "bdi"] for path in (hostile, plain)]
+    assert tags[0] == tags[1]
 
 
 def test_the_same_runs_give_the_same_page(make_run):

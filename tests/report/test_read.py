@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from entrostat.report import read
 from entrostat.report.read import Score, integer, number, read_runs, text
+from made_up_runs import HIGHS, LOWS, evaluation, response_map
 
 
 def only(path: Path) -> read.Run:
@@ -192,3 +193,65 @@ def test_characters_that_hide_or_reorder_text_are_replaced(c):
 def test_numbers_are_finite_floats_and_integers_exact(value):
     assert number(value) is None or (float(value) == number(value) and abs(number(value)) < float("inf"))
     assert integer(value) is None or integer(value) == value
+
+
+def test_the_maps_of_a_run(make_run):
+    lines = {step: response_map(step, high=None) for step in (10, 0)}
+    run = only(make_run("a", maps=lines))
+    assert list(run.maps) == [0, 10] and run.problems == ()
+    one = run.maps[10]
+    assert (one.lows, one.highs) == (LOWS, HIGHS)
+    assert [list(row) for row in one.change] == lines[10]["change"]
+    assert (one.low, one.high, one.tokens) == (0.2, None, 1100)
+    assert (one.kept, one.unclipped) == (lines[10]["predicted"], lines[10]["total_unclipped"])
+    assert only(make_run("b")).maps == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": -1}, {"step": 0.5}, {"step": None}, {"lows": []}, {"lows": [0.1, 0.1, 0.2, 0.3]}, {"lows": None},
+        {"lows": [0.4, 0.3, 0.2, 0.1]}, {"lows": [0.1, 0.2, "nan", "inf"]}, {"highs": [0.1, 0.2, "inf", 0.3, "inf"]},
+        {"highs": [0.1, 0.2, 0.3, 0.4, 1e9]}, {"highs": list(range(1, read.MOST_THRESHOLDS + 2))}, {"change": None},
+        {"change": [[0.0] * 5] * 3}, {"change": [[0.0] * 4] * 4}, {"change": [0.0] * 4},
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_map_is_told_and_skipped(make_run, change):
+    broken = response_map(5) | change
+    run = only(make_run("a", maps={0: response_map(0), 1: broken, 2: response_map(2)}))
+    assert list(run.maps) == [0, 2]
+    assert run.problems == ("1 line of response.jsonl cut or unreadable, skipped",)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b'{"a": ' + b"9" * 5000, b"\xff\x00\n" * 3, b"null\n" * 2])
+def test_a_broken_file_of_maps_takes_nothing_else_along(make_run, content):
+    path = make_run("a", steps=3, maps={})
+    (path / "response.jsonl").write_bytes(content)
+    run = only(path)
+    assert (run.maps, len(run.rows), len(run.problems)) == ({}, 3, 1)
+    (path / "response.jsonl").unlink()
+    (path / "response.jsonl").mkdir()
+    assert only(path).maps == {}
+
+
+def test_cells_that_are_no_finite_numbers_are_missing(make_run):
+    rows = [[0.1, None, "1", True, {}], *[[0.0] * 5] * 3]
+    run = only(make_run("a", maps={0: response_map(0) | {"change": rows, "in_force": [], "tokens": "x"}}))
+    assert run.maps[0].change[0] == (0.1, None, None, None, None)
+    assert (run.maps[0].low, run.maps[0].high, run.maps[0].tokens) == (None, None, None)
+
+
+def test_evaluations_in_the_course_of_a_run(make_run):
+    path = make_run("a", between={20: evaluation(0.5, 0.8), 9: evaluation(0.4, 0.9)})
+    for name in ("scores-start.json", "scores-007.json", "scores--1.json", "scores-5.json.bak", "xscores-5.json"):
+        (path / name).write_text(json.dumps(evaluation(0.1, 0.1)))
+    (path / "scores-30.json").write_text("{")
+    (path / "scores-31.json").mkdir()
+    run = only(path)
+    assert [(k, one.scores["mean@32"].value) for k, one in run.between.items()] == [(9, 0.4), (20, 0.5)]
+    assert run.problems == ("scores-30.json is not valid JSON",)
+
+
+def test_of_very_many_evaluations_the_first_are_read(make_run):
+    path = make_run("a", steps=1, between={k: {"mean@4": 0.5} for k in range(1, read.MOST_EVALUATIONS + 20)})
+    assert list(only(path).between) == list(range(1, read.MOST_EVALUATIONS + 1))

@@ -1,10 +1,12 @@
-"""The figures of a report: entropy, reward, clip shares, regions, pass@k. Each is None where no run has its numbers."""
+"""The figures of a report, those of their own files included. Each is None where no run has its numbers."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from entrostat.report.heat import response
+from entrostat.report.plane import plane
 from entrostat.report.plots import (
     BASE,
     INK,
@@ -34,18 +36,38 @@ REGIONS = {
 
 def figures(runs: Sequence[Run]) -> list[Figure]:
     """All figures that `runs` have numbers for."""
-    makers = (entropy, reward, clip_shares, regions, pass_at_k)
+    makers = (entropy, control, reward, clip_shares, regions, response, pass_at_k, plane)
     return [figure for make in makers if (figure := make(runs)) is not None]
 
 
 def entropy(runs: Sequence[Run]) -> Figure | None:
-    """Mean token entropy, and its target where a run has one."""
+    """Mean token entropy, with its target and the entropy on held-out prompts where a run has them."""
     caption = "Mean entropy of the policy that sampled the rollout, over the trained tokens."
     curves = [Curve("entropy")]
     if any(run.curve("target") for run in runs):
         caption += " Dashed: the target."
         curves.append(Curve("target", dash="dash", note="target"))
+    if any(run.curve("held_out_entropy") for run in runs):
+        caption += " Open markers: on fixed held-out prompts."
+        curves.append(Curve("held_out_entropy", note="held out", marks=True))
     return curves_figure(runs, "entropy", "Entropy", caption, curves, [Panel("", "nats per token")])
+
+
+def control(runs: Sequence[Run]) -> Figure | None:
+    """The thermostat's pressure, and the tokens that it and the clip take the gradient from."""
+    steered = [run if run.curve("pressure") else dataclasses.replace(run, rows={}) for run in runs]
+    caption = (
+        "Pressure: above zero the thermostat's window raises entropy, below zero it lowers it, at zero it is the plain "
+        "symmetric clip. Shares of trained tokens, solid: dropped, outside of their window before the first update "
+        "already. Dashed and dotted: gradient cut on the low and on the high side; a dropped token counts there while "
+        "its ratio stays outside of its window."
+    )
+    curves = [Curve("pressure"), Curve("dropped", 1, note="dropped")]
+    curves += [Curve("clip_low", 1, "dash", "cut, low side"), Curve("clip_high", 1, "dot", "cut, high side")]
+    panels = [Panel("pressure", "pressure"), Panel("dropped and clipped", "share of tokens", "~%")]
+    if not any(run.rows for run in steered):
+        return None
+    return curves_figure(steered, "control", "What the thermostat does", caption, curves, panels)
 
 
 def reward(runs: Sequence[Run]) -> Figure | None:

@@ -27,7 +27,16 @@
     }));
   };
 
-  const draw = ({key, data, layout, narrow: small}) => {
+  const selects = [...document.querySelectorAll("select[data-figure]")];
+  // What of a figure with several states the reader has picked.
+  const picked = ({key, choices}) => choices[selects.find((each) => each.dataset.figure === key)?.value] ?? {};
+
+  const draw = (figure) => {
+    const {key, narrow: small} = figure;
+    const choice = picked(figure);
+    const data = choice.data ?? figure.data;
+    const layout = {...figure.layout, ...choice.layout};
+    if (choice.alt) document.getElementById(key).setAttribute("aria-label", choice.alt);
     const style = getComputedStyle(document.documentElement);
     const traces = coloured(data, style).map(
       (trace) => ({...trace, visible: shown(trace.legendgroup) ? true : "legendonly"}),
@@ -59,6 +68,10 @@
     }
     if (toggles) toggles.hidden = false;
     toggles?.addEventListener("change", drawAll);
+    for (const select of selects) {
+      select.closest("p").hidden = false;
+      select.addEventListener("change", () => draw(figures.find(({key}) => key === select.dataset.figure)));
+    }
     for (const query of [dark, narrow, touch]) query.addEventListener("change", drawAll);
     document.documentElement.dataset.drawn = "true";
   });

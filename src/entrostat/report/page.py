@@ -131,7 +131,9 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _specification(figure: Figure) -> dict[str, Any]:
-    return {"key": figure.key, "data": figure.data, "layout": figure.layout, "narrow": figure.narrow}
+    choices = [{"alt": one.alt, "data": one.data, "layout": one.layout} for one in figure.choices]
+    shown = {"key": figure.key, "layout": figure.layout, "narrow": figure.narrow, "choices": choices}
+    return shown | {"data": [] if choices else figure.data}
 
 
 def _toggles(runs: Sequence[Run], drawn: Sequence[Figure]) -> list[dict[str, str]]:

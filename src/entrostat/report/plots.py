@@ -55,6 +55,17 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One of several states of a figure, of which the reader picks one."""
+
+    label: str
+    alt: str
+    data: tuple[Mapping[str, Any], ...]
+    layout: Mapping[str, Any]
+    """What of the layout is different in it."""
+
+
+@dataclass(frozen=True)
 class Figure:
     """A figure and what stands around it, as plain text (not escaped)."""
 
@@ -67,6 +78,8 @@ class Figure:
     narrow: Mapping[str, Any]
     """What of the layout is different on a narrow screen."""
     table: Table
+    choices: tuple[Choice, ...] = ()
+    """The states to pick from; `alt`, `data` and `layout` are those of the last."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,8 @@ class Curve:
     dash: str = "solid"
     note: str = ""
     """What stands beside the run's name where the line is not its panel's main one."""
+    marks: bool = False
+    """Open markers without a line, for what few rollouts have."""
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
@@ -143,7 +158,7 @@ def trace(
     return look | {
         "type": "scatter",
         "x": list(line),
-        "y": _short(line.values()),
+        "y": short(line.values()),
         "name": literal(name),
         "legendgroup": key,
         "showlegend": False,
@@ -160,7 +175,7 @@ def band(scores: Mapping[int, Score], key: str, colour: str) -> list[dict[str, A
     x = [k for k, _, _ in bounds]
     outline = [low for _, low, _ in bounds] + [high for _, _, high in reversed(bounds)]
     area = {"mode": "lines", "line": {"width": 0}, "fill": "toself", "fillcolor": colour, "hoverinfo": "skip"}
-    line = {"type": "scatter", "x": x + x[::-1], "y": _short(outline), "legendgroup": key, "showlegend": False}
+    line = {"type": "scatter", "x": x + x[::-1], "y": short(outline), "legendgroup": key, "showlegend": False}
     return [line | area]
 
 
@@ -203,6 +218,12 @@ def _group_traces(group: Group, curve: Curve) -> list[dict[str, Any]]:
     if not lines:
         return []
     several = len(lines) > 1
+    if curve.marks:
+        look = {"mode": "markers", "opacity": 0.6 if several else 1}
+        look |= {"marker": {"symbol": f"{group.symbol}-open", "size": 8, "color": group.colour}}
+        return [
+            trace(_present(line), group.key, name + note, group.colour) | axes | look for name, line in lines.items()
+        ]
     traces = [
         trace(line, group.key, name + note, group.colour, curve.dash, thin=True) | axes
         for name, line in lines.items()
@@ -232,7 +253,8 @@ def layouts(panels: Sequence[Panel], x: str = "rollout") -> tuple[dict[str, Any]
 
 
 def _grid(panels: Sequence[Panel], columns: int, x: str) -> dict[str, Any]:
-    """Axes and titles of `panels` in rows of `columns`; all have one range, so that sizes can be compared."""
+    """Axes and titles of `panels` in rows of `columns`; those of one unit have one range, so that sizes can be
+    compared."""
     rows = math.ceil(len(panels) / columns)
     across, down = 1 + GAPS[0], 1 + GAPS[1]
     width = (across / columns - GAPS[0]) if columns > 1 else 1.0
@@ -242,6 +264,7 @@ def _grid(panels: Sequence[Panel], columns: int, x: str) -> dict[str, Any]:
         row, column = divmod(i, columns)
         left, top = column * (width + GAPS[0]), 1 - row * height * down
         last = i + columns >= len(panels)
+        peer = next(j for j, other in enumerate(panels) if other.tickformat == panel.tickformat)
         axes = (_axis(x if last else "", [left, left + width]), _axis(panel.y, [max(top - height, 0.0), top]))
         grid[f"xaxis{_suffix(i)}"] = (
             axes[0] | {"anchor": f"y{_suffix(i)}", "zeroline": False} | ({"matches": "x"} if i else {})
@@ -249,7 +272,7 @@ def _grid(panels: Sequence[Panel], columns: int, x: str) -> dict[str, Any]:
         grid[f"yaxis{_suffix(i)}"] = (
             axes[1]
             | {"anchor": f"x{_suffix(i)}", "rangemode": "tozero", "tickformat": panel.tickformat}
-            | ({"matches": "y"} if i else {})
+            | ({"matches": f"y{_suffix(peer)}"} if peer != i else {})
         )
         if panel.title:
             grid["annotations"].append(_panel_title(panel.title, left, top))
@@ -289,15 +312,38 @@ def _alt(runs: Sequence[Run], curves: Sequence[Curve], panels: Sequence[Panel]) 
 
 
 def _table(runs: Sequence[Run], curves: Sequence[Curve], panels: Sequence[Panel]) -> Table:
-    """The curves at up to `TABLE_ROWS` rollouts, evenly spread."""
+    """The curves at up to `TABLE_ROWS` rollouts, evenly spread, and those of marks where they are."""
     steps = sorted({step for run in runs for step in run.rows})
-    chosen = sorted({steps[round(i * (len(steps) - 1) / (TABLE_ROWS - 1))] for i in range(TABLE_ROWS)})
+    chosen = set(spread(steps, TABLE_ROWS))
+    for run in runs:
+        for curve in curves:
+            if curve.marks:
+                line = _present(dict(zip(run.rows, run.curve(curve.key), strict=False)))
+                chosen |= set(spread(list(line), TABLE_ROWS))
     columns = [(run, curve) for run in runs for curve in curves if run.curve(curve.key)]
     names = (": ".join(part for part in (run.name, _where(curve, panels)) if part) for run, curve in columns)
-    cells = ((str(step), *(digits(run.rows.get(step, {}).get(curve.key)) for run, curve in columns)) for step in chosen)
+    cells = (
+        (str(step), *(digits(run.rows.get(step, {}).get(curve.key)) for run, curve in columns))
+        for step in sorted(chosen)
+    )
     return Table(("rollout", *names), tuple(cells))
 
 
-def _short(values: Iterable[float | None]) -> list[float | None]:
+def _present(line: Mapping[int, float | None]) -> dict[int, float | None]:
+    return {step: value for step, value in line.items() if value is not None}
+
+
+def spread(steps: Sequence[int], most: int) -> list[int]:
+    """At most `most` of `steps`, evenly spread from the first to the last; the last alone where one is asked for.
+
+    >>> spread([0, 4, 8, 12, 16], 3), spread([0, 4], 3), spread([], 3), spread([0, 4], 1)
+    ([0, 8, 16], [0, 4], [], [4])
+    """
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)] if most > 1 else [steps[-1]]
+
+
+def short(values: Iterable[float | None]) -> list[float | None]:
     """Six significant digits: more than a screen shows, and half the file."""
     return [None if value is None else float(f"{value:.6g}") for value in values]

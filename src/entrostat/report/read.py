@@ -11,7 +11,8 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,11 @@ LONGEST_LINE = 1 << 20
 LARGEST_JSON = 1 << 22
 """Characters of config.json or summary.json; a larger one is not read."""
 LARGEST_INTEGER = 1 << 53
+MOST_THRESHOLDS = 64
+"""Of one side of a response map, and how large they may be; another map is skipped."""
+LARGEST_THRESHOLD = 1e3
+MOST_EVALUATIONS = 200
+"""Evaluations in the course of a run; later ones are left out."""
 LONGEST_LABEL = 60
 LONGEST_TEXT = 500
 
@@ -30,6 +36,7 @@ EXPERIMENT = (
 )
 _SCORE = re.compile(r"(?:mean|pass)@[1-9][0-9]{0,5}")
 _K = re.compile(r"[1-9][0-9]{0,5}")
+_BETWEEN = re.compile(r"scores-([1-9][0-9]{0,8})\.json")
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,24 @@ class Evaluation:
     """By name, mean@N and pass@N."""
     pass_at: Mapping[int, Score]
     """pass@k by k, ascending."""
+
+
+@dataclass(frozen=True)
+class ResponseMap:
+    """What other clip thresholds would have done to entropy in one rollout."""
+
+    lows: tuple[float, ...]
+    """Thresholds of the rows, ascending; the last may be inf."""
+    highs: tuple[float, ...]
+    """Of the columns, likewise."""
+    change: tuple[tuple[float | None, ...], ...]
+    low: float | None
+    """The threshold in force, a mean over tokens; None where none was finite."""
+    high: float | None
+    kept: float | None
+    """The change under the bounds in force, and had nothing been clipped."""
+    unclipped: float | None
+    tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +98,10 @@ class Run:
     start: Evaluation
     """The base model's scores, before training."""
     end: Evaluation
+    between: Mapping[int, Evaluation] = field(default_factory=dict)
+    """Evaluations in the course of the run, by the rollouts done, ascending."""
+    maps: Mapping[int, ResponseMap] = field(default_factory=dict)
+    """By step, ascending."""
 
     @property
     def finished(self) -> bool:
@@ -174,6 +203,7 @@ def _read_run(path: Path) -> Run:
     config = _read_json(path / "config.json", problems)
     summary = _read_json(path / "summary.json", problems) if (path / "summary.json").exists() else None
     rows, skipped = _read_rows(path / "metrics.jsonl")
+    between, maps = _read_between(path, problems), _read_maps(path / "response.jsonl", problems)
     strategy, _ = _strategy(config or {})
     label = (config or {}).get("label")
     return Run(
@@ -190,6 +220,8 @@ def _read_run(path: Path) -> Run:
         summary=summary,
         start=_evaluation((summary or {}).get("start")),
         end=_evaluation(summary),
+        between=between,
+        maps=maps,
     )
 
 
@@ -235,15 +267,76 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 
 def _row(line: str) -> dict[str, float] | None:
+    value = _object(line)
+    if value is None or _step(value) is None:
+        return None
+    return {key: finite for key, each in value.items() if (finite := number(each)) is not None}
+
+
+def _object(line: str) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict):
+    return value if isinstance(value, dict) else None
+
+
+def _step(value: Mapping[str, Any]) -> int | None:
+    step = integer(value.get("step"))
+    return step if step is not None and 0 <= step < LARGEST_INTEGER else None
+
+
+def _read_between(path: Path, problems: list[str]) -> dict[int, Evaluation]:
+    found = [(int(match[1]), file) for file in path.iterdir() if (match := _BETWEEN.fullmatch(file.name))]
+    chosen = sorted(pair for pair in found if pair[1].is_file())[:MOST_EVALUATIONS]
+    read = ((rollouts, _read_json(file, problems)) for rollouts, file in chosen)
+    return {rollouts: _evaluation(value) for rollouts, value in read if value is not None}
+
+
+def _read_maps(path: Path, problems: list[str]) -> dict[int, ResponseMap]:
+    """The maps of response.jsonl; none where there is no such file, as in runs of before there were maps."""
+    maps: dict[int, ResponseMap] = {}
+    skipped = 0
+    if not path.is_file():
+        return maps
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in _lines(file):
+                value = _object(line) or {}
+                step, found = _step(value), _map(value)
+                if step is not None and found is not None:
+                    maps[step] = found
+                elif line.strip():
+                    skipped += 1
+    except OSError as error:
+        problems.append(f"{path.name} can't be read ({error.strerror})")
+    if skipped:
+        problems.append(f"{skipped} line{'s' * (skipped > 1)} of {path.name} cut or unreadable, skipped")
+    return dict(sorted(maps.items()))
+
+
+def _map(value: Mapping[str, Any]) -> ResponseMap | None:
+    lows, highs = _thresholds(value.get("lows")), _thresholds(value.get("highs"))
+    rows = value.get("change")
+    if not lows or not highs or not isinstance(rows, list) or len(rows) != len(lows):
         return None
-    row = {key: finite for key, each in value.items() if (finite := number(each)) is not None}
-    step = row.get("step", -1.0)
-    return row if 0 <= step < LARGEST_INTEGER and step.is_integer() else None
+    if not all(isinstance(row, list) and len(row) == len(highs) for row in rows):
+        return None
+    change = tuple(tuple(number(each) for each in row) for row in rows)
+    force = value.get("in_force")
+    force = force if isinstance(force, dict) else {}
+    low, high = number(force.get("low")), number(force.get("high"))
+    kept, unclipped = number(value.get("predicted")), number(value.get("total_unclipped"))
+    return ResponseMap(lows, highs, change, low, high, kept, unclipped, integer(value.get("tokens")))
+
+
+def _thresholds(value: Any) -> tuple[float, ...]:
+    """Ascending numbers, the last of them perhaps "inf"; empty for anything else."""
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_THRESHOLDS:
+        return ()
+    found = [math.inf if each == "inf" else number(each) for each in value]
+    known = [each for each in found if each is not None and (abs(each) <= LARGEST_THRESHOLD or each == math.inf)]
+    return tuple(known) if known == found and all(a < b for a, b in pairwise(known)) else ()
 
 
 def _evaluation(value: Any) -> Evaluation:
