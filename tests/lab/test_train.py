@@ -80,9 +80,13 @@ def test_the_response_map_holds_what_was_kept_at_the_pair_in_force(command, stra
     assert any(one["predicted"] != one["total_unclipped"] for one in maps)
 
 
-def test_maps_can_be_left_out(command):
+def test_maps_can_be_left_out_and_change_nothing(command):
     command.run("train", *command.small, "--map-every", "0", "--out", "none", "grpo")
+    command.run("train", *command.small, "--map-every", "1", "--out", "all", "grpo")
     assert bytes_of(command, "none", "response.jsonl") == b""
+    assert len(command.lines("all", "response.jsonl")) == 6
+    for name in ("metrics.jsonl", "checkpoint/model.safetensors"):
+        assert bytes_of(command, "none", name) == bytes_of(command, "all", name)
     assert (
         command.run("train", "--map-every", "-1", "grpo", code=2)
         .stderr.strip()
