@@ -24,7 +24,7 @@ def refused(capsys, *args):
     ("args", "said"),
     [
         (["tran"], "unknown command 'tran': did you mean train"),
-        (["train", "cliplower"], "unknown strategy 'cliplower': did you mean clip-lower"),
+        (["train", "cliplower"], "unknown method 'cliplower': did you mean clip-lower"),
         (["train", "--stps", "3"], "unknown option '--stps': did you mean --steps"),
         (["train", "clip-lower", "--lo", "0.1"], "unknown option '--lo': did you mean --low"),
         (["train", "clip-lower", "--low", "much"], "--low"),

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import entrostat
-from entrostat.strategies import STRATEGIES, Strategy, near
+from entrostat.lab.methods import METHODS, Method
+from entrostat.strategies import near
 
 COMMANDS = {
     "train": "train under an entropy strategy; with no argument, grpo and clip-lower side by side, in one table",
+    "compare": "methods on the same problems over seeds, in one table; settings chosen on validation problems",
     "evaluate": "score a model on held-out problems: mean@k, pass@k, entropy",
     "report": "write the HTML page of one or more runs",
     "pretrain": "make a task's tiny base model again",
@@ -92,7 +95,7 @@ def _parse_error(text: str, kind: Callable[..., Any], words: Sequence[str]) -> s
     if word.startswith("-"):
         known = [f"--{name.replace('_', '-')}" for name in _option_names(kind)]
         return f"unknown option {word!r}: {near(word, known)}"
-    return f"unknown strategy {word!r}: {near(word, words)}" if words else f"{word!r} is one argument too many"
+    return f"unknown method {word!r}: {near(word, words)}" if words else f"{word!r} is one argument too many"
 
 
 def _option_names(kind: Any) -> list[str]:
@@ -117,25 +120,21 @@ def _train(args: list[str]) -> int:
     class Train:
         config: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
         out: Annotated[Path | None, "folder"] = None
-        """Folder of the run; runs/STRATEGY-seedS-TIME without it. It must not hold anything yet."""
+        """Folder of the run; runs/METHOD-seedS-TIME without it. It must not hold anything yet."""
         resume: Path | None = None
         """Folder of a run to go on with. Its options are its own: no others may be given."""
         json: bool = False
         """Print the result as JSON."""
 
     Train.__doc__ = (
-        "GRPO on TRL under an entropy strategy. Options of the run come first, then the strategy with its own options "
-        f"(entrostat train STRATEGY --help). Strategies: {', '.join(STRATEGIES)}. Without one: grpo and "
+        "GRPO on TRL under an entropy strategy, or another method. Options of the run come first, then the method with "
+        f"its own options (entrostat train METHOD --help). Methods: {', '.join(METHODS)}. Without one: grpo and "
         "clip-lower --low 0.02, side by side."
     )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(
-            "the lab trains in one process, got WORLD_SIZE over 1: under accelerate or torchrun use "
-            "EntropyControlGRPOTrainer in a script of your own (docs/engines.md)"
-        )
-    at = next((i for i, arg in enumerate(args) if arg in STRATEGIES), len(args))
-    chosen = _strategy(args[at], args[at + 1 :]) if at < len(args) else None
-    options = _parse(Train, args[:at], "entrostat train", list(STRATEGIES))
+    _one_process()
+    at = next((i for i, arg in enumerate(args) if arg in METHODS), len(args))
+    chosen = _method(args[at], args[at + 1 :], "train") if at < len(args) else None
+    options = _parse(Train, args[:at], "entrostat train", list(METHODS))
     if options.resume is not None:
         if chosen is not None or dataclasses.replace(options, resume=None, json=False) != Train():
             raise ValueError("--resume takes no other option: a run goes on with its own")
@@ -143,20 +142,28 @@ def _train(args: list[str]) -> int:
     return _run_new(options, chosen, ["entrostat", "train", *args])
 
 
-def _strategy(name: str, args: list[str]) -> Strategy:
-    return _parse(STRATEGIES[name], args, f"entrostat train {name}")
+def _one_process() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "the lab trains in one process, got WORLD_SIZE over 1: under accelerate or torchrun use "
+            "EntropyControlGRPOTrainer in a script of your own (docs/engines.md)"
+        )
 
 
-def _run_new(options: Any, chosen: Strategy | None, command: list[str]) -> int:
-    import shlex
+def _method(name: str, args: list[str], command: str) -> Method:
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}: {near(name, METHODS)}")
+    return _parse(METHODS[name], args, f"entrostat {command} {name}")
 
+
+def _run_new(options: Any, chosen: Method | None, command: list[str]) -> int:
+    from entrostat.lab.methods import as_arguments, make_method, method_name
     from entrostat.lab.train import new_run
-    from entrostat.strategies import as_arguments, make_strategy, strategy_name
 
     # low .02: the largest that keeps pass@32 on the lab's model, where the paper's .15 clips too few tokens to show
     # (docs/results/clip-lower.md)
-    strategies = [chosen] if chosen else [make_strategy("grpo"), make_strategy("clip-lower", low=0.02)]
-    name = strategy_name(chosen) if chosen else "demo"
+    methods = [chosen] if chosen else [make_method("grpo"), make_method("clip-lower", low=0.02)]
+    name = method_name(chosen).replace(":", "-") if chosen else "demo"
     stamp = time.strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{name}-seed{options.config.seed}-{stamp}"
     if chosen:
@@ -165,8 +172,8 @@ def _run_new(options: Any, chosen: Strategy | None, command: list[str]) -> int:
         if out.exists() and any(out.iterdir()):
             raise ValueError(f"{out} is not empty: choose another --out, or continue with --resume {out}")
         runs = [
-            new_run(options.config, s, out / f"{i}-{strategy_name(s)}", shlex.join([*command, *as_arguments(s)]))
-            for i, s in enumerate(strategies, 1)
+            new_run(options.config, m, out / f"{i}-{method_name(m)}", shlex.join([*command, *as_arguments(m)]))
+            for i, m in enumerate(methods, 1)
         ]
     return _run(runs, out, options.json)
 
@@ -203,6 +210,75 @@ def _print(data: Any, shown: Any, as_json: bool) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
+
+
+def _compare(args: list[str]) -> int:
+    from tyro.conf import OmitArgPrefixes, Positional
+
+    from entrostat.lab.compare import Comparison
+    from entrostat.lab.config import TrainConfig
+
+    @dataclasses.dataclass(frozen=True)
+    class Compare:
+        methods: Positional[tuple[str, ...]] = ()
+        """Methods, each one word, quoted when it has options: grpo "clip-lower --low 0.02" trl:sapo."""
+        seeds: int = 3
+        """Runs of each method: seeds --seed, --seed + 1, ..."""
+        target: float | None = None
+        """Entropy in nats that methods with a target aim at, unless their word says another, and that the entropy error
+        of every row is measured against. Without it each row has its own target, or none."""
+        config: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
+        out: Annotated[Path | None, "folder"] = None
+        """Folder of the comparison; runs/compare-TIME without it. It must not hold anything yet."""
+        resume: Path | None = None
+        """Folder of a comparison to go on with. Its options are its own: no others may be given."""
+        json: bool = False
+        """Print the result as JSON."""
+
+    Compare.__doc__ = (
+        "Methods on the same base model, problems and budget, over several seeds, in one table. trl:* and objective:* "
+        "are first run at three settings each, two seeds a setting, unless their word gives one; the best on "
+        f"validation problems takes part. Methods: {', '.join(METHODS)}."
+    )
+    _one_process()
+    options = _parse(Compare, args, "entrostat compare")
+    if options.resume is not None:
+        if dataclasses.replace(options, resume=None, json=False) != Compare():
+            raise ValueError("--resume takes no other option: a comparison goes on with its own")
+        return _run_comparison(Comparison.open(options.resume), options.json)
+    entries = [_entry(word) for word in options.methods]
+    out = options.out or Path("runs") / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    command = shlex.join(["entrostat", "compare", *args])
+    made = Comparison.create(out, entries, options.config, seeds=options.seeds, target=options.target, command=command)
+    return _run_comparison(made, options.json)
+
+
+def _entry(word: str) -> Any:
+    from entrostat.lab.compare import Entry
+
+    try:
+        name, *args = shlex.split(word)
+    except ValueError as error:
+        raise ValueError(f"{word!r} is no method with its options ({error})") from None
+    given = {arg[2:].split("=")[0].replace("-", "_") for arg in args if arg.startswith("--")}
+    return Entry(word, _method(name, args, "compare"), frozenset(given))
+
+
+def _run_comparison(comparison: Any, as_json: bool) -> int:
+    from entrostat.lab.rows import result, table
+    from entrostat.lab.show import Screen
+    from entrostat.report import write_report
+
+    done = False
+    with contextlib.suppress(KeyboardInterrupt), Screen() as screen:
+        done = comparison.finish(lambda run: screen.watcher(run, seeded=True))
+    if not done:
+        return _fail(f"stopped; to go on: entrostat compare --resume {comparison.path}", code=130)
+    found = result(comparison)
+    page = write_report([Path(run) for row in found["rows"] for run in row["runs"]], comparison.path / "report.html")
+    print(f"report: {page}", file=sys.stderr)
+    _print(found | {"report": str(page)}, table(found, comparison.config), as_json)
+    return 0
 
 
 def _evaluate(args: list[str]) -> int:

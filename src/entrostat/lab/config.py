@@ -102,6 +102,15 @@ class TrainConfig:
         return self.prompts * self.samples // self.updates_per_rollout
 
 
+def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
+    """The options that a config.json holds. KeyError for one that is missing."""
+    # options that a run of before they were there does not name, as they were then
+    record = {"eval_split": "test", "map_every": 0, **record}
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
+    return TrainConfig(**chosen)
+
+
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")

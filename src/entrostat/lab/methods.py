@@ -5,6 +5,7 @@ objective into the engine, the rest into TRL's GRPOConfig. Sources and settings:
 """
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -200,6 +201,22 @@ def recipe(method: Method) -> Recipe:
     if isinstance(method, Objective):
         return Recipe(objective=method, trl={"epsilon": 0.2, "epsilon_high": 0.2})
     return method.recipe()
+
+
+def to_json(method: Method) -> dict[str, Any]:
+    """{"name", "options"}, as a run's config.json has it under "strategy"."""
+    return {"name": method_name(method), "options": finite(dataclasses.asdict(method))}
+
+
+def finite(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with inf as text: it has no JSON."""
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in options.items()}
+
+
+def from_json(record: Mapping[str, Any]) -> Method:
+    """The method that `to_json` described. KeyError or TypeError where it did not."""
+    options = {k: float(v) if v in ("inf", "-inf") else v for k, v in record["options"].items()}
+    return make_method(record["name"], **options)
 
 
 def aimed_at(method: Method, target: float) -> Method:

@@ -39,15 +39,18 @@ class Screen:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bars.stop()
 
-    def watcher(self, run: Run) -> Watcher:
-        """Shows this run."""
-        return _Bar(self, run)
+    def watcher(self, run: Run, *, seeded: bool = False) -> Watcher:
+        """Shows this run, under its label; with its seed where runs differ by it."""
+        return _Bar(self, run, seeded)
 
 
 class _Bar(Watcher):
-    def __init__(self, screen: Screen, run: Run):
+    def __init__(self, screen: Screen, run: Run, seeded: bool):
         self.screen = screen
-        self.label, self.steps = run.config["label"], run.config["steps"]
+        config = run.config
+        self.label, self.steps = config["label"], config["steps"]
+        if seeded:
+            self.label += f", seed {config['seed']}"
         self.task = screen.bars.add_task(self.label, total=self.steps, live="")
 
     def note(self, text: str) -> None:
@@ -88,10 +91,10 @@ def table(runs: list[Run]) -> Table:
     out.add_column("")
     for column in ("entropy", f"mean@{n}", f"pass@{n}", "seconds"):
         out.add_column(column, justify="right", no_wrap=True)
-    start = _summary(runs[0])["start"]
+    start = finished(runs[0])["start"]
     out.add_row("base model", f"{start['entropy']:.3f}", _cell(start[f"mean@{n}"]), _cell(start[f"pass@{n}"]), "")
     for run in runs:
-        summary = _summary(run)
+        summary = finished(run)
         out.add_row(
             run.config["label"],
             f"{summary['entropy_start']:.3f} → {summary['entropy_end']:.3f}",
@@ -117,10 +120,11 @@ def scores_table(scores: dict[str, Any]) -> Table:
 
 def result(runs: list[Run]) -> list[dict[str, Any]]:
     """The summaries, each with its run's folder, label and seed."""
-    return [{"run": str(r.path), "label": r.config["label"], "seed": r.config["seed"], **_summary(r)} for r in runs]
+    return [{"run": str(r.path), "label": r.config["label"], "seed": r.config["seed"], **finished(r)} for r in runs]
 
 
-def _summary(run: Run) -> dict[str, Any]:
+def finished(run: Run) -> dict[str, Any]:
+    """The summary of a run that is over. ValueError for another."""
     summary = run.summary
     if summary is None:
         raise ValueError(f"{run.path} is not finished: entrostat train --resume {run.path}")

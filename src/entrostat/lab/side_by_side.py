@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -11,6 +12,8 @@ from entrostat.lab.run import Run
 from entrostat.lab.train import Watcher, train
 
 POLL_SECONDS = 0.5
+_busy = threading.Event()
+"""In a worker: a run goes on, and stops by itself, resumable, when the parent is gone."""
 
 
 def train_all(runs: list[Run], watchers: list[Watcher]) -> bool:
@@ -23,7 +26,8 @@ def train_all(runs: list[Run], watchers: list[Watcher]) -> bool:
     # spawn: a fork would copy torch's thread pools in an unknown state
     context = multiprocessing.get_context("spawn")
     at_once = max(1, (os.cpu_count() or 1) // max(run.config["threads"] for run in runs))
-    with ProcessPoolExecutor(min(at_once, len(runs)), mp_context=context) as pool:
+    workers = min(at_once, len(runs))
+    with ProcessPoolExecutor(workers, context, initializer=_leave_with, initargs=(os.getpid(),)) as pool:
         futures = [pool.submit(_work, str(run.path), os.getpid()) for run in runs]
         try:
             _follow(runs, watchers, futures)
@@ -34,12 +38,28 @@ def train_all(runs: list[Run], watchers: list[Watcher]) -> bool:
         return all(not f.cancelled() and f.result() for f in futures)
 
 
+def _leave_with(parent: int) -> None:
+    """In the worker, at its start: a pool whose parent was killed has nobody to tell its workers to end."""
+
+    def watch() -> None:
+        while os.getppid() == parent or _busy.is_set():
+            time.sleep(POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _work(path: str, parent: int) -> bool:
     """In the worker: whether the run has come to its end."""
+    if os.getppid() != parent:
+        return False
+    _busy.set()
     try:
         return train(Run.open(Path(path)), parent=parent) is not None
     except KeyboardInterrupt:
         return False
+    finally:
+        _busy.clear()
 
 
 def _follow(runs: list[Run], watchers: list[Watcher], futures: list["Future[bool]"]) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import math
 import os
 import re
 import signal
@@ -24,10 +23,10 @@ from transformers.trainer_utils import get_last_checkpoint
 import entrostat
 from entrostat.engines.controller import controller_payload, initial_state
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
-from entrostat.lab.config import TrainConfig, grpo_config
+from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
 from entrostat.lab.evaluate import evaluate, held_out_entropy
 from entrostat.lab.maps import map_line
-from entrostat.lab.methods import Method, label, make_method, method_name, recipe
+from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.tasks import Task, make_task
@@ -223,8 +222,8 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
         "label": label(method),
         "command": command,
-        "strategy": {"name": method_name(method), "options": _jsonable(dataclasses.asdict(method))},
-        "trl": _jsonable(dict(overrides)),
+        "strategy": to_json(method),
+        "trl": finite(overrides),
         **dataclasses.asdict(config),
     }
     start = controller_payload(strategy, initial_state(strategy), objective, initial_state(objective))
@@ -233,13 +232,8 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
 
 def read_run(run: Run) -> tuple[TrainConfig, Method]:
     """The options and the method that a run was made with."""
-    # options that a run of before they were there does not name, as they were then
-    record = {"eval_split": "test", "map_every": 0, **run.config}
-    names = [field.name for field in dataclasses.fields(TrainConfig)]
     try:
-        options = {k: _number(v) for k, v in record["strategy"]["options"].items()}
-        chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
-        return TrainConfig(**chosen), make_method(record["strategy"]["name"], **options)
+        return config_from_json(run.config), from_json(run.config["strategy"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued") from None
 
@@ -332,11 +326,3 @@ def _with_interrupt(recorder: _Recorder, work: Callable[[], Any]) -> None:
         work()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _jsonable(options: dict[str, Any]) -> dict[str, Any]:
-    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in options.items()}
-
-
-def _number(value: Any) -> Any:
-    return float(value) if value in ("inf", "-inf") else value
