@@ -40,6 +40,8 @@ def refused(capsys, *args):
         (["train", "--task", "countdwn", "grpo"], "unknown task 'countdwn'; did you mean countdown"),
         (["train", "--reward", "bernoulli:2", "grpo"], "--reward is 'bernoulli:2': use true, normal, or bernoulli:P"),
         (["train", "--loss-type", "sapo", "grpo"], "--loss-type"),
+        (["train", "trl:sap"], "unknown method 'trl:sap': did you mean trl:sapo"),
+        (["train", "trl:cispo", "--epsilon", "2"], "unknown option '--epsilon': did you mean --epsilon-high"),
         (["train", "--model", "/no/such/folder", "--out", "x", "grpo"], "--model '/no/such/folder' is no folder"),
         (["train", "--resume", "nowhere"], "nowhere holds no run"),
         (["train", "--resume", "nowhere", "grpo"], "--resume takes no other option"),
@@ -119,7 +121,13 @@ def test_help_and_version(capsys):
     assert all(name in out for name in COMMANDS)
 
 
-@pytest.mark.parametrize("args", [["train"], ["train", "clip-lower"], ["evaluate"], ["report"], ["pretrain"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(["train"], ["train", "clip-lower"], ["train", "trl:gspo"], ["train", "objective:entropic"]),
+        *(["compare"], ["evaluate"], ["report"], ["pretrain"]),
+    ],
+)
 def test_each_command_explains_its_options(capsys, args):
     with pytest.raises(SystemExit) as stop:
         main([*args, "--help"])

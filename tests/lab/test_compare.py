@@ -1,8 +1,11 @@
 """`entrostat compare` through the real command: the table, the choice of settings, stopping and resuming, bad words."""
 
 import json
+import os
 import signal
 import statistics
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,8 +14,11 @@ import pytest
 from entrostat.estimate import hierarchical_interval, seed_interval
 from entrostat.lab.evaluate import held_out, validation
 from entrostat.lab.rows import _column
+from entrostat.lab.run import Run
 from entrostat.lab.tasks import make_task
 
+THREADS = max(1, (os.cpu_count() or 1) // 2)
+AT_ONCE = (os.cpu_count() or 1) // THREADS
 TINY = [
     *("--steps", "2", "--prompts", "2", "--samples", "2", "--updates-per-rollout", "2", "--map-every", "0"),
     *("--eval-problems", "2", "--eval-samples", "2"),
@@ -53,7 +59,7 @@ def test_the_best_of_three_settings_takes_part_and_a_stop_loses_nothing(command)
     process = command.start(*start)
     wait_for(command.folder / "c" / "choice" / "1-trl-cispo-1-seed1000" / "metrics.jsonl")
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=120)  # its end is that of the workers, who hold the pipes
     assert not (command.folder / "c" / "1-trl-cispo-seed0").exists()
     row = json.loads(command.run("compare", "--resume", "c", "--json").stdout)["rows"][0]
     choice = row["choice"]
@@ -73,6 +79,23 @@ def test_the_best_of_three_settings_takes_part_and_a_stop_loses_nothing(command)
     config = json.loads((command.folder / "c" / "1-trl-cispo-seed0" / "config.json").read_text())
     assert config["label"] == row["method"]
     assert config["eval_split"] == "test"
+
+
+def test_ctrl_c_stops_all_runs_and_begins_no_other(command):
+    """As many runs as go at once, and one more, which waits. A terminal sends Ctrl-C to the whole group."""
+    long = [word.replace("2", "200") if i == 1 else word for i, word in enumerate(TINY)]
+    words = [sys.executable, "-m", "entrostat", "compare", "grpo", *long, "--out", "c"]
+    words += ["--seeds", str(1 + AT_ONCE), "--threads", str(THREADS)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for seed in range(AT_ONCE):
+        wait_for(command.folder / "c" / f"1-grpo-seed{seed}" / "metrics.jsonl")
+    os.killpg(process.pid, signal.SIGINT)
+    _, log = process.communicate(timeout=120)
+    assert process.returncode == 130, log
+    assert log.strip().splitlines()[-1] == "entrostat: stopped; to go on: entrostat compare --resume c"
+    states = [Run(command.folder / "c" / f"1-grpo-seed{seed}").state for seed in range(1 + AT_ONCE)]
+    assert all(0 < state["rollouts"] < 200 for state in states[:-1])
+    assert states[-1]["rollouts"] == 0
 
 
 def test_a_method_with_a_target_is_chosen_by_its_distance_to_it(command):

@@ -3,17 +3,22 @@
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from entrostat.lab.run import Run
 from entrostat.lab.train import Watcher, train
 
 POLL_SECONDS = 0.5
+# in a worker
 _busy = threading.Event()
-"""In a worker: a run goes on, and stops by itself, resumable, when the parent is gone."""
+"""A run goes on. It stops by itself, resumable, at Ctrl-C and when the parent is gone."""
+_stop = threading.Event()
+"""Ctrl-C has come: what is still in the queue does not begin."""
 
 
 def train_all(runs: list[Run], watchers: list[Watcher]) -> bool:
@@ -27,7 +32,7 @@ def train_all(runs: list[Run], watchers: list[Watcher]) -> bool:
     context = multiprocessing.get_context("spawn")
     at_once = max(1, (os.cpu_count() or 1) // max(run.config["threads"] for run in runs))
     workers = min(at_once, len(runs))
-    with ProcessPoolExecutor(workers, context, initializer=_leave_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(),)) as pool:
         futures = [pool.submit(_work, str(run.path), os.getpid()) for run in runs]
         try:
             _follow(runs, watchers, futures)
@@ -38,28 +43,37 @@ def train_all(runs: list[Run], watchers: list[Watcher]) -> bool:
         return all(not f.cancelled() and f.result() for f in futures)
 
 
-def _leave_with(parent: int) -> None:
-    """In the worker, at its start: a pool whose parent was killed has nobody to tell its workers to end."""
+def _begin(parent: int) -> None:
+    """In the worker, at its start: Ctrl-C must not kill it while it waits for work, and a killed parent must."""
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        _stop.set()
+        if _busy.is_set():
+            raise KeyboardInterrupt
 
     def watch() -> None:
         while os.getppid() == parent or _busy.is_set():
             time.sleep(POLL_SECONDS)
         os._exit(1)
 
+    signal.signal(signal.SIGINT, interrupt)
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _work(path: str, parent: int) -> bool:
     """In the worker: whether the run has come to its end."""
-    if os.getppid() != parent:
+    if _stop.is_set() or os.getppid() != parent:
         return False
     _busy.set()
     try:
-        return train(Run.open(Path(path)), parent=parent) is not None
+        done = train(Run.open(Path(path)), parent=parent) is not None
     except KeyboardInterrupt:
-        return False
+        done = False
     finally:
         _busy.clear()
+    if not done:
+        _stop.set()
+    return done
 
 
 def _follow(runs: list[Run], watchers: list[Watcher], futures: list["Future[bool]"]) -> None:
