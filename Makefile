@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test lint bench clean
 
 demo: $(STAMP)
-	$(BIN)/entrostat train
+	$(BIN)/entrostat train --steps 70
 
 test: $(STAMP)
 	$(BIN)/ruff check .

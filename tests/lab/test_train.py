@@ -161,13 +161,13 @@ def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
     assert bytes_of(command, "stopped") == bytes_of(command, "whole")
 
 
-def test_without_a_strategy_two_runs_go_side_by_side_and_stand_in_one_table(command):
+def test_without_a_method_three_runs_go_side_by_side_and_stand_in_one_table(command):
     done = command.run("train", *command.small, "--out", "demo")
     rows = [line for line in done.stdout.splitlines() if "│" in line]
-    assert [row.split("│")[1].strip() for row in rows] == ["base model", "grpo", "clip-lower low 0.02"]
+    assert [row.split("│")[1].strip() for row in rows] == ["base model", "grpo", "clip-lower low 0.02", "thermostat"]
     assert (command.folder / "demo" / "report.html").exists()
     again = command.run("train", "--resume", "demo", "--json")
-    assert [row["label"] for row in json.loads(again.stdout)] == ["grpo", "clip-lower low 0.02"]
+    assert [row["label"] for row in json.loads(again.stdout)] == ["grpo", "clip-lower low 0.02", "thermostat"]
 
 
 def test_a_run_side_by_side_is_the_run_alone(command):
