@@ -261,14 +261,17 @@ def hypervolume(points: np.ndarray) -> float:
 
 
 def render_tracking(part: str) -> None:
+    # a setting's runs have different references: both errors, no mean
+    each = lambda values: ", ".join(f"{100 * x:.1f}%" for x in values)  # noqa: E731
+    shown = each if part == "settings" else mean_interval
     table(
         ["", "seeds", "held-out error", "rollout error", "clipped", "dropped"],
         (
             [
                 name,
                 str(len(found)),
-                mean_interval([r["error"] for r in found]),
-                mean_interval([r["rollout_error"] for r in found]),
+                shown([r["error"] for r in found]),
+                shown([r["rollout_error"] for r in found]),
                 f"{100 * np.mean([r['clipped'] for r in found]):.1f}%",
                 f"{100 * np.mean([r['dropped'] for r in found]):.1f}%",
             ]

@@ -90,7 +90,9 @@ def _parse(kind: Callable[..., Any], args: list[str], prog: str, words: Sequence
 def _parse_error(text: str, kind: Callable[..., Any], words: Sequence[str]) -> str:
     stray = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     if stray is None:
-        return re.split(r" For full helptext| Arguments similar", text)[0]
+        said = re.split(r" For full helptext| Arguments similar", text)[0]
+        # a ValueError of the dataclass itself says all
+        return re.sub(r"^Value error Error parsing \w+: ", "", said)
     word = stray.group(1)
     if word.startswith("-"):
         known = [f"--{name.replace('_', '-')}" for name in _option_names(kind)]

@@ -266,4 +266,4 @@ def parse_target(text: str | float) -> tuple[Schedule, bool]:
     try:
         return parse_schedule(":".join(words)), relative
     except ValueError as error:
-        raise ValueError(f"target {text!r}: {error}; an x behind every entropy means: of the initial one") from None
+        raise ValueError(f"{error}; an x behind every entropy means: of the initial one") from None
