@@ -116,8 +116,8 @@ def position(threshold: float | None, grid: Sequence[float]) -> float:
     """Where `threshold` lies on an axis that gives each of `grid` one unit: between two by its logarithm, at an end
     where it is beyond it. None, which clips nothing, is at the upper end.
 
-    >>> position(0.2, [0.1, 0.2, 0.4]), position(0.2, [0.1, 0.4]), position(-1.0, [0.1, 0.4]), position(None, [0.1, 1.0])
-    (1.0, 0.5, 0.0, 1.0)
+    >>> position(0.2, [0.1, 0.2, 0.4]), position(0.2, [0.1, 0.4]), position(-1.0, [0.1, 0.4]), position(None, [1.0])
+    (1.0, 0.5, 0.0, 0.0)
     """
     last = len(grid) - 1
     above = last + 1 if threshold is None else bisect_right(grid, threshold)
