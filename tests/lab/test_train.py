@@ -147,6 +147,20 @@ def test_a_killed_run_resumes_to_the_same_metrics(command, file, size, delay):
     assert states[0]["controller"] == states[1]["controller"]
 
 
+def test_looking_at_a_run_moves_nothing_in_it(command):
+    """Held-out entropy and scores on the way: the same rollouts, the same controller, the same weights."""
+    command.run("train", *command.small, "--out", "plain", "thermostat")
+    command.run("train", *command.small, "--probe-every", "2", "--eval-at", "2", "4", "--out", "watched", "thermostat")
+    looked = command.lines("watched")
+    assert [line["step"] for line in looked if "held_out_entropy" in line] == list(range(0, len(looked), 2))
+    assert [{k: v for k, v in line.items() if k != "held_out_entropy"} for line in looked] == command.lines("plain")
+    for name in ("checkpoint/model.safetensors", "scores-end.json"):
+        assert bytes_of(command, "watched", name) == bytes_of(command, "plain", name)
+    first, second = (json.loads(bytes_of(command, "watched", f"scores-{n}.json")) for n in (2, 4))
+    assert first["samples"] == second["samples"]
+    assert not (command.folder / "plain" / "scores-2.json").exists()
+
+
 def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
     command.run("train", *command.small, "--out", "whole", "id")
     process = command.start("train", *command.small, "--out", "stopped", "id")
