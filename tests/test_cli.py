@@ -1,5 +1,6 @@
 """Bad input: one line on stderr that says what to do, exit code 2, nothing written or overwritten."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,6 +9,10 @@ import pytest
 import entrostat
 from entrostat.cli import COMMANDS, main
 from entrostat.lab.tasks import make_task
+from entrostat.reproduce import CLAIMS
+from entrostat.reproduce.a2 import theorem_2
+from entrostat.reproduce.first_order import check
+from entrostat.reproduce.tabular import policy_gradient
 
 
 def refused(capsys, *args):
@@ -56,6 +61,9 @@ def refused(capsys, *args):
         (["evaluate", "/no/such/folder"], "--model '/no/such/folder' is no folder"),
         (["evaluate", "m", "--samples", "0"], "--eval-samples must be at least 1"),
         (["pretrain", "--task", "countdown"], "--out"),
+        (["reproduce", "a11"], "unknown claim 'a11': did you mean a1"),
+        (["reproduce", "--all", "a1"], "give one or the other"),
+        (["reproduce", "a1", "--seeds", "2"], "--seeds must be at least 5 for an interval to mean something, got 2"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, args, said):
@@ -129,7 +137,7 @@ def test_help_and_version(capsys):
     "args",
     [
         *(["train"], ["train", "clip-lower"], ["train", "trl:gspo"], ["train", "objective:entropic"]),
-        *(["compare"], ["evaluate"], ["report"], ["pretrain"]),
+        *(["compare"], ["evaluate"], ["report"], ["reproduce"], ["pretrain"]),
     ],
 )
 def test_each_command_explains_its_options(capsys, args):
@@ -144,3 +152,17 @@ def test_json_is_one_object_on_stdout(capsys):
     assert main(["evaluate", str(model), "--problems", "2", "--samples", "2", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores.keys() >= {"mean@2", "pass@2", "pass@k", "entropy", "correct"}
+
+
+def test_reproduce_lists_and_checks_claims(capsys, monkeypatch):
+    assert main(["reproduce"]) == 0
+    out = capsys.readouterr().out
+    assert "theorem 1" in out and "2509.26114" in out
+    assert main(["reproduce", "--json"]) == 0
+    assert [claim["claim"] for claim in json.loads(capsys.readouterr().out)] == list(CLAIMS)
+    assert main(["reproduce", "a1", "--seeds", "5"]) == 0
+    assert "holds" in capsys.readouterr().out
+    wrong = dataclasses.replace(CLAIMS["a2"], run=lambda mode: check(theorem_2, policy_gradient, mode))
+    monkeypatch.setitem(CLAIMS, "a2", wrong)
+    assert main(["reproduce", "a1", "a2", "--seeds", "5", "--json"]) == 1
+    assert [claim["verdict"] for claim in json.loads(capsys.readouterr().out)] == ["holds", "fails"]

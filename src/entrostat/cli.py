@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "methods on the same problems over seeds, in one table; settings chosen on validation problems",
     "evaluate": "score a model on held-out problems: mean@k, pass@k, entropy",
     "report": "write the HTML page of one or more runs",
+    "reproduce": "check the papers' claims: a number and a verdict each; with no argument, their list",
     "pretrain": "make a task's tiny base model again",
 }
 
@@ -356,6 +357,15 @@ def _report(args: list[str]) -> int:
         raise ValueError("no run given: entrostat report RUN...")
     print(write_report(list(options.runs), options.out))
     return 0
+
+
+def _reproduce(args: list[str]) -> int:
+    from entrostat.reproduce.command import Reproduce, answer
+
+    options = _parse(Reproduce, args, "entrostat reproduce")
+    rows, shown, code = answer(options)
+    _print(rows, shown, options.json)
+    return code
 
 
 def _pretrain(args: list[str]) -> int:

@@ -1,0 +1,29 @@
+"""The papers' claims, one file each: a command, a number and a verdict.
+
+[A] is arXiv 2509.26114, [B] arXiv 2602.09782; a claim is called by its paper's letter and a number.
+"""
+
+from collections.abc import Sequence
+
+from entrostat.reproduce import a1, a2
+from entrostat.reproduce.claim import Claim, Mode, Result, Verdict
+from entrostat.strategies import near
+
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (a1.CLAIM, a2.CLAIM)}
+
+
+def chosen(names: Sequence[str], *, all_of_them: bool = False) -> list[Claim]:
+    """The claims of these names, each once, in the order of the names.
+
+    Raises:
+        ValueError: an unknown name, naming near ones; names and `all_of_them` together.
+    """
+    if names and all_of_them:
+        raise ValueError(f"--all is every claim, got {' '.join(names)} too: give one or the other")
+    for name in names:
+        if name not in CLAIMS:
+            raise ValueError(f"unknown claim {name!r}: {near(name, CLAIMS)}")
+    return list(CLAIMS.values()) if all_of_them else [CLAIMS[name] for name in dict.fromkeys(names)]
+
+
+__all__ = ["CLAIMS", "Claim", "Mode", "Result", "Verdict", "chosen"]

@@ -1,0 +1,133 @@
+"""A tabular softmax policy whose updates and entropy are exact: sums over all states and actions, float64, no sampling.
+
+Notation: s states, a actions, n independent batches. A state has the weight d, its share of the tokens; its actions are
+drawn from pi_old. With r = pi / pi_old, the surrogate of arXiv 2509.26114 is
+
+    sum_s d sum_a pi_old E_A[min(r A, clip(r, 1 - low, 1 + high) A)]
+
+Its gradient needs no autograd. With X: r < 1 - low and Y: r > 1 + high, the ratio alone, whatever the sign of A:
+
+    push_sa = d pi (E[max(A, 0)] 1[not Y] - E[max(-A, 0)] 1[not X])      what arrives at log pi(a|s)
+    gradient_sa = push_sa - pi_sa sum_x push_sx                          what arrives at the logits
+
+so an advantage acts in expectation through E[max(A, 0)] and E[max(-A, 0)] alone. Logits and old log-probabilities are
+finite, weights positive.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from entrostat.clip import Bound, clip_events
+
+
+class Advantage(NamedTuple):
+    """The law of A: `up` with probability p_up, -`down` with p_down, else 0; up and down are at least 0. Each is one
+    number, or (s a): then A depends on prompt and response.
+    """
+
+    p_up: float | Float[Tensor, "s a"]
+    up: float | Float[Tensor, "s a"]
+    p_down: float | Float[Tensor, "s a"]
+    down: float | Float[Tensor, "s a"]
+
+
+class Policy(NamedTuple):
+    """A policy under training: current logits, log pi_old in nats, and state weights that sum to 1, all float64."""
+
+    logits: Float[Tensor, "s a"]
+    old_logprobs: Float[Tensor, "s a"]
+    weights: Float[Tensor, " s"]
+
+
+Direction = Callable[[Float[Tensor, "*n s a"], Float[Tensor, "s a"], Float[Tensor, " s"]], Float[Tensor, "*n s a"]]
+
+
+def random_policy(states: int, actions: int, generator: torch.Generator, *, moved: float) -> Policy:
+    """Logits of pi_old from N(0, 1.5^2), moved by N(0, moved^2); weights that differ by up to a factor of 3."""
+    old = torch.randn(states, actions, generator=generator, dtype=torch.float64) * 1.5
+    move = torch.randn(states, actions, generator=generator, dtype=torch.float64) * moved
+    weights = torch.rand(states, generator=generator, dtype=torch.float64) + 0.5
+    return Policy(old + move, old.log_softmax(-1), weights / weights.sum())
+
+
+def entropy(logits: Float[Tensor, "*n s a"]) -> Float[Tensor, "*n s"]:
+    """H of each state in nats."""
+    logprobs = logits.log_softmax(-1)
+    return -(logprobs.exp() * logprobs).sum(-1)
+
+
+def outside(
+    logratio: Float[Tensor, "s a"], low: Bound, high: Bound
+) -> tuple[Float[Tensor, "s a"], Float[Tensor, "s a"]]:
+    """X and Y, the ratio parts of the clip events, as 0 and 1: where `clip_events` has one at A < 0 and at A > 0."""
+    one = torch.ones_like(logratio)
+    low_side = clip_events(logratio, -one, low=low, high=high).low
+    high_side = clip_events(logratio, one, low=low, high=high).high
+    return low_side.to(logratio.dtype), high_side.to(logratio.dtype)
+
+
+def exact_push(policy: Policy, advantage: Advantage, *, low: Bound, high: Bound) -> Float[Tensor, "s a"]:
+    """The gradient of the surrogate that arrives at log pi(a|s), in expectation over tokens and advantages."""
+    logprobs = policy.logits.log_softmax(-1)
+    x, y = outside(logprobs - policy.old_logprobs, low, high)
+    kept = advantage.p_up * advantage.up * (1 - y) - advantage.p_down * advantage.down * (1 - x)
+    return policy.weights[:, None] * logprobs.exp() * kept
+
+
+def sampled_push(
+    policy: Policy,
+    advantage: Advantage,
+    *,
+    low: Bound,
+    high: Bound,
+    batches: int,
+    tokens: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "n s a"]:
+    """`exact_push` estimated from each of `batches` batches of tokens, drawn by d and pi_old; unbiased."""
+    logratio = policy.logits.log_softmax(-1) - policy.old_logprobs
+    joint = (policy.weights[:, None] * policy.old_logprobs.exp()).flatten()
+    drawn = torch.multinomial(joint, batches * tokens, replacement=True, generator=generator)
+    law = (torch.as_tensor(part, dtype=torch.float64).expand(logratio.shape).flatten()[drawn] for part in advantage)
+    p_up, up, p_down, down = law
+    u = torch.rand(len(drawn), generator=generator, dtype=torch.float64)
+    taken = torch.where(u < p_up, up, torch.where(u >= 1 - p_down, -down, 0.0))
+    x, y = (side.flatten()[drawn] > 0 for side in outside(logratio, low, high))
+    clipped = (x & (taken < 0)) | (y & (taken > 0))
+    each = torch.where(clipped, 0.0, taken * logratio.exp().flatten()[drawn]) / tokens
+    total = torch.zeros(batches, logratio.numel(), dtype=torch.float64)
+    return total.scatter_add_(1, drawn.view(batches, -1), each.view(batches, -1)).unflatten(1, logratio.shape)
+
+
+def policy_gradient(
+    push: Float[Tensor, "*n s a"], logprobs: Float[Tensor, "s a"], weights: Float[Tensor, " s"]
+) -> Float[Tensor, "*n s a"]:
+    """The gradient in the logits."""
+    return push - logprobs.exp() * push.sum(-1, keepdim=True)
+
+
+def natural_gradient(
+    push: Float[Tensor, "*n s a"], logprobs: Float[Tensor, "s a"], weights: Float[Tensor, " s"]
+) -> Float[Tensor, "*n s a"]:
+    """The gradient times the pseudo-inverse of the Fisher matrix, whose blocks are d (diag(pi) - pi pi^T)."""
+    step = push / (weights[:, None] * logprobs.exp())
+    return step - step.mean(-1, keepdim=True)
+
+
+def updated(
+    policy: Policy,
+    advantage: Advantage,
+    *,
+    low: Bound,
+    high: Bound,
+    eta: float,
+    direction: Direction = policy_gradient,
+) -> Policy:
+    """The policy after one exact full-batch step of size eta; pi_old stays."""
+    push = exact_push(policy, advantage, low=low, high=high)
+    step = direction(push, policy.logits.log_softmax(-1), policy.weights)
+    return policy._replace(logits=policy.logits + eta * step)

@@ -1,0 +1,45 @@
+"""Laws of every claim, and the choice of them by name."""
+
+import json
+import math
+
+import pytest
+
+from entrostat.estimate import Interval
+from entrostat.reproduce import CLAIMS, Mode, Result, chosen
+
+
+def test_every_claim_says_what_it_is():
+    for name, claim in CLAIMS.items():
+        assert claim.name == name
+        described = claim.described()
+        assert all(described.values())
+        assert "\n" not in claim.statement
+        assert "arXiv 2509.26114" in claim.source or "arXiv 2602.09782" in claim.source
+
+
+def test_a_report_is_strict_json():
+    claim = CLAIMS["a1"]
+    found = claim.report(Result("fails", math.nan, Interval(1.0, 0.5, math.inf), {"slope": math.nan, "gain": 2.0}))
+    again = json.loads(json.dumps(found, allow_nan=False))
+    assert again["claim"] == "a1"
+    assert again["verdict"] == "fails"
+    assert again["effect"] is None
+    assert again["interval"] == {"value": 1.0, "low": 0.5, "high": None}
+    assert again["numbers"] == {"slope": None, "gain": 2.0}
+    assert claim.report(Result("holds", 2.0, None))["interval"] is None
+
+
+def test_claims_are_chosen_by_name_each_once():
+    assert [c.name for c in chosen(["a2", "a1", "a2"])] == ["a2", "a1"]
+    assert [c.name for c in chosen([], all_of_them=True)] == list(CLAIMS)
+    assert chosen([]) == []
+    with pytest.raises(ValueError, match="unknown claim 'a11': did you mean a1"):
+        chosen(["a1", "a11"])
+    with pytest.raises(ValueError, match="give one or the other"):
+        chosen(["a1"], all_of_them=True)
+
+
+def test_few_seeds_are_refused():
+    with pytest.raises(ValueError, match="at least 5"):
+        Mode(seeds=4)
