@@ -63,7 +63,7 @@ def refused(capsys, *args):
         (["pretrain", "--task", "countdown"], "--out"),
         (["reproduce", "a11"], "unknown claim 'a11': did you mean a1"),
         (["reproduce", "--all", "a1"], "give one or the other"),
-        (["reproduce", "a1", "--seeds", "2"], "--seeds must be at least 5 for an interval to mean something, got 2"),
+        (["reproduce", "a1", "--seeds", "1"], "--seeds must be at least 2 for an interval over them, got 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, args, said):
@@ -154,7 +154,8 @@ def test_json_is_one_object_on_stdout(capsys):
     assert scores.keys() >= {"mean@2", "pass@2", "pass@k", "entropy", "correct"}
 
 
-def test_reproduce_lists_and_checks_claims(capsys, monkeypatch):
+def test_reproduce_lists_and_checks_claims(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     assert main(["reproduce"]) == 0
     out = capsys.readouterr().out
     assert "theorem 1" in out and "2509.26114" in out
@@ -162,7 +163,7 @@ def test_reproduce_lists_and_checks_claims(capsys, monkeypatch):
     assert [claim["claim"] for claim in json.loads(capsys.readouterr().out)] == list(CLAIMS)
     assert main(["reproduce", "a1", "--seeds", "5"]) == 0
     assert "holds" in capsys.readouterr().out
-    wrong = dataclasses.replace(CLAIMS["a2"], run=lambda mode: check(theorem_2, policy_gradient, mode))
+    wrong = dataclasses.replace(CLAIMS["a2"], judge=lambda mode, _: check(theorem_2, policy_gradient, mode))
     monkeypatch.setitem(CLAIMS, "a2", wrong)
     assert main(["reproduce", "a1", "a2", "--seeds", "5", "--json"]) == 1
     assert [claim["verdict"] for claim in json.loads(capsys.readouterr().out)] == ["holds", "fails"]

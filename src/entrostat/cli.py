@@ -363,8 +363,12 @@ def _reproduce(args: list[str]) -> int:
     from entrostat.reproduce.command import Reproduce, answer
 
     options = _parse(Reproduce, args, "entrostat reproduce")
+    _one_process()
     rows, shown, code = answer(options)
-    _print(rows, shown, options.json)
+    if isinstance(shown, str) and not options.json:
+        print(shown)
+    else:
+        _print(rows, shown, options.json)
     return code
 
 

@@ -9,6 +9,7 @@ from entrostat.reproduce import CLAIMS, Mode, first_order
 from entrostat.reproduce.a1 import theorem_1
 from entrostat.reproduce.a2 import theorem_2
 from entrostat.reproduce.first_order import check
+from entrostat.reproduce.runs import Records
 from entrostat.reproduce.tabular import natural_gradient, policy_gradient, random_policy
 
 FEW = Mode(seeds=5)
@@ -56,9 +57,9 @@ def test_the_formula_is_its_definition(name, theorem, low, high):
     assert expected.any() == (low < 1 or high < math.inf)
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_the_claim_holds_and_gives_the_same_numbers_again(name):
-    one, two = (CLAIMS[name].run(FEW) for _ in range(2))
+@pytest.mark.parametrize("name", ["a1", "a2"])
+def test_the_claim_holds_and_gives_the_same_numbers_again(name, tmp_path):
+    one, two = (CLAIMS[name].judge(FEW, Records(tmp_path)) for _ in range(2))
     assert one.verdict == "holds"
     assert one.numbers == two.numbers
     assert one.interval == two.interval
@@ -66,9 +67,9 @@ def test_the_claim_holds_and_gives_the_same_numbers_again(name):
     assert one.numbers["sampled gain low"] < 1 < one.numbers["sampled gain high"]
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_what_breaks_and_what_does_not(name):
-    found = CLAIMS[name].run(FEW).numbers
+@pytest.mark.parametrize("name", ["a1", "a2"])
+def test_what_breaks_and_what_does_not(name, tmp_path):
+    found = CLAIMS[name].judge(FEW, Records(tmp_path)).numbers
     # E[A+] = E[A-] is all that is needed
     assert found["skewed advantage: slope"] == pytest.approx(2, abs=0.01)
     assert found["skewed advantage: missed"] < 1e-3

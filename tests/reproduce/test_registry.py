@@ -7,6 +7,7 @@ import pytest
 
 from entrostat.estimate import Interval
 from entrostat.reproduce import CLAIMS, Mode, Result, chosen
+from entrostat.reproduce.claim import Part
 
 
 def test_every_claim_says_what_it_is():
@@ -14,19 +15,21 @@ def test_every_claim_says_what_it_is():
         assert claim.name == name
         described = claim.described()
         assert all(described.values())
-        assert "\n" not in claim.statement
+        assert all("\n" not in text and not text.endswith(".") for text in described.values())
         assert "arXiv 2509.26114" in claim.source or "arXiv 2602.09782" in claim.source
 
 
 def test_a_report_is_strict_json():
     claim = CLAIMS["a1"]
-    found = claim.report(Result("fails", math.nan, Interval(1.0, 0.5, math.inf), {"slope": math.nan, "gain": 2.0}))
-    again = json.loads(json.dumps(found, allow_nan=False))
+    part = Part("x", Interval(1.0, -math.inf, 2.0), "> 0", True, "undecided")
+    result = Result("fails", math.nan, Interval(1.0, 0.5, math.inf), (part,), {"slope": math.nan, "gain": 2.0})
+    again = json.loads(json.dumps(claim.report(result), allow_nan=False))
     assert again["claim"] == "a1"
     assert again["verdict"] == "fails"
     assert again["effect"] is None
     assert again["interval"] == {"value": 1.0, "low": 0.5, "high": None}
     assert again["numbers"] == {"slope": None, "gain": 2.0}
+    assert again["parts"][0]["interval"] == {"value": 1.0, "low": None, "high": 2.0}
     assert claim.report(Result("holds", 2.0, None))["interval"] is None
 
 
@@ -40,6 +43,9 @@ def test_claims_are_chosen_by_name_each_once():
         chosen(["a1"], all_of_them=True)
 
 
-def test_few_seeds_are_refused():
-    with pytest.raises(ValueError, match="at least 5"):
-        Mode(seeds=4)
+def test_seeds():
+    with pytest.raises(ValueError, match="at least 2"):
+        Mode(seeds=1)
+    assert list(Mode().repeats(3)) == [0, 1, 2]
+    assert list(Mode(fast=True).repeats(5)) == [0, 1]
+    assert list(Mode(fast=True, seeds=4).repeats(5)) == [0, 1, 2, 3]

@@ -5,11 +5,11 @@
 
 from collections.abc import Sequence
 
-from entrostat.reproduce import a1, a2
+from entrostat.reproduce import a1, a2, a4, a5, a6, a7, a8, b1
 from entrostat.reproduce.claim import Claim, Mode, Result, Verdict
 from entrostat.strategies import near
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (a1.CLAIM, a2.CLAIM)}
+CLAIMS: dict[str, Claim] = {module.CLAIM.name: module.CLAIM for module in (a1, a2, a4, a5, a6, a7, a8, b1)}
 
 
 def chosen(names: Sequence[str], *, all_of_them: bool = False) -> list[Claim]:

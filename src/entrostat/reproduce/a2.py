@@ -14,6 +14,7 @@ from torch import Tensor
 
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.first_order import CRITERION, check
+from entrostat.reproduce.runs import Records
 from entrostat.reproduce.tabular import Policy, entropy, natural_gradient, outside
 
 
@@ -28,7 +29,7 @@ def theorem_2(policy: Policy, mu_nu: float, low: float, high: float) -> Tensor:
     return mu_nu * (first - second)
 
 
-def run(mode: Mode) -> Result:
+def judge(mode: Mode, records: Records) -> Result:
     """Theorem 2 against exact natural-gradient steps."""
     return check(theorem_2, natural_gradient, mode)
 
@@ -39,5 +40,6 @@ CLAIM = Claim(
     source="arXiv 2509.26114, theorem 2; its expression derived for this project",
     criterion=CRITERION,
     measure="slope of ln error in ln eta",
-    run=run,
+    judge=judge,
+    fast="the same with 5 seeds",
 )

@@ -1,36 +1,123 @@
-"""`entrostat reproduce`: its options, and what it answers."""
+"""`entrostat reproduce`: its options, what it trains and judges, and what it answers.
+
+OUT/runs.jsonl     a record a run (runs.py)
+OUT/a4.json        a claim's result; OUT/a4.fast.json that of its fast version
+"""
 
 import dataclasses
+import json
+import time
+from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
+import trl
 from tyro.conf import Positional
 
-from entrostat.reproduce import CLAIMS, Mode, chosen
-from entrostat.reproduce.show import listing, results
+import entrostat
+from entrostat.lab.train import quiet
+from entrostat.reproduce import CLAIMS, Claim, Mode, chosen
+from entrostat.reproduce.judge import undecided
+from entrostat.reproduce.runs import Records
+from entrostat.reproduce.show import Bar, listing, page, table
+from entrostat.statefile import write_atomic
+
+CHUNK = 32
+"""Runs between two writings of results."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Checks claims of arXiv 2509.26114 and 2602.09782; without a name it lists them. Exit 1 when one fails."""
+    """Checks claims of arXiv 2509.26114 and 2602.09782; without a name it lists them. Exit 1 when one fails.
+
+    A set that was stopped goes on where it was: give the same command again.
+    """
 
     claims: Positional[tuple[str, ...]] = ()
     """Names of claims."""
     all: bool = False
-    """Check every claim."""
-    seeds: int = 8
-    """Repetitions of each check: seeds 0, 1, ..."""
+    """Check every claim: about 4 hours on two cores; with --fast under 15 minutes."""
+    fast: bool = False
+    """Few seeds and short runs: the signs, and that the check works. A criterion speaks of the full runs, so what
+    stands on runs stays `undecided`."""
+    seeds: int | None = None
+    """Repetitions of each check, seeds 0, 1, ...; by default each claim's own number."""
+    out: Path = Path("runs") / "reproduce"
+    """Folder of the runs' records and the results. What it already holds is not trained again."""
+    render: Path | None = None
+    """Folder of results to print as a Markdown page, and nothing else."""
     json: bool = False
     """Print the result as JSON."""
 
 
-def answer(options: Reproduce) -> tuple[list[dict[str, Any]], Any, int]:
+def answer(options: Reproduce) -> tuple[Any, Any, int]:
     """JSON-able rows, the same as a table, and the exit code: 1 when a claim fails.
 
-    Raises ValueError for an unknown claim, names beside --all, and too few seeds.
+    Raises:
+        ValueError: an unknown claim, names beside --all, too few seeds, a folder with unreadable records.
+        KeyboardInterrupt: Ctrl-C; the same command goes on.
     """
-    claims, mode = chosen(options.claims, all_of_them=options.all), Mode(options.seeds)
+    if options.render is not None:
+        return (rows := _results(options.render)), page(rows), 0
+    claims, mode = chosen(options.claims, all_of_them=options.all), Mode(options.fast, options.seeds)
     if not claims:
         return [claim.described() for claim in CLAIMS.values()], listing(CLAIMS.values()), 0
-    found = [(claim, claim.run(mode)) for claim in claims]
-    rows = [claim.report(result) for claim, result in found]
-    return rows, results(found), int(any(result.verdict == "fails" for _, result in found))
+    quiet()
+    torch.set_num_threads(1)
+    rows = check(claims, mode, options.out)
+    return rows, table(rows), int(any(row["verdict"] == "fails" for row in rows))
+
+
+def check(claims: list[Claim], mode: Mode, out: Path) -> list[dict[str, Any]]:
+    """The claims' results, after training what they still need; each is written as soon as its runs are there."""
+    records = Records(out)
+    found: dict[str, dict[str, Any]] = {}
+    with Bar() as bar:
+        while True:
+            needed = {claim.name: claim.jobs(mode, records) for claim in claims}
+            for claim in claims:
+                if claim.name not in found and records.have(needed[claim.name]):
+                    bar.note(f"{claim.name}: judging")
+                    found[claim.name] = _settle(claim, mode, records, out)
+                    bar.note(f"{claim.name}: {found[claim.name]['verdict']}")
+            todo = list({job.command: job for jobs in needed.values() for job in jobs if job not in records}.values())
+            if not todo:
+                return [found[claim.name] for claim in claims]
+            bar.expect(todo)
+            if not records.train(todo if mode.fast else todo[:CHUNK], bar.watcher):
+                raise KeyboardInterrupt
+
+
+def _settle(claim: Claim, mode: Mode, records: Records, out: Path) -> dict[str, Any]:
+    """The claim's result, judged and written."""
+    start = time.perf_counter()
+    jobs = claim.jobs(mode, records)
+    judged = claim.judge(mode, records)
+    result = claim.report(undecided(judged) if mode.fast and jobs else judged)
+    used = {job.command: records[job] for job in jobs}
+    here = {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__}
+    seconds = time.perf_counter() - start + sum(record["seconds"] for record in used.values())
+    result |= {
+        "mode": dataclasses.asdict(mode),
+        "command": " ".join(["entrostat reproduce", claim.name, *_words(mode)]),
+        "versions": {"entrostat": entrostat.__version__, **here},
+        "seconds": round(seconds, 1),
+        "runs": list(used),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / f"{claim.name}{'.fast' if mode.fast else ''}.json", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _words(mode: Mode) -> list[str]:
+    return [*(["--fast"] if mode.fast else []), *(["--seeds", str(mode.seeds)] if mode.seeds else [])]
+
+
+def _results(folder: Path) -> list[dict[str, Any]]:
+    """The results in a folder, in the order of the claims."""
+    files = [folder / f"{name}.json" for name in CLAIMS]
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    if not found:
+        raise ValueError(f"{folder} holds no result of a claim: entrostat reproduce --all --out {folder} makes them")
+    return found

@@ -1,14 +1,72 @@
-"""Claims and what their checks found, on a terminal."""
+"""Claims and what their checks found: on a terminal, and as the page docs/claims.md."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from types import TracebackType
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from entrostat.reproduce.claim import Claim, Result
+from entrostat.lab.train import Watcher
+from entrostat.reproduce.claim import Claim
+from entrostat.reproduce.runs import Job
 
 COLOURS = {"holds": "green", "fails": "bold red", "undecided": "yellow"}
+
+
+class Bar:
+    """One bar over all rollouts that are still to do, on stderr; lines where that is no terminal."""
+
+    def __init__(self):
+        self.console = Console(stderr=True, highlight=False)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=self.console, disable=not sys.stderr.isatty())
+        self.task = self.bar.add_task("rollouts", total=0)
+        self.done = self.total = 0
+
+    def __enter__(self) -> "Bar":
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def expect(self, jobs: Sequence[Job]) -> None:
+        """What is still to do; a later stage may add to it."""
+        self.total = self.done + sum(job.config.steps for job in jobs)
+        self.bar.update(self.task, total=self.total)
+        self.note(f"{len(jobs)} runs to go")
+
+    def watcher(self, job: Job) -> Watcher:
+        """Counts a run's rollouts."""
+        return _Counter(self, job)
+
+
+class _Counter(Watcher):
+    def __init__(self, bar: Bar, job: Job):
+        self.bar, self.job, self.rollouts = bar, job, 0
+
+    def line(self, metrics: dict[str, Any]) -> None:
+        self.rollouts += 1
+        self.bar.done += 1
+        self.bar.bar.update(self.bar.task, completed=self.bar.done)
+        if self.rollouts == self.job.config.steps and self.bar.bar.disable:
+            self.bar.note(f"{self.bar.done}/{self.bar.total} rollouts: {self.job.command}")
+
+    def note(self, text: str) -> None:
+        self.bar.note(text)
 
 
 def listing(claims: Iterable[Claim]) -> Table:
@@ -21,24 +79,81 @@ def listing(claims: Iterable[Claim]) -> Table:
     return out
 
 
-def results(found: Iterable[tuple[Claim, Result]]) -> Table:
+def table(results: Sequence[dict[str, Any]]) -> Table:
     """Effect, interval and verdict of each."""
-    out = Table(caption="95% intervals over seeds; --json has the criterion and all numbers", caption_justify="left")
+    caption = "95% intervals over seeds; --json has the criteria, the parts of each verdict and all numbers"
+    out = Table(caption=caption, caption_justify="left")
     for column in ("claim", "statement"):
         out.add_column(column)
     for column in ("effect", "interval", "verdict", "seconds"):
         out.add_column(column, justify="right", no_wrap=column != "effect")
-    for claim, result in found:
-        out.add_row(claim.name, escape(claim.statement), *_cells(claim, result))
+    for result in results:
+        verdict = f"[{COLOURS[result['verdict']]}]{result['verdict']}[/]"
+        effect = f"{_number(result['effect'])} ({escape(result['measure'])})"
+        seconds = f"{result['seconds']:.0f}"
+        out.add_row(result["claim"], escape(result["statement"]), effect, _span(result["interval"]), verdict, seconds)
     return out
 
 
-def _cells(claim: Claim, result: Result) -> list[Any]:
-    span = f"{result.interval.low:.3f}..{result.interval.high:.3f}" if result.interval else ""
-    colour = COLOURS[result.verdict]
-    return [
-        f"{result.effect:.3f} ({escape(claim.measure)})",
-        span,
-        f"[{colour}]{result.verdict}[/]",
-        f"{result.seconds:.1f}",
+def page(results: Sequence[dict[str, Any]]) -> str:
+    """The results as Markdown: a table of all claims, then each with its criterion, its parts and its numbers."""
+    rows = [
+        [
+            f"[{r['claim']}](#{r['claim']})",
+            r["statement"],
+            f"**{r['verdict']}**",
+            f"{_number(r['effect'])} {_span(r['interval'])}: {r['measure']}",
+        ]
+        for r in results
     ]
+    out = [_markdown(["claim", "statement", "verdict", "effect, 95% interval over seeds"], rows)]
+    for result in results:
+        out.append(_section(result))
+    return "\n".join(out).rstrip("\n")
+
+
+def _section(result: dict[str, Any]) -> str:
+    lines = [
+        f"## {result['claim']}",
+        "",
+        f"{result['statement']}. ({result['source']})",
+        "",
+        f"**Criterion.** {result['criterion']}.",
+        "",
+        f"**Verdict: {result['verdict']}.** `{result['command']}`, {_runs(result)}.",
+        "",
+    ]
+    if result["parts"]:
+        rows = [
+            [p["what"], f"{_number(p['interval']['value'])} {_span(p['interval'])}", p["wanted"], p["verdict"]]
+            for p in result["parts"]
+        ]
+        lines.append(_markdown(["part", "mean, 95% interval", "wanted", "verdict"], rows))
+    if result["numbers"]:
+        rows = [[name, _value(value)] for name, value in result["numbers"].items()]
+        lines.append(_markdown(["other numbers", ""], rows))
+    return "\n".join(lines)
+
+
+def _runs(result: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    trained = f"{len(result['runs'])} runs, " if result["runs"] else ""
+    return f"{trained}{result['seconds']:.0f} s of one core, {versions}"
+
+
+def _markdown(heads: list[str], rows: list[list[str]]) -> str:
+    clean = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in clean)]) + "\n"
+
+
+def _value(value: Any) -> str:
+    return f"{_number(value['value'])} {_span(value)}" if isinstance(value, dict) else _number(value)
+
+
+def _number(value: Any) -> str:
+    return "no number" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _span(interval: dict[str, Any] | None) -> str:
+    return f"[{_number(interval['low'])}, {_number(interval['high'])}]" if interval else ""

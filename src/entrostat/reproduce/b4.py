@@ -1,0 +1,45 @@
+"""Where ID's entropy is high, pass@1 is as good and pass@k better (arXiv 2602.09782: step 120 of 400)."""
+
+from entrostat.reproduce import b3
+from entrostat.reproduce.claim import Claim, Mode, Result
+from entrostat.reproduce.judge import above, conclude, differences, spread, within
+from entrostat.reproduce.runs import Job, Records
+from entrostat.reproduce.setups import halfway, mean_score, over_seeds, pass_score
+
+MARGIN = 0.03
+"""Difference of mean@n that counts as none."""
+
+
+def jobs(mode: Mode, records: Records) -> list[Job]:
+    """b3's runs of grpo and id."""
+    return [job for name in ("grpo", "id") for job in b3.runs(mode, name)]
+
+
+def judge(mode: Mode, records: Records) -> Result:
+    """Scores half way, at the end of ID's rising phase, against .2/.2's."""
+    when = halfway(mode)
+    found = {name: b3.runs(mode, name) for name in ("grpo", "id")}
+    mean, passed, entropy = (
+        {name: over_seeds(records, runs, statistic) for name, runs in found.items()}
+        for statistic in (mean_score(when), pass_score(when), lambda record: record["scores"][when]["entropy"])
+    )
+    parts = [
+        above("pass@n half way, id - .2/.2", differences(passed["id"], passed["grpo"])),
+        within("mean@n half way, id - .2/.2", differences(mean["id"], mean["grpo"]), MARGIN),
+    ]
+    numbers = {f"{name}: entropy half way": spread(values)._asdict() for name, values in entropy.items()}
+    return conclude(parts, numbers)
+
+
+CLAIM = Claim(
+    name="b4",
+    statement="At ID's high-entropy point pass@1 is equal and pass@k better than without it",
+    source="arXiv 2602.09782, section 6",
+    criterion=(
+        "b3's runs after 50 of 100 rollouts, where ID turns, 5 seeds, 297 held-out problems x 32 samples: pass@32 "
+        f"over that of .2/.2, mean@32 within {MARGIN} of it (95% intervals over seeds)"
+    ),
+    measure="pass@32 that ID adds half way",
+    jobs=jobs,
+    judge=judge,
+)

@@ -1,0 +1,46 @@
+"""ID's first-phase share: .5 is best of .3, .4, .5, .6 (arXiv 2602.09782's ablation)."""
+
+from entrostat.lab.methods import make_method
+from entrostat.reproduce.claim import Claim, Mode, Result
+from entrostat.reproduce.judge import above, conclude, differences, spread
+from entrostat.reproduce.runs import Job, Records
+from entrostat.reproduce.setups import late_entropy, mean_score, over_seeds, pass_score, true
+
+SHARES, BEST = (0.3, 0.4, 0.5, 0.6), 0.5
+
+
+def runs(mode: Mode, share: float) -> list[Job]:
+    """ID with this first phase, three seeds."""
+    return [true(mode, seed, make_method("id", first_phase=share)) for seed in mode.repeats(3)]
+
+
+def jobs(mode: Mode, records: Records) -> list[Job]:
+    """All four shares."""
+    return [job for share in SHARES for job in runs(mode, share)]
+
+
+def judge(mode: Mode, records: Records) -> Result:
+    """mean@n of .5 over each other's."""
+    score = {share: over_seeds(records, runs(mode, share), mean_score()) for share in SHARES}
+    others = [share for share in SHARES if share != BEST]
+    parts = [above(f"mean@n, {BEST} - {share}", differences(score[BEST], score[share])) for share in others]
+    numbers = {}
+    for share in SHARES:
+        numbers[f"{share}: mean@n"] = spread(score[share])._asdict()
+        numbers[f"{share}: pass@n"] = spread(over_seeds(records, runs(mode, share), pass_score()))._asdict()
+        numbers[f"{share}: entropy at the end"] = spread(over_seeds(records, runs(mode, share), late_entropy))._asdict()
+    return conclude(parts, numbers)
+
+
+CLAIM = Claim(
+    name="b5",
+    statement="Of the first-phase shares .3, .4, .5 and .6 of ID, .5 is best",
+    source="arXiv 2602.09782, ablation of the phase share",
+    criterion=(
+        "true reward, 100 rollouts, 3 seeds: mean@32 on 297 held-out problems at .5 over that at .3, .4 and .6 (95% "
+        "intervals of the paired differences)"
+    ),
+    measure="mean@32 of .5 over .3",
+    jobs=jobs,
+    judge=judge,
+)

@@ -1,0 +1,131 @@
+"""The runs that claims stand on: each is one command of `entrostat train`, trained once, whatever claims ask for it.
+
+    DIR/runs/NAME/    a run's folder, until its record is written
+    DIR/runs.jsonl    a record a run, keyed by the command: all that a judge reads
+
+A set that was stopped goes on where it was: recorded runs are not trained again, begun ones are resumed.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from entrostat.lab.config import TrainConfig
+from entrostat.lab.methods import Method, as_arguments
+from entrostat.lab.run import Run
+from entrostat.lab.side_by_side import train_all
+from entrostat.lab.train import Watcher, new_run
+from entrostat.strategies import flags
+
+DIGITS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run: a method under a configuration, its seed included."""
+
+    method: Method
+    config: TrainConfig
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same run."""
+        return " ".join(["entrostat", "train", *flags(self.config), *as_arguments(self.method)])
+
+    @property
+    def folder(self) -> str:
+        """A name for its folder."""
+        digest = hashlib.sha256(self.command.encode()).hexdigest()[:12]
+        return f"{as_arguments(self.method)[0].replace(':', '-')}-seed{self.config.seed}-{digest}"
+
+
+class Records:
+    """What is known of runs, in a folder."""
+
+    def __init__(self, path: Path):
+        self.path, self.file = path, path / "runs.jsonl"
+        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+        self._found: dict[str, dict[str, Any]] = {}
+        for at, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+                self._found[record["command"]] = record
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{self.file}, line {at}, is no record of a run ({error}): take the line out"
+                ) from None
+
+    def __contains__(self, job: object) -> bool:
+        return isinstance(job, Job) and job.command in self._found
+
+    def __getitem__(self, job: Job) -> dict[str, Any]:
+        return self._found[job.command]
+
+    def have(self, jobs: Iterable[Job]) -> bool:
+        """Whether all of them are recorded."""
+        return all(job in self for job in jobs)
+
+    def train(self, jobs: Sequence[Job], watch: Callable[[Job], Watcher]) -> bool:
+        """Trains and records those that are missing; False where Ctrl-C stopped it at a point to go on from."""
+        missing = {job.command: (job, self._run(job)) for job in jobs if job not in self}.values()
+        begun = [(job, run) for job, run in missing if run.summary is None]
+        done = not begun or train_all([run for _, run in begun], [watch(job) for job, _ in begun])
+        for job, run in missing:
+            if run.summary is not None:
+                self._add(job, run)
+        return done
+
+    def _run(self, job: Job) -> Run:
+        path = self.path / "runs" / job.folder
+        return (
+            Run.open(path) if (path / "config.json").is_file() else new_run(job.config, job.method, path, job.command)
+        )
+
+    def _add(self, job: Job, run: Run) -> None:
+        record = {"command": job.command, **measured(run)}
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self._found[job.command] = record
+        shutil.rmtree(run.trainer_folder, ignore_errors=True)  # only a run that goes on needs it
+
+
+def measured(run: Run) -> dict[str, Any]:
+    """The record of a run that has ended: versions, seconds, columns by rollout, right samples by problem."""
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    summary = run.summary
+    assert summary is not None
+    record: dict[str, Any] = {
+        "entrostat": run.config["entrostat"],
+        "versions": run.config["versions"],
+        "seconds": summary["seconds"],
+    }
+    for name in ("entropy", "reward", "clip_low", "clip_high"):
+        record[name] = [_rounded(line.get(name)) for line in lines]
+    record["predicted"] = [_rounded(_predicted(line)) for line in lines]
+    record["regions"] = {name: _rounded(_mean(lines, f"{name}/change_kept")) for name in ("E1", "E2", "E3", "E4")}
+    record["scores"] = {}
+    for path in sorted(run.path.glob("scores-*.json")):
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        kept = {"entropy": _rounded(scores["entropy"]), "samples": scores["samples"], "correct": scores["correct"]}
+        record["scores"][path.stem.removeprefix("scores-")] = kept
+    return record
+
+
+def _predicted(line: dict[str, Any]) -> float | None:
+    """First-order entropy change of the tokens that kept their gradient, nats per unit step and trained token."""
+    found = [value for key, value in line.items() if key.endswith("/change_kept")]
+    return sum(found) if found else None
+
+
+def _mean(lines: list[dict[str, Any]], key: str) -> float | None:
+    found = [line[key] for line in lines if line.get(key) is not None]
+    return sum(found) / len(found) if found else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
