@@ -85,7 +85,8 @@ def flags(chosen: Any) -> list[str]:
     words: list[str] = []
     for field in dataclasses.fields(chosen):
         if (value := getattr(chosen, field.name)) != field.default:
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
     return words
 
 
