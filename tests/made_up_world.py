@@ -1,0 +1,91 @@
+"""Made-up records of runs, from a world in which the papers are right, or from one that is the other way round.
+
+Entropy moves by what the run's method does, and scores by entropy; nothing is trained. A claim has to hold in the first
+world and to fail in the second, whatever the noise between seeds.
+"""
+
+import math
+
+import numpy as np
+
+from entrostat.reproduce.b1 import SIGNS
+from entrostat.reproduce.runs import Records
+from entrostat.strategies import options, strategy_name
+
+START, PROBLEMS = 0.43, 297
+NOISE = 1e-3
+
+
+class World(Records):
+    """Records of whatever job is asked for."""
+
+    def __init__(self, path, *, right=True):
+        super().__init__(path)
+        self.sign = 1.0 if right else -1.0
+
+    def __contains__(self, job):
+        return True
+
+    def have(self, jobs):
+        return True
+
+    def __getitem__(self, job):
+        config, name = job.config, strategy_name(job.method)
+        rng = np.random.default_rng(config.seed)
+        progress = np.arange(config.steps) / config.steps
+        drift = 0.0 if config.reward != "true" else -0.1
+        # what does not depend on the sign is the same in both worlds
+        path = START + progress * drift + self.sign * shape(name, options(job.method), progress)
+        path = np.maximum(path, 0.02) + NOISE * rng.standard_normal(config.steps)
+        path[0] = START
+        scores = {"start": scored(0.36, 0.98, rng, START)}
+        for at in (*config.eval_at, config.steps):
+            h = path[min(at, config.steps - 1)]
+            better = 0.02 * self.sign * (name in ("id", "did", "od"))
+            peak = -0.05 * self.sign * abs(options(job.method).get("first_phase", 0.5) - 0.5)
+            scores["end" if at == config.steps else str(at)] = scored(0.45 + better + peak, 0.5 + h, rng, h)
+        low, high = (1 / (1 + 20 * options(job.method).get(side, 0.2)) for side in ("low", "high"))
+        return {
+            "entropy": path.tolist(),
+            "predicted": np.append(np.diff(path), 0.0).tolist(),
+            "regions": {region.name: 0.01 * sign * self.sign for region, sign in SIGNS.items()},
+            "clip_low": [low if math.isfinite(low) else 0.0] * config.steps,
+            "clip_high": [high if math.isfinite(high) else 0.0] * config.steps,
+            "scores": scores,
+            "tokens": tokens(name, self.sign, rng),
+            "seconds": 1.0,
+        }
+
+
+def shape(name, given, progress):
+    """What a method adds to entropy over the run, as the papers have it."""
+    if name == "id":
+        return 0.3 * np.where(progress < 0.5, progress, 1 - progress) + 0.1 * (progress < 0.5) * progress
+    if name == "did":
+        return 0.2 * np.interp(progress, [0, 0.25, 0.5, 1], [0, -0.5, 0.8, -0.8]) + 0.1 * progress
+    if name == "od":
+        return -0.4 * np.abs(np.sin(progress * 12)) * (progress > 0)
+    if name == "dynamic":
+        return progress * (0.2 * given["upper"] - 0.25 * given["lower"])
+    if name == "regions":
+        shut = [region for region in SIGNS if given[region.name.lower()] < 0]
+        return progress * sum(-0.1 * SIGNS[region] for region in shut)
+    low, high = given.get("low", 0.2), given.get("high", 0.2)
+    from_low = 0.05 * math.log(0.4 / low) + 0.02 if low < 1 else 0.0
+    from_high = -0.05 * math.log(0.8 / high) - 0.02 if high < math.inf else 0.0
+    return progress * (from_low + from_high)
+
+
+def scored(mean, passed, rng, entropy):
+    """32 samples a problem: a share `passed` of the problems is solved at all, `mean` of the samples are right."""
+    solved = round(PROBLEMS * min(passed, 1.0))
+    right = [0] * (PROBLEMS - solved) + [max(1, min(32, round(32 * mean * PROBLEMS / solved)))] * solved
+    right[-1] = max(right[-1] - int(rng.integers(0, 3)), 1)
+    return {"entropy": float(entropy), "samples": 32, "correct": right}
+
+
+def tokens(name, sign, rng):
+    """What a dump's tokens add up to."""
+    noise = 1e-4 * rng.standard_normal(2)
+    mean = 0.3 + 0.1 * sign * (name == "dynamic")
+    return {"bracket_low": sign * 1e-3 + noise[0], "bracket_high": sign * 1e-3 + noise[1], "clipped_high_p": mean}

@@ -1,0 +1,43 @@
+"""Claims on runs, judged in made-up worlds: each holds where the papers are right, and fails the other way round."""
+
+import json
+from math import log
+
+import pytest
+
+from entrostat.reproduce import CLAIMS, Mode
+from entrostat.reproduce.a5 import slopes
+from made_up_world import World
+
+ON_RUNS = [name for name in CLAIMS if name not in ("a1", "a2")]
+
+
+@pytest.mark.parametrize("name", ON_RUNS)
+def test_it_holds_where_the_papers_are_right(name, tmp_path):
+    found = CLAIMS[name].judge(Mode(), World(tmp_path))
+    assert found.verdict == "holds", [part for part in found.parts if part.verdict != "holds"]
+
+
+@pytest.mark.parametrize("name", ON_RUNS)
+def test_it_fails_the_other_way_round(name, tmp_path):
+    found = CLAIMS[name].judge(Mode(), World(tmp_path, right=False))
+    assert found.verdict == "fails"
+
+
+@pytest.mark.parametrize("name", ON_RUNS)
+@pytest.mark.parametrize("fast", [False, True])
+def test_its_runs_are_commands_of_their_own_and_its_report_is_json(name, fast, tmp_path):
+    claim, world, mode = CLAIMS[name], World(tmp_path), Mode(fast)
+    jobs = claim.jobs(mode, world)
+    commands = [job.command for job in jobs]
+    assert len(set(commands)) == len(commands)
+    seeds = {job.config.seed for job in jobs}
+    assert len(seeds) >= (2 if fast else 3)
+    json.dumps(claim.report(claim.judge(mode, world)), allow_nan=False)
+
+
+def test_the_slope_over_a_ladder_is_least_squares():
+    # H = 2 - 3 ln(value) for one seed, 1 + ln(value) for the other
+    values = [0.05, 0.1, 0.4]
+    found = slopes(values, [[2 - 3 * log(v), 1 + log(v)] for v in values])
+    assert found == pytest.approx([-3.0, 1.0])
