@@ -30,6 +30,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from entrostat.clip import ClipBounds
 from entrostat.engines.checks import CLAMPED_LOSSES, check_can_act, check_environment, updates_per_rollout
 from entrostat.engines.controller import controller_payload, initial_state, load_state
+from entrostat.engines.dump import DumpMixin
 from entrostat.engines.lm_head import HeadSums
 from entrostat.engines.meter import RegionMeter, SumsOf, TokenSample, Window
 from entrostat.engines.rewards import guarded
@@ -91,7 +92,7 @@ def _per_token(advantages: Tensor) -> Tensor:
     return advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
 
 
-class EntropyControlMixin(_Base):
+class EntropyControlMixin(DumpMixin, _Base):
     """Mix into a subclass of GRPOTrainer, before it: `class Mine(EntropyControlMixin, MyTrainer)`.
 
     Args:
@@ -102,6 +103,7 @@ class EntropyControlMixin(_Base):
         attribution_share: share of trained tokens, drawn anew for each micro-batch, whose full-vocabulary sums enter
             the entropy change per region; an unbiased sample, since the sums cost a projection through the LM head.
             0 leaves them out: the token's own term is logged instead, under its own name.
+        dump_every, dump_dir: as DumpMixin.
 
     Logged beside TRL's metrics, token-weighted over all ranks: `entrostat/entropy` (mean token entropy of the sampler,
     nats, over the rollout before its updates) and the keys of `RegionMeter.read` under `entrostat/`. Regions' changes
@@ -272,18 +274,22 @@ class EntropyControlMixin(_Base):
         level = at_level(logratio, mask, self.importance_sampling_level)
         low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
         keep = self.keep_tokens and self.args.loss_type in CLAMPED_LOSSES
+        stats, window = TokenStats(now.logprobs, now.entropy), Window(level, low, high)
+        events = events_under(level, advantages, self.args.loss_type, low, high)
+        full = self._full_stats(model, inputs, now, hidden) if hidden else None
         self._meter.add(
-            TokenStats(now.logprobs, now.entropy),
+            stats,
             logratio,
             advantages,
-            events_under(level, advantages, self.args.loss_type, low, high),
+            events,
             mask,
             dropped=None if bounds is None else shut(bounds, advantages, mask),
             sample=self._draw(),
             share=self.attribution_share,
-            full_stats=self._full_stats(model, inputs, now, hidden) if hidden else None,
-            keep=Window(level, low, high) if keep else None,
+            full_stats=full if self.attribution_share else None,
+            keep=window if keep else None,
         )
+        self._dump_pass(inputs, stats, inputs.get(_OLD["entropy"]), advantages, mask, events, window, full)
 
     def take_tokens(self) -> TokenSample | None:
         """The sampled tokens of updates under `keep_tokens`, since the last call. See RegionMeter.take_tokens."""
@@ -312,7 +318,7 @@ class EntropyControlMixin(_Base):
     def _hidden_states(self, model: nn.Module) -> Iterator[list[Tensor]]:
         """Keeps the last hidden states of the passes inside. They are alive for the backward pass anyway."""
         kept: list[Tensor] = []
-        if not self.model.training or self.attribution_share == 0:
+        if not self.model.training or (self.attribution_share == 0 and not self._dumping):
             yield kept
             return
         backbone = self._inner(model).base_model

@@ -60,6 +60,8 @@ class TrainConfig:
     map_every: int = 10
     """Write the response map of every so many rollouts to response.jsonl; 0 for never. Its tokens are those of
     attribution_share."""
+    dump_every: int = 0
+    """Write every token of every so many rollouts to dump/ (docs/dump.md); 0 for never."""
     save_every: int = 10
     """Rollouts between checkpoints."""
     threads: int = 1
@@ -77,7 +79,7 @@ class TrainConfig:
             "threads",
         ):
             _at_least(name, getattr(self, name), 1)
-        for name in ("probe_every", "map_every"):
+        for name in ("probe_every", "map_every", "dump_every"):
             _at_least(name, getattr(self, name), 0)
         for rollouts in self.eval_at:
             _at_least("eval_at", rollouts, 1)
@@ -105,7 +107,7 @@ class TrainConfig:
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
-    record = {"eval_split": "test", "map_every": 0, **record}
+    record = {"eval_split": "test", "map_every": 0, "dump_every": 0, **record}
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
     return TrainConfig(**chosen)

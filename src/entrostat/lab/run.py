@@ -4,6 +4,7 @@
     metrics.jsonl   one line per rollout; nothing in it differs between two equal runs
     timing.jsonl    seconds of each rollout
     response.jsonl  every so many rollouts what other thresholds would have done (entrostat.lab.maps); as metrics.jsonl
+    dump/           every so many rollouts each token that was trained on (entrostat.dump); likewise
     state.json      the last checkpoint that is whole, and how long the three files above were at that moment
     trainer/        TRL's checkpoints (model, optimizer, generator states)
     checkpoint/     the final model, a Hugging Face folder
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from entrostat.dump import cut
 from entrostat.statefile import read_state, write_atomic, write_state
 
 try:
@@ -109,6 +111,10 @@ class Run:
         return self.path / "trainer"
 
     @property
+    def dump_folder(self) -> Path:
+        return self.path / "dump"
+
+    @property
     def summary(self) -> dict[str, Any] | None:
         path = self.path / "summary.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -136,6 +142,7 @@ class Run:
             if not path.is_file() or path.stat().st_size < length:
                 raise ValueError(f"{path} is shorter than state.json says ({length} bytes): the run can't be continued")
             os.truncate(path, length)
+        cut(self.dump_folder, state["rollouts"])
         checkpoint = self.trainer_folder / state["checkpoint"] if state["checkpoint"] else None
         if checkpoint is not None and not checkpoint.is_dir():
             raise ValueError(f"{checkpoint} is missing, and state.json names it: the run can't be continued")

@@ -284,6 +284,8 @@ def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | N
         strategy=strategy,
         objective=objective,
         attribution_share=config.attribution_share,
+        dump_every=config.dump_every,
+        dump_dir=run.dump_folder,
         callbacks=[_Aim(target, config.updates_per_rollout), recorder] if target else [recorder],
     )
     recorder.trainer = trainer

@@ -1,0 +1,116 @@
+"""prime-rl's token export as rows of a dump.
+
+Source: PrimeIntellect-ai/prime-rl, src/prime_rl/trainer/rl/token_export.py and train.py at commit 004274e
+(schema_version 1, `trainer.enable_token_export`): JSON lines in token_exports/step_N/rank_R.jsonl, a line a sequence
+with lists aligned to its tokens, prompt included.
+
+    step, sample       export_step (step where it is missing); sequences counted over the ranks of the step
+    tokens             token_ids, the prompt's too
+    mask               tokens of the channel "rl" in losses; loss_mask where there is no losses
+    advantages, entropy   of the same names; entropy is that of the pass being trained, at the sampler's temperature
+    logprobs           trainer_logprobs: the token's own, they are shifted to it before they are written
+    old_logprobs       inference_logprobs: prime-rl's ratio is the trainer's probability over the inference server's
+    clipped            is_masked_low (-1) and is_masked_high (1): its trust region bounds the difference of
+                       probabilities and not the ratio, so there is no low and no high
+    reward             rewards, at the first trained token
+    update             0: a step is one optimizer update
+
+There is no prompt group, no token text and no sum over the vocabulary in it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from entrostat.dump.check import as_schema
+from entrostat.dump.schema import COLUMNS, metadata
+from entrostat.dump.write import rows
+
+_BATCH_TOKENS = 2**18
+
+
+def read_export(file: Path, wanted: Sequence[str], seen: dict[int, int]) -> Iterator[pa.RecordBatch]:
+    """Batches of rows of one rank's file, with the columns of `wanted` that the export has.
+
+    Args:
+        seen: sequences of each step so far; counted on here, so that ranks of a step do not share a sample.
+
+    Raises:
+        ValueError: one line with file and line (counted from 0): not JSON, another schema_version, a field that is
+            missing or of another type or length, a number that is not finite at a trained token.
+    """
+    held: list[pa.RecordBatch] = []
+    line = -1
+    with file.open("rb") as lines:
+        for line, text in enumerate(lines):
+            record = _record(text, f"{file}: row {line}")
+            step = record.get("export_step", record.get("step"))
+            if type(step) is not int:
+                raise ValueError(f"{file}: row {line}: step is {str(step)[:40]!r}, it must be an integer")
+            held.append(_row(record, step, seen.get(step, 0), f"{file}: row {line}"))
+            seen[step] = seen.get(step, 0) + 1
+            if sum(len(one.column("tokens")[0]) for one in held) >= _BATCH_TOKENS:
+                yield _joined(held, wanted, file, line)
+                held = []
+    if line < 0:
+        raise ValueError(f"{file}: no rows in it")
+    if held:
+        yield _joined(held, wanted, file, line)
+
+
+def _record(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{where}: not a line of JSON: cut it off, or export again") from None
+    if not isinstance(record, dict) or record.get("schema_version") != 1:
+        version = record.get("schema_version") if isinstance(record, dict) else None
+        raise ValueError(f"{where}: no token export of prime-rl with schema_version 1, got {str(version)[:40]}")
+    return record
+
+
+def _row(record: dict[str, Any], step: int, sample: int, where: str) -> pa.RecordBatch:
+    try:
+        mask = _mask(record)
+        low, high = (np.array(record[f"is_masked_{side}"], dtype=float) == 1 for side in ("low", "high"))
+        numbers: dict[str, Any] = {
+            name: [np.array(record[field], dtype=np.float32)]
+            for name, field in (
+                ("advantages", "advantages"),
+                ("logprobs", "trainer_logprobs"),
+                ("old_logprobs", "inference_logprobs"),
+                ("entropy", "entropy"),
+            )
+        }
+        reward = np.array(record["rewards"], dtype=np.float32)[mask]
+        return rows(
+            step=step,
+            sample=np.array([sample]),
+            update=0,
+            reward=reward[:1] if reward.size else np.array([np.nan]),
+            tokens=[np.array(record["token_ids"])],
+            mask=[mask],
+            clipped=[high.astype(np.int8) - low.astype(np.int8)],
+            **numbers,
+        )
+    except KeyError as error:
+        raise ValueError(f"{where}: field {error} is missing: is it a token export of prime-rl?") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{where}: {str(error).splitlines()[0][:200].removeprefix('rows: row 0, ')}") from None
+
+
+def _mask(record: dict[str, Any]) -> np.ndarray:
+    losses = record.get("losses")
+    if losses is None:
+        return np.array(record["loss_mask"], dtype=bool)
+    return np.array([bool(token.get("rl", {}).get("mask")) for token in losses], dtype=bool)
+
+
+def _joined(held: list[pa.RecordBatch], wanted: Sequence[str], file: Path, line: int) -> pa.RecordBatch:
+    names = [name for name in COLUMNS if name in wanted and name in held[0].schema.names]
+    batch = pa.Table.from_batches(held).combine_chunks().to_batches()[0]
+    return as_schema(batch, str(file), line + 1 - len(held), names).replace_schema_metadata(metadata({}))

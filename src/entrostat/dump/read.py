@@ -1,0 +1,107 @@
+"""Reads dumps as a stream of rows, checked: a file, a folder of them, a run's folder, or prime-rl's token export."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from entrostat.dump.check import as_schema, check_columns
+from entrostat.dump.folder import files
+from entrostat.dump.prime_rl import read_export
+from entrostat.dump.schema import COLUMNS, metadata, read_metadata
+
+_BATCH_TOKENS = 2**18
+
+
+def read(path: Path | str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Batches of rows, file by file in the order of their numbers, each of about 250,000 tokens or one row.
+
+    Args:
+        path: a dump, a folder of dumps, a run's folder, or a token export of prime-rl.
+        columns: those wanted, of entrostat.dump.schema.COLUMNS; step, sample and mask come too. A column that a file
+            lacks is not in its batches. None for all.
+
+    Yields:
+        Record batches in the types of the schema, checked; their schema's metadata is the file's.
+
+    Raises:
+        ValueError: one line with file, row and column: no dump, damaged, another version, wrong types, lists of unequal
+            length, a number that is not finite at a trained token.
+    """
+    for name in columns or ():
+        if name not in COLUMNS:
+            raise ValueError(f"a dump has no column {name!r}: it has {', '.join(COLUMNS)}")
+    wanted = [name for name in COLUMNS if columns is None or name in {"step", "sample", "mask", *columns}]
+    seen: dict[int, int] = {}
+    for file in files(path):
+        yield from read_export(file, wanted, seen) if file.suffix == ".jsonl" else _read_parquet(file, wanted)
+
+
+def notes(path: Path | str) -> dict[str, Any]:
+    """What the writer noted of the run: of a dump, or of the first in a folder. {} for prime-rl's export.
+
+    The TRL engine notes loss_type, importance_sampling_level, temperature and ranks.
+
+    Raises:
+        ValueError: as `read`.
+    """
+    first = files(path)[0]
+    if first.suffix == ".jsonl":
+        return {}
+    with _opened(first) as parquet:
+        return read_metadata(parquet.metadata.metadata, str(first))
+
+
+def _opened(file: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file}: no whole Parquet file ({_line(error)}): write the dump again") from None
+
+
+def _read_parquet(file: Path, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    where = str(file)
+    with _opened(file) as parquet:
+        noted = metadata(read_metadata(parquet.metadata.metadata, where))
+        schema = _arrow_schema(parquet, where)
+        check_columns(schema, where)
+        names = [name for name in wanted if name in schema.names]
+        if not parquet.metadata.num_rows:
+            raise ValueError(f"{where}: no rows in it")
+        first_row = 0
+        for batch in _batches(parquet, names, where):
+            yield as_schema(batch, where, first_row, names).replace_schema_metadata(noted)
+            first_row += batch.num_rows
+        if first_row != parquet.metadata.num_rows:
+            raise ValueError(f"{where}: {first_row} rows in it, but it says {parquet.metadata.num_rows}")
+
+
+def _arrow_schema(parquet: pq.ParquetFile, where: str) -> pa.Schema:
+    try:
+        return parquet.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{where}: its columns can't be read ({_line(error)}): write the dump again") from None
+
+
+def _batches(parquet: pq.ParquetFile, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
+    row = 0
+    for group in range(parquet.metadata.num_row_groups):
+        about = parquet.metadata.row_group(group)
+        entries = max(about.column(i).num_values for i in range(about.num_columns))
+        size = max(1, _BATCH_TOKENS * about.num_rows // max(1, entries))
+        stream = parquet.iter_batches(batch_size=size, row_groups=[group], columns=names)
+        while True:
+            try:
+                batch = next(stream, None)
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(f"{where}: rows from {row}: damaged ({_line(error)}): write the dump again") from None
+            if batch is None:
+                break
+            yield batch
+            row += batch.num_rows
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

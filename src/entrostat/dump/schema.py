@@ -1,0 +1,88 @@
+"""The columns of a dump, version 1: a row is one completion in one pass of training, with a list entry a token.
+
+Why a row a completion and not a row a token: what belongs to the completion (step, ids, reward, prompt) stands once, a
+token's position is its index, a viewer finds a response whole, and the lists of a row flatten to arrays without a copy
+(`per_token`), so nothing that sums over tokens loses by it. Measured on 2 million made-up tokens with 12 numbers each
+and the encodings below: .07 s to read a million tokens and 21 MB, against .06 s and 23 MB with a row a token.
+
+With several passes over a rollout (num_iterations) a completion has a row in each, told apart by `update`. `logprobs`,
+`entropy` and the sums are those of the policy in that very pass, so the ratio that the clip saw is
+exp(logprobs - old_logprobs). At tokens that are not trained on (mask False) numbers mean nothing; the writer puts NaN.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+VERSION = 1
+KEY = b"entrostat.dump"
+"""Key of the file's metadata; its value is JSON: {"version": VERSION, "notes": {...}}."""
+
+
+class Column(NamedTuple):
+    """One column of a dump."""
+
+    type: pa.DataType
+    required: bool
+    about: str
+
+    @property
+    def per_token(self) -> bool:
+        return pa.types.is_list(self.type)
+
+    @property
+    def kind(self) -> pa.DataType:
+        """Of one entry."""
+        return self.type.value_type if isinstance(self.type, pa.ListType) else self.type
+
+
+_FLOATS = pa.list_(pa.float32())
+
+COLUMNS = {
+    "step": Column(pa.int64(), True, "the rollout, counted from 0"),
+    "sample": Column(pa.int64(), True, "the completion within its rollout, over all ranks"),
+    "group": Column(pa.int64(), False, "the prompt within its rollout: samples of one prompt share it"),
+    "update": Column(pa.int32(), False, "optimizer updates made on this rollout before this pass"),
+    "reward": Column(pa.float32(), False, "of the completion; null where it was not scored"),
+    "prompt": Column(pa.string(), False, "text of the prompt"),
+    "tokens": Column(pa.list_(pa.int32()), True, "token ids of the completion"),
+    "text": Column(pa.list_(pa.string()), False, "text of each token"),
+    "mask": Column(pa.list_(pa.bool_()), True, "true: trained on"),
+    "advantages": Column(_FLOATS, True, "advantage A of the token"),
+    "logprobs": Column(_FLOATS, True, "ln p of the token under the policy of this pass, nats"),
+    "old_logprobs": Column(_FLOATS, False, "ln p under the policy at the start of the rollout's updates, nats"),
+    "entropy": Column(_FLOATS, False, "entropy H of the policy of this pass there, nats"),
+    "sum_p2": Column(_FLOATS, False, "sum of p^2 over the vocabulary, policy of this pass"),
+    "sum_p2_logp": Column(_FLOATS, False, "sum of p^2 ln p over the vocabulary, policy of this pass, nats"),
+    "old_entropy": Column(_FLOATS, False, "entropy of the policy at the start of the rollout's updates, nats"),
+    "low": Column(_FLOATS, False, "clip half-width under 1 in force; inf or -inf allowed"),
+    "high": Column(_FLOATS, False, "clip half-width over 1 in force; inf or -inf allowed"),
+    "clipped": Column(pa.list_(pa.int8()), False, "-1: the low side took its gradient; 1: the high side; 0: neither"),
+}
+NULLABLE = frozenset({"reward"})
+MAY_BE_INFINITE = frozenset({"low", "high"})
+# numbers that hardly repeat: split into streams of bytes they compress, and a dictionary of them does not
+NOISY = ("logprobs", "old_logprobs", "entropy", "sum_p2", "sum_p2_logp", "old_entropy")
+
+
+def metadata(notes: dict[str, Any]) -> dict[bytes, bytes]:
+    """The metadata of a file with these notes (JSON-able)."""
+    return {KEY: json.dumps({"version": VERSION, "notes": notes}).encode()}
+
+
+def read_metadata(found: dict[bytes, bytes] | None, where: str) -> dict[str, Any]:
+    """The notes. ValueError naming `where` for a file that is no dump, or of another version."""
+    if KEY not in (found or {}):
+        raise ValueError(
+            f"{where}: no dump (its metadata has no {KEY.decode()!r}): write dumps with entrostat.dump.write"
+        )
+    assert found is not None
+    try:
+        whole = json.loads(found[KEY])
+        version, notes = whole["version"], whole["notes"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(f"{where}: its {KEY.decode()!r} metadata is damaged: write the dump again") from None
+    if version != VERSION or not isinstance(notes, dict):
+        raise ValueError(f"{where}: dump version {str(version)[:40]}, this entrostat reads version {VERSION}")
+    return notes
