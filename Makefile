@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test claims clean
 
 demo: $(STAMP)
 	$(BIN)/entrostat train --steps 70
@@ -14,6 +14,10 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+
+# docs/claims.md from the results beside it; `entrostat reproduce --all --out docs/results/reproduce` makes those
+claims: $(STAMP)
+	$(BIN)/entrostat reproduce --render docs/results/reproduce > docs/claims.md
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "entrostat needs Python 3.11 or newer; set PYTHON=/path/to/it" >&2; exit 2; }

@@ -79,13 +79,21 @@ def shape(name, given, progress):
 def scored(mean, passed, rng, entropy):
     """32 samples a problem: a share `passed` of the problems is solved at all, `mean` of the samples are right."""
     solved = round(PROBLEMS * min(passed, 1.0))
-    right = [0] * (PROBLEMS - solved) + [max(1, min(32, round(32 * mean * PROBLEMS / solved)))] * solved
-    right[-1] = max(right[-1] - int(rng.integers(0, 3)), 1)
+    total = round(32 * mean * PROBLEMS) + int(rng.integers(0, 3))
+    right = [0] * (PROBLEMS - solved) + [total // solved + (i < total % solved) for i in range(solved)]
+    assert max(right) <= 32
     return {"entropy": float(entropy), "samples": 32, "correct": right}
 
 
 def tokens(name, sign, rng):
     """What a dump's tokens add up to."""
-    noise = 1e-4 * rng.standard_normal(2)
-    mean = 0.3 + 0.1 * sign * (name == "dynamic")
-    return {"bracket_low": sign * 1e-3 + noise[0], "bracket_high": sign * 1e-3 + noise[1], "clipped_high_p": mean}
+    low, high = sign * 1e-3 + 1e-4 * rng.standard_normal(2)
+    taken = 0.6 - 0.2 * sign + 0.1 * sign * (name == "dynamic") + NOISE * rng.standard_normal()
+    return {
+        "bracket_low": low,
+        "bracket_high": high,
+        "brackets": [[low, high]] * 3,
+        "clipped_high_p": taken,
+        "positive_p": 0.6,
+        "clip_high_by_p": [0.01] * 7 + [None],
+    }

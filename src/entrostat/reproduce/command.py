@@ -59,7 +59,8 @@ def answer(options: Reproduce) -> tuple[Any, Any, int]:
         KeyboardInterrupt: Ctrl-C; the same command goes on.
     """
     if options.render is not None:
-        return (rows := _results(options.render)), page(rows), 0
+        found = results(options.render)
+        return list(found.values()), page(CLAIMS.values(), found), 0
     claims, mode = chosen(options.claims, all_of_them=options.all), Mode(options.fast, options.seeds)
     if not claims:
         return [claim.described() for claim in CLAIMS.values()], listing(CLAIMS.values()), 0
@@ -114,10 +115,10 @@ def _words(mode: Mode) -> list[str]:
     return [*(["--fast"] if mode.fast else []), *(["--seeds", str(mode.seeds)] if mode.seeds else [])]
 
 
-def _results(folder: Path) -> list[dict[str, Any]]:
-    """The results in a folder, in the order of the claims."""
-    files = [folder / f"{name}.json" for name in CLAIMS]
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    """The results of full checks in a folder, by claim. ValueError where there is none."""
+    files = {name: folder / f"{name}.json" for name in CLAIMS}
+    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
     if not found:
         raise ValueError(f"{folder} holds no result of a claim: entrostat reproduce --all --out {folder} makes them")
     return found

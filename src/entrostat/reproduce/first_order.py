@@ -40,7 +40,7 @@ GAIN_ERROR, LEVEL = 0.1, 0.999
 
 RANDOM = Advantage(0.5, 1.0, 0.5, 1.0)
 CRITERION = (
-    f"random policies of {STATES} states x {ACTIONS} actions, one a seed; windows {LOW}/{HIGH}, {LOW}/inf, 1/{HIGH}: "
+    f"8 random policies of {STATES} states x {ACTIONS} actions, one a seed; windows {LOW}/{HIGH}, {LOW}/inf, 1/{HIGH}: "
     f"slope of ln error in ln eta over eta 2^-9..2^-3 within {SLOPE:g} +- {SLOPE_ERROR} each time; sign right in each "
     f"state over {SIGN_FROM:.0%} of the largest; without clipping |change| < {UNMOVED:g}; over {BATCHES} sampled "
     f"batches of {TOKENS} tokens a seed the {LEVEL:.1%} interval of measured over predicted holds 1 (undecided "

@@ -19,6 +19,7 @@ from entrostat.lab.methods import Method, as_arguments
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.train import Watcher, new_run
+from entrostat.reproduce.tokens import of_dumps
 from entrostat.strategies import flags
 
 DIGITS = 5
@@ -113,6 +114,8 @@ def measured(run: Run) -> dict[str, Any]:
         scores = json.loads(path.read_text(encoding="utf-8"))
         kept = {"entropy": _rounded(scores["entropy"]), "samples": scores["samples"], "correct": scores["correct"]}
         record["scores"][path.stem.removeprefix("scores-")] = kept
+    if (run.path / "dump").is_dir():
+        record["tokens"] = of_dumps(run.path / "dump")
     return record
 
 

@@ -1,7 +1,7 @@
 """Claims and what their checks found: on a terminal, and as the page docs/claims.md."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -95,21 +95,35 @@ def table(results: Sequence[dict[str, Any]]) -> Table:
     return out
 
 
-def page(results: Sequence[dict[str, Any]]) -> str:
-    """The results as Markdown: a table of all claims, then each with its criterion, its parts and its numbers."""
-    rows = [
-        [
-            f"[{r['claim']}](#{r['claim']})",
-            r["statement"],
-            f"**{r['verdict']}**",
-            f"{_number(r['effect'])} {_span(r['interval'])}: {r['measure']}",
-        ]
-        for r in results
-    ]
-    out = [_markdown(["claim", "statement", "verdict", "effect, 95% interval over seeds"], rows)]
-    for result in results:
-        out.append(_section(result))
+INTRO = """# The papers' claims
+
+Each claim of arXiv 2509.26114 (a1 to a9) and arXiv 2602.09782 (b1 to b8) as a check that runs, on the lab's tiny
+countdown model: the criterion was fixed before the runs, the verdict follows from the interval. `fails` means that the
+interval lies where the claim forbids it, at this scale; `undecided` that it reaches into both.
+
+    entrostat reproduce                 # the list
+    entrostat reproduce a4 b1           # some, in full; a stopped set goes on where it was
+    entrostat reproduce --all --fast    # signs of all, in minutes
+
+This page is made from docs/results/reproduce by `make claims`; CI makes it again and fails where it differs. Beside the
+results lies a record of every run (runs.jsonl): its command, versions, entropy by rollout, right samples by problem.
+"""
+
+
+def page(claims: Iterable[Claim], results: Mapping[str, dict[str, Any]]) -> str:
+    """The results, by claim, as Markdown: a table of all claims, then each with its criterion, parts and numbers."""
+    claims = list(claims)
+    rows = [_row(claim, results.get(claim.name)) for claim in claims]
+    out = [INTRO, _markdown(["claim", "statement", "verdict", "effect, 95% interval over seeds"], rows)]
+    out += [_section(results[claim.name]) for claim in claims if claim.name in results]
     return "\n".join(out).rstrip("\n")
+
+
+def _row(claim: Claim, result: dict[str, Any] | None) -> list[str]:
+    if result is None:
+        return [claim.name, claim.statement, "not run in full yet", ""]
+    effect = f"{_number(result['effect'])} {_span(result['interval'])}: {claim.measure}"
+    return [f"[{claim.name}](#{claim.name})", claim.statement, f"**{result['verdict']}**", effect]
 
 
 def _section(result: dict[str, Any]) -> str:

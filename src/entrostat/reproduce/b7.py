@@ -1,0 +1,63 @@
+"""Whom the clip takes, by the token's probability (arXiv 2602.09782's ablation of clip probability)."""
+
+from itertools import pairwise
+from typing import Any
+
+from entrostat.lab.methods import make_method
+from entrostat.reproduce.a3 import EVERY
+from entrostat.reproduce.claim import Claim, Mode, Result
+from entrostat.reproduce.judge import above, below, conclude, differences, spread
+from entrostat.reproduce.runs import Job, Records
+from entrostat.reproduce.setups import over_seeds, true
+from entrostat.reproduce.tokens import EDGES
+
+METHODS: dict[str, dict[str, Any]] = {"static": {"name": "grpo"}, "dynamic": {"name": "dynamic", "lower": False}}
+
+
+def runs(mode: Mode) -> dict[str, list[Job]]:
+    """.2/.2 and the dynamic upper threshold under the true reward, three seeds, with dumps."""
+    plain: dict[str, Any] = {"dump_every": EVERY, "eval_at": (), "eval_problems": 2, "eval_samples": 1}
+    return {
+        which: [true(mode, seed, make_method(**method), **plain) for seed in mode.repeats(3)]
+        for which, method in METHODS.items()
+    }
+
+
+def jobs(mode: Mode, records: Records) -> list[Job]:
+    """Both."""
+    return [job for found in runs(mode).values() for job in found]
+
+
+def judge(mode: Mode, records: Records) -> Result:
+    """The old probability of tokens that clip-high takes: under that of all it could take, and higher when dynamic."""
+    found = runs(mode)
+    read = lambda which, key: over_seeds(records, found[which], lambda r: r["tokens"][key] or 0.0)  # noqa: E731
+    taken = {which: read(which, "clipped_high_p") for which in METHODS}
+    parts = [
+        below(
+            "static: mean p of clip-high tokens - of all with A > 0",
+            differences(taken["static"], read("static", "positive_p")),
+        ),
+        above("mean p of clip-high tokens, dynamic - static", differences(taken["dynamic"], taken["static"])),
+    ]
+    numbers: dict[str, Any] = {}
+    for which, some in found.items():
+        for i, (start, end) in enumerate(pairwise(EDGES)):
+            shares = over_seeds(records, some, lambda record, at=i: record["tokens"]["clip_high_by_p"][at] or 0.0)
+            numbers[f"{which}: share that clip-high takes, p in {start:g}..{end:g}"] = spread(shares)._asdict()
+    return conclude(parts, numbers)
+
+
+CLAIM = Claim(
+    name="b7",
+    statement="A static clip-high takes unlikely tokens above all; the dynamic one shifts it to likely ones",
+    source="arXiv 2602.09782, clip probability by token probability",
+    criterion=(
+        "true reward, 100 rollouts, 3 seeds, all tokens of every 10th: at .2/.2 the mean old probability of the "
+        "tokens that clip-high takes is under that of all tokens with A > 0, and with the dynamic upper threshold it "
+        "is over that at .2/.2 (95% intervals of the paired differences)"
+    ),
+    measure="probability below that of the tokens it could take",
+    jobs=jobs,
+    judge=judge,
+)

@@ -1,0 +1,51 @@
+"""docs/claims.md says what the results beside it say, and the results what the records of their runs say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from entrostat.cli import main
+from entrostat.reproduce import CLAIMS, Mode
+from entrostat.reproduce.command import results
+from entrostat.reproduce.runs import Records
+
+DOCS = Path(__file__).parents[2] / "docs"
+STORED = results(DOCS / "results" / "reproduce")
+
+
+def test_the_page_is_made_from_the_results(capsys):
+    assert main(["reproduce", "--render", str(DOCS / "results" / "reproduce")]) == 0
+    assert capsys.readouterr().out == (DOCS / "claims.md").read_text(encoding="utf-8"), "run `make claims`"
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_stored_result_follows_from_its_records(name):
+    claim, records = CLAIMS[name], Records(DOCS / "results" / "reproduce")
+    stored = STORED[name]
+    assert stored["mode"] == {"fast": False, "seeds": None}
+    assert [job.command for job in claim.jobs(Mode(), records)] == stored["runs"]
+    again = json.loads(json.dumps(claim.report(claim.judge(Mode(), records))))
+    for key in ("statement", "criterion", "verdict"):
+        assert again[key] == stored[key]
+    assert _numbers(again) == pytest.approx(_numbers(stored), rel=1e-3, abs=1e-9, nan_ok=True)
+
+
+def _numbers(value):
+    """All numbers in a report, in order."""
+    if isinstance(value, dict):
+        return [x for key in ("effect", "interval", "parts", "numbers") if key in value for x in _all(value[key])]
+    return _all(value)
+
+
+def _all(value):
+    if isinstance(value, dict):
+        return [x for inner in value.values() for x in _all(inner)]
+    if isinstance(value, list):
+        return [x for inner in value for x in _all(inner)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def test_a_folder_without_results_is_refused(capsys, tmp_path):
+    assert main(["reproduce", "--render", str(tmp_path)]) == 2
+    assert "holds no result of a claim" in capsys.readouterr().err
