@@ -59,6 +59,8 @@ def main(folder: str) -> None:
         train_dataset=Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in problems]),
         strategy="thermostat",
         attribution_share=1.0,
+        dump_every=1,
+        dump_dir=f"{folder}/dump",
     )
     trainer.rollouts = []
     trainer.remove_callback(PrinterCallback)

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+
+import reference
+from entrostat import dump
 
 
 def test_two_ranks_share_one_controller_weighted_by_tokens(tmp_path):
@@ -25,3 +29,18 @@ def test_two_ranks_share_one_controller_weighted_by_tokens(tmp_path):
     last = ranks[0]["log"][-1]
     assert last["entrostat/clip_low"] > 0
     assert 0 < sum(last[f"entrostat/E{i}/share"] for i in range(1, 5)) <= 1 + 1e-6
+    parts = [f"step-00000{step}-rank00{rank}.parquet" for step in (0, 1) for rank in (0, 1)]
+    assert sorted(path.name for path in (tmp_path / "dump").iterdir()) == parts
+    rows = pa.Table.from_batches(list(dump.read(tmp_path / "dump"))).to_pylist()
+    for step, line in enumerate(ranks[0]["log"]):
+        both = [row for row in rows if row["step"] == step]
+        assert sorted(row["sample"] for row in both) == list(range(64))
+        assert all(len({row["prompt"] for row in both if row["group"] == g}) == 1 for g in range(16))
+        by_sample = sorted(both, key=lambda row: row["sample"])
+        want = reference.group_advantages([row["reward"] for row in by_sample], 4, "group")
+        assert [row["advantages"][0] for row in by_sample] == pytest.approx(want, abs=1e-5)
+        sides = [side for row in both for side in row["clipped"]]
+        assert line["entrostat/clip_low"] == pytest.approx(sides.count(-1) / len(sides), rel=1e-6)
+        assert line["entrostat/clip_high"] == pytest.approx(sides.count(1) / len(sides), rel=1e-6)
+        entropy = [h for row in both for h in row["old_entropy"]]
+        assert line["entrostat/entropy"] == pytest.approx(sum(entropy) / len(entropy), rel=1e-5)

@@ -107,7 +107,10 @@ def _mask(record: dict[str, Any]) -> np.ndarray:
     losses = record.get("losses")
     if losses is None:
         return np.array(record["loss_mask"], dtype=bool)
-    return np.array([bool(token.get("rl", {}).get("mask")) for token in losses], dtype=bool)
+    if not isinstance(losses, list) or not all(isinstance(token, dict) for token in losses):
+        raise ValueError("losses must be a list of one object a token")
+    channels = [token.get("rl") for token in losses]
+    return np.array([isinstance(channel, dict) and channel.get("mask") is True for channel in channels], dtype=bool)
 
 
 def _joined(held: list[pa.RecordBatch], wanted: Sequence[str], file: Path, line: int) -> pa.RecordBatch:

@@ -1,0 +1,63 @@
+"""`entrostat train --dump-every`: which rollouts, that the run does not move, and that a killed one has each once."""
+
+import dataclasses
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from entrostat import dump
+from entrostat.lab.config import TrainConfig, config_from_json
+
+FAST = ("--learning-rate", "3e-4", "--reward", "normal")
+
+
+def names(command, folder):
+    return sorted(path.name for path in (command.folder / folder / "dump").iterdir())
+
+
+def test_every_second_rollout_is_dumped_and_the_run_is_the_same(command):
+    command.run("train", *command.small, *FAST, "--out", "plain", "od")
+    command.run("train", *command.small, *FAST, "--dump-every", "2", "--out", "dumped", "od")
+    assert names(command, "dumped") == [f"step-00000{i}.parquet" for i in (0, 2, 4)]
+    assert not (command.folder / "plain" / "dump").exists()
+    for name in ("metrics.jsonl", "response.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
+        ours, theirs = ((command.folder / run / name).read_bytes() for run in ("dumped", "plain"))
+        assert ours == theirs, name
+    for batch in dump.read(command.folder / "dumped"):
+        line = command.lines("dumped")[batch.column("step")[0].as_py()]
+        tokens = dump.per_token(batch)
+        assert line["clip_low"] == pytest.approx((tokens["clipped"] == -1).mean(), rel=1e-6)
+        assert line["clip_high"] == pytest.approx((tokens["clipped"] == 1).mean(), rel=1e-6)
+        assert line["entropy"] == pytest.approx(tokens["old_entropy"].mean(), rel=1e-6)
+        rewards = batch.column("reward").to_numpy()
+        assert line["reward"] == pytest.approx(rewards.mean(), rel=1e-5)
+    refused = command.run("train", "--dump-every", "-1", "grpo", code=2)
+    assert refused.stderr.strip().endswith("--dump-every must be at least 0, got -1")
+
+
+@pytest.mark.parametrize("moment", ["dump/step-000000.parquet", "dump/step-000003.parquet", "scores-end.json"])
+def test_a_killed_run_has_each_dump_once(command, moment):
+    options = [*command.small, *FAST, "--dump-every", "1"]
+    command.run("train", *options, "--out", "whole", "grpo")
+    process = command.start("train", *options, "--out", "killed", "grpo")
+    end = time.monotonic() + 60
+    while not (command.folder / "killed" / moment).exists():
+        assert time.monotonic() < end, f"{moment} did not come"
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    if moment.startswith("dump"):  # what a kill in the middle of a write leaves
+        (command.folder / "killed" / "dump" / ".step-000005.parquet.part").write_bytes(b"PAR1")
+    command.run("train", "--resume", "killed")
+    assert names(command, "killed") == names(command, "whole") == [f"step-00000{i}.parquet" for i in range(6)]
+    for name in names(command, "whole"):
+        ours, theirs = (pq.read_table(command.folder / run / "dump" / name) for run in ("killed", "whole"))
+        assert ours.equals(theirs, check_metadata=True), name
+
+
+def test_a_run_of_before_there_were_dumps_had_none():
+    record = dataclasses.asdict(TrainConfig(dump_every=3))
+    assert config_from_json(record).dump_every == 3
+    del record["dump_every"]
+    assert config_from_json(record).dump_every == 0
