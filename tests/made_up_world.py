@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from entrostat.reproduce.b1 import SIGNS
+from entrostat.reproduce.claims.b1 import SIGNS
 from entrostat.reproduce.runs import Records
 from entrostat.strategies import options, strategy_name
 

@@ -10,7 +10,7 @@ import entrostat
 from entrostat.cli import COMMANDS, main
 from entrostat.lab.tasks import make_task
 from entrostat.reproduce import CLAIMS
-from entrostat.reproduce.a2 import theorem_2
+from entrostat.reproduce.claims.a2 import theorem_2
 from entrostat.reproduce.first_order import check
 from entrostat.reproduce.tabular import policy_gradient
 

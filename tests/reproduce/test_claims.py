@@ -6,7 +6,7 @@ from math import log
 import pytest
 
 from entrostat.reproduce import CLAIMS, Mode
-from entrostat.reproduce.a5 import slopes
+from entrostat.reproduce.claims.a5 import slopes
 from made_up_world import World
 
 ON_RUNS = [name for name in CLAIMS if name not in ("a1", "a2")]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from entrostat.reproduce import CLAIMS, Mode, first_order
-from entrostat.reproduce.a1 import theorem_1
-from entrostat.reproduce.a2 import theorem_2
+from entrostat.reproduce.claims.a1 import theorem_1
+from entrostat.reproduce.claims.a2 import theorem_2
 from entrostat.reproduce.first_order import check
 from entrostat.reproduce.runs import Records
 from entrostat.reproduce.tabular import natural_gradient, policy_gradient, random_policy

@@ -1,12 +1,12 @@
-"""The papers' claims, one file each: a command, a number and a verdict.
+"""The papers' claims, one file each (claims/): a command, a number and a verdict.
 
 [A] is arXiv 2509.26114, [B] arXiv 2602.09782; a claim is called by its paper's letter and a number.
 """
 
 from collections.abc import Sequence
 
-from entrostat.reproduce import a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, c1
 from entrostat.reproduce.claim import Claim, Mode, Result, Verdict
+from entrostat.reproduce.claims import a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, c1
 from entrostat.strategies import near
 
 _MODULES = (a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, c1)

@@ -5,8 +5,8 @@ away. Clip-low takes those that push a token further down that has already falle
 has already risen. Most of both are unlikely tokens, so a tight low keeps entropy and a tight high costs it.
 """
 
-from entrostat.reproduce import a5
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
+from entrostat.reproduce.claims import a5
 from entrostat.reproduce.judge import above, below, conclude
 from entrostat.reproduce.ladder import Side, ladder
 from entrostat.reproduce.runs import Job, Records

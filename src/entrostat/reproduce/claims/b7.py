@@ -4,8 +4,8 @@ from itertools import pairwise
 from typing import Any
 
 from entrostat.lab.methods import make_method
-from entrostat.reproduce.a3 import EVERY
 from entrostat.reproduce.claim import Claim, Mode, Result
+from entrostat.reproduce.claims.a3 import EVERY
 from entrostat.reproduce.judge import above, below, conclude, differences, spread
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import over_seeds, true

@@ -1,7 +1,7 @@
 """Where ID's entropy is high, pass@1 is as good and pass@k better (arXiv 2602.09782: step 120 of 400)."""
 
-from entrostat.reproduce import b3
 from entrostat.reproduce.claim import Claim, Mode, Result
+from entrostat.reproduce.claims import b3
 from entrostat.reproduce.judge import above, conclude, differences, spread, within
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import halfway, mean_score, over_seeds, pass_score

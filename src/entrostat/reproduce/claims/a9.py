@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from entrostat.reproduce import a4, a7
 from entrostat.reproduce.claim import Claim, Mode, Result
+from entrostat.reproduce.claims import a4, a7
 from entrostat.reproduce.judge import above, below, conclude, differences, spread, within
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import (
