@@ -66,7 +66,7 @@ def shape(name, given, progress):
     if name == "od":
         return -0.4 * np.abs(np.sin(progress * 12)) * (progress > 0)
     if name == "dynamic":
-        return progress * (0.2 * given["upper"] - 0.25 * given["lower"])
+        return progress * (0.2 * given["upper_dynamic"] - 0.25 * given["lower_dynamic"])
     if name == "regions":
         shut = [region for region in SIGNS if given[region.name.lower()] < 0]
         return progress * sum(-0.1 * SIGNS[region] for region in shut)

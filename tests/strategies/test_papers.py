@@ -113,3 +113,37 @@ def test_od_without_entropy_says_how_to_get_it(entropy):
 def test_static_strategies_have_their_papers_thresholds(name, low, high):
     strategy = make_strategy(name)
     check(strategy.bounds(strategy.init(), OLD), [(low, high)] * len(PROBABILITIES))
+
+
+def dcpo_release(p, low, high):
+    """get_clip_low_high of github.com/lime-RL/DCPO, as scalars: floor and cap of the ratio."""
+    inside = 1 - 4 * low / p
+    return 0.5 * (1 + math.sqrt(inside if inside >= 0 else 0.0)), min(0.5 * (1 + math.sqrt(1 + 4 * high / p)), 10.0)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.16, 0.2), (0.05, 0.4), (0.0, 0.0)])
+def test_dcpo_is_its_released_formula(low, high):
+    strategy = make_strategy("dcpo", low=low, high=high)
+    released = [dcpo_release(p, low, high) for p in PROBABILITIES]
+    check(strategy.bounds(strategy.init(), OLD), [(1 - floor, cap - 1) for floor, cap in released])
+
+
+@given(p=st.floats(0.01, 1.0), move=st.floats(0.5, 3.0))
+def test_dcpo_bounds_how_far_the_probability_moves(p, move):
+    """Inside the window r (r - 1) p_old is within -low and high (arXiv 2509.02333), for r over a half."""
+    strategy = make_strategy("dcpo", cap=1e6)
+    low, high = (side.item() for side in strategy.bounds(strategy.init(), TokenStats(torch.tensor([[p]]).log())))
+    moved = move * (move - 1) * p
+    if min(abs(move - (1 - low)), abs(move - (1 + high))) > 1e-4:
+        assert (1 - low <= move <= 1 + high) == (-0.16 <= moved <= 0.2)
+
+
+@pytest.mark.parametrize(("upper", "lower"), [(True, True), (True, False), (False, True)])
+def test_dynamic_is_the_papers_thresholds_through_the_whole_run(upper, lower):
+    strategy = make_strategy("dynamic", upper_dynamic=upper, lower_dynamic=lower)
+    for progress in (0.0, 0.7):
+        state = strategy.observe(strategy.init(), RolloutSummary(progress))
+        expected = [(mlo(p) if lower else EPS, hu(p) if upper else EPS) for p in PROBABILITIES]
+        check(strategy.bounds(state, OLD), expected)
+    with pytest.raises(ValueError, match="for none of them use grpo"):
+        make_strategy("dynamic", upper_dynamic=False, lower_dynamic=False)

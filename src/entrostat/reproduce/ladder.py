@@ -29,7 +29,7 @@ def ladder(mode: Mode, side: Side) -> dict[float, list[Job]]:
 
 def dynamic(mode: Mode, side: Side) -> list[Job]:
     """2602.09782's dynamic threshold on one side through the whole run, .2 on the other."""
-    method = make_method("dynamic", upper=side == "high", lower=side == "low")
+    method = make_method("dynamic", upper_dynamic=side == "high", lower_dynamic=side == "low")
     return [true(mode, seed, method) for seed in mode.repeats(SEEDS)]
 
 

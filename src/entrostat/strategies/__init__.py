@@ -7,8 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 from entrostat.strategies.base import NoState, RolloutSummary, Strategy, state_from_json, state_to_json
+from entrostat.strategies.dcpo import Dcpo
+from entrostat.strategies.dynamic import WholeRun
 from entrostat.strategies.oscillatory import Od
 from entrostat.strategies.phased import Did, Id
+from entrostat.strategies.regions import Regions
 from entrostat.strategies.static import ClipHigher, ClipLower, Grpo
 from entrostat.strategies.thermostat import Thermostat
 
@@ -35,6 +38,9 @@ STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType(
         "id": Id,
         "did": Did,
         "od": Od,
+        "dynamic": WholeRun,
+        "dcpo": Dcpo,
+        "regions": Regions,
         "thermostat": Thermostat,
     }
 )
@@ -84,7 +90,11 @@ def flags(chosen: Any) -> list[str]:
     """A dataclass's options that are not its defaults, as words of the command line."""
     words: list[str] = []
     for field in dataclasses.fields(chosen):
-        if (value := getattr(chosen, field.name)) != field.default:
+        if (value := getattr(chosen, field.name)) == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{field.name.replace('_', '-')}")
+        else:
             values = value if isinstance(value, tuple) else (value,)
             words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
     return words

@@ -11,7 +11,10 @@ from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import over_seeds, true
 from entrostat.reproduce.tokens import EDGES
 
-METHODS: dict[str, dict[str, Any]] = {"static": {"name": "grpo"}, "dynamic": {"name": "dynamic", "lower": False}}
+METHODS: dict[str, dict[str, Any]] = {
+    "static": {"name": "grpo"},
+    "dynamic": {"name": "dynamic", "lower_dynamic": False},
+}
 
 
 def runs(mode: Mode) -> dict[str, list[Job]]:

@@ -1,0 +1,52 @@
+"""DCPO's bounds (arXiv 2509.02333): a window in the ratio whose width grows as the old probability falls.
+
+The paper bounds |r - 1| p, the change of the probability itself: p_old r (r - 1) <= high above and >= -low below, with
+p = r p_old, which solved for r is
+
+    .5 + .5 sqrt(max(1 - 4 low / p_old, 0)) <= r <= .5 + .5 sqrt(1 + 4 high / p_old)
+
+As its authors released it (github.com/lime-RL/DCPO, core_algos.py, get_clip_low_high) with the cap of 10 on the upper
+bound that is there. Left out: the release's dual clip, and its advantages from the statistics of former epochs.
+"""
+
+import dataclasses
+
+import torch
+
+from entrostat.clip import ClipBounds
+from entrostat.entropy import TokenStats
+from entrostat.strategies.base import NoState, RolloutSummary, Strategy, checked, probability
+
+
+@dataclasses.dataclass(frozen=True)
+class Dcpo(Strategy):
+    """DCPO's dynamic adaptive clipping: wide for unlikely tokens, tight for likely ones, on both sides."""
+
+    low: float = 0.16
+    """How far r (r - 1) p_old may fall under 0. The floor is .5 where p_old < 4 low."""
+    high: float = 0.2
+    """How far r (r - 1) p_old may rise over 0."""
+    cap: float = 10.0
+    """Largest upper bound of the ratio."""
+
+    def __post_init__(self):
+        checked("low", self.low, low=0.0, high=1e6, why="at least 0")
+        checked("high", self.high, low=0.0, high=1e6, why="at least 0")
+        checked("cap", self.cap, low=1.0, why="at least 1, the ratio of a fresh token")
+
+    @property
+    def per_token(self) -> bool:
+        return True
+
+    def init(self) -> NoState:
+        return NoState()
+
+    def observe(self, state: NoState, summary: RolloutSummary) -> NoState:
+        return state
+
+    def bounds(self, state: NoState, old: TokenStats) -> ClipBounds:
+        # a probability of 0 has a floor of .5 and the cap; the smallest float keeps 0 / 0 out
+        p = probability(old).clamp(min=torch.finfo(torch.float32).tiny)
+        floor = 0.5 + 0.5 * (1 - 4 * self.low / p).clamp(min=0.0).sqrt()
+        ceiling = (0.5 + 0.5 * (1 + 4 * self.high / p).sqrt()).clamp(max=self.cap)
+        return ClipBounds(1 - floor, ceiling - 1)
