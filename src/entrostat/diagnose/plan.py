@@ -1,0 +1,134 @@
+"""What a set of dumps can tell: the columns that all its files share, and what is left out for want of others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from entrostat import dump
+
+CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+"""Loss types of TRL whose gradient is that of r A until the clip takes it."""
+_EVENTS = {"low", "high", "old_logprobs"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One dump's file."""
+
+    path: int
+    """Which of the paths given it belongs to, from 0."""
+    file: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is read, and what is not said."""
+
+    sources: tuple[Source, ...]
+    columns: frozenset[str]
+    """Of entrostat.dump.COLUMNS, in every file; "clipped" also where it can be worked out."""
+    by_sequence: bool
+    """One ratio a sequence is clipped (GSPO)."""
+    left_out: tuple[str, ...]
+    """A line for everything that can't be said in full, and why."""
+
+    def has(self, *names: str) -> bool:
+        return self.columns.issuperset(names)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the change is entropy_change; otherwise the token's own term alone."""
+        return self.has("entropy", "sum_p2", "sum_p2_logp")
+
+    @property
+    def measure(self) -> str | None:
+        """Name of the change in entrostat.entropy; None where there is none."""
+        if not self.has("entropy"):
+            return None
+        return "entropy_change" if self.exact else "entropy_change_own_term"
+
+    def wanted(self) -> list[str]:
+        """Columns to read: all that are shared but strings, and what "clipped" needs."""
+        numbers = [name for name, column in dump.COLUMNS.items() if not pa.types.is_string(column.kind)]
+        return [name for name in numbers if name in self.columns | {"clipped", "low", "high"}]
+
+
+def plan(paths: Sequence[Path | str], bad: Callable[[str], None] | None = None) -> Plan:
+    """Looks at the columns of every file below `paths`; reads no rows of Parquet.
+
+    Args:
+        bad: told of each file that is no dump; it is left out. None: such a file is an error.
+
+    Raises:
+        ValueError: a path without dumps, a file that is none, or none left.
+    """
+    sources: list[Source] = []
+    shared: frozenset[str] | None = None
+    levels: set[str] = set()
+    losses: set[str] = set()
+    for i, path in enumerate(paths):
+        for file in dump.files(path):
+            try:
+                names, noted = _columns(file), dump.notes(file)
+            except ValueError as error:
+                if bad is None:
+                    raise
+                bad(str(error))
+                continue
+            sources.append(Source(i, file))
+            shared = names if shared is None else shared & names
+            levels.add(_word(noted.get("importance_sampling_level", "token")))
+            losses.add(_word(noted.get("loss_type", "grpo")))
+    if shared is None:
+        raise ValueError(f"no dump that can be read in {', '.join(map(str, paths))}: give another")
+    if len(levels) > 1:
+        raise ValueError(f"dumps of importance_sampling_level {' and '.join(sorted(levels))}: diagnose one at a time")
+    return Plan(tuple(sources), shared, levels == {"sequence"}, tuple(_left_out(shared, losses)))
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) and value.isidentifier() and len(value) < 40 else "unknown"
+
+
+def _columns(file: Path) -> frozenset[str]:
+    if file.suffix == ".jsonl":
+        names = set(next(dump.read(file)).schema.names)
+    else:
+        try:
+            names = set(pq.read_schema(file).names) & set(dump.COLUMNS)
+        except (pa.ArrowException, OSError) as error:
+            problem = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise ValueError(f"{file}: no whole Parquet file ({problem}): write the dump again") from None
+    if names >= _EVENTS:
+        names.add("clipped")
+    return frozenset(names)
+
+
+def _left_out(names: frozenset[str], losses: set[str]) -> list[str]:
+    lines = []
+    if "entropy" not in names:
+        lines.append("no column entropy: no entropy change and no region, tokens and clip events are counted alone")
+    elif not names >= {"sum_p2", "sum_p2_logp"}:
+        lines.append(
+            "no columns sum_p2 and sum_p2_logp: the change is the token's own term alone (entropy_change_own_term), "
+            "without what softmax moves on the other tokens"
+        )
+    if "old_logprobs" not in names:
+        lines.append("no column old_logprobs: ratios are taken as 1, and no other thresholds are tried")
+    if "clipped" not in names:
+        lines.append("no column clipped, nor low and high with old_logprobs: every token counts as kept")
+    if "group" not in names:
+        lines.append("no column group: intervals are over completions and too narrow, no breakdown by prompt")
+    if not names >= {"group", "reward"}:
+        missing = " and ".join(name for name in ("group", "reward") if name not in names)
+        lines.append(f"no column {missing}: no breakdown by the share of right answers")
+    if "text" not in names:
+        lines.append("no column text: tokens are shown by id")
+    odd = sorted(losses - set(CLAMPED_LOSSES))
+    if odd:
+        lines.append(f"loss type {', '.join(odd)} weighs tokens otherwise than r A: the change is that of r A")
+    return lines
