@@ -146,7 +146,7 @@ class _Shape:
         if isinstance(value, np.ndarray):
             if value.ndim == 0:
                 return np.full(int(self.lengths.sum()), value)
-            if value.shape in ((self.b,), (self.b, 1)) and value.shape != self.padded:
+            if value.shape in ((self.b,), (self.b, 1)):
                 return np.repeat(value.reshape(-1), self.lengths)
             if self.padded is not None and value.shape == self.padded:
                 return value[self.keep]
