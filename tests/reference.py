@@ -165,3 +165,54 @@ def entropic_term(alpha, logprobs, logratios, advantages, mask, threshold):
         if kept and exp(logprob) > threshold
     ]
     return alpha * sum(values) / len(values) if values else 0.0
+
+
+# Losses of other papers, as their released code has them: per trained token, flat lists. A pair is (loss, gradient of
+# the loss in the token's log-probability).
+
+
+def covariances(logprobs, advantages):
+    n = len(logprobs)
+    mean_l, mean_a = math.fsum(logprobs) / n, math.fsum(advantages) / n
+    return [(lp - mean_l) * (a - mean_a) for lp, a in zip(logprobs, advantages, strict=True)]
+
+
+def clip_cov_candidates(logprobs, logratios, advantages, low, high, lower, upper):
+    """Which tokens Clip-Cov may draw from."""
+    covs = covariances(logprobs, advantages)
+    return [
+        lower < c < upper and clip_event(lr, a, low, high) is None
+        for c, lr, a in zip(covs, logratios, advantages, strict=True)
+    ]
+
+
+def clip_cov(logprobs, logratios, advantages, low, high, taken):
+    """Clip-Cov once its tokens are drawn: PPO's clipped loss, nothing for those taken."""
+    return [
+        (0.0, 0.0) if t else (clip_loss(lr, a, low, high), clip_gradient(lr, a, low, high))
+        for lr, a, t in zip(logratios, advantages, taken, strict=True)
+    ]
+
+
+def kl_cov(logprobs, logratios, advantages, ratio, coef):
+    """KL-Cov: -r A for all; coef |ln r| more for the tokens of largest covariance."""
+    covs = covariances(logprobs, advantages)
+    k = max(1, int(len(covs) * ratio))
+    held = set(sorted(range(len(covs)), key=lambda i: -covs[i])[:k])
+    out = []
+    for i, (lr, a) in enumerate(zip(logratios, advantages, strict=True)):
+        loss = gradient = -exp(lr) * a
+        if i in held:
+            loss, gradient = loss + coef * abs(lr), gradient + coef * ((lr > 0) - (lr < 0))
+        out.append((loss, gradient))
+    return out
+
+
+def ce_gppo(logratios, advantages, low, high, beta_low, beta_high):
+    """CE-GPPO: outside the window the loss is the window's edge times beta, and so is the gradient."""
+    out = []
+    for lr, a in zip(logratios, advantages, strict=True):
+        event = clip_event(lr, a, low, high)
+        edge = {"low": beta_low * (1 - low), "high": beta_high * (1 + high), None: exp(lr)}[event]
+        out.append((-edge * a, -edge * a))
+    return out

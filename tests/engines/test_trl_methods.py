@@ -13,7 +13,9 @@ from entrostat import make_strategy
 from entrostat.engines.trl import PREFIX, STATE_FILE
 from entrostat.lab.methods import make_method, recipe
 from entrostat.objectives import Objective
+from entrostat.objectives.covariance import KlCov
 from entrostat.objectives.entropic import Entropic
+from entrostat.objectives.gppo import CeGppo
 
 TRL = {
     # a target over the model's entropy, so that the bonus acts from the second update on
@@ -146,6 +148,21 @@ def test_a_term_is_added_as_its_formula_says(lab, changes):
     assert mine.objective_state.alpha == 1.0
     assert gap(want, trained(lab, lab.stock, args=lab.config(**args)), lab) > 1e-4
     assert gap(mine, want, lab) <= 2e-6
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_accumulation_steps": 2}], ids=["four updates", "two updates"])
+def test_a_term_that_takes_the_clip_away_leaves_stock_trl_without_it(lab, changes):
+    """KL-Cov without its penalty is -r A; CE-GPPO of weight zero is the clip itself."""
+    args = {"max_steps": 8, "optim": "sgd", "learning_rate": 0.3, "epsilon": 0.05, "epsilon_high": 0.05, **changes}
+    clipped = trained(lab, lab.stock, args=lab.config(**args))
+    unclipped = trained(lab, lab.stock, args=lab.config(**args | {"epsilon": 1.0, "epsilon_high": 1e9}))
+    assert gap(clipped, unclipped, lab) > 1e-4
+    bare = KlCov(coef=0.0, low=0.05, high=0.05)
+    assert gap(trained(lab, args=lab.config(**args), strategy=None, objective=bare), unclipped, lab) <= 2e-6
+    none = CeGppo(beta_low=0.0, beta_high=0.0, low=0.05, high=0.05)
+    assert gap(trained(lab, args=lab.config(**args), strategy=None, objective=none), clipped, lab) <= 2e-6
+    kept = trained(lab, args=lab.config(**args), strategy=None, objective=dataclasses.replace(none, beta_low=1.0))
+    assert gap(kept, clipped, lab) > 1e-5
 
 
 class SeenState(NamedTuple):

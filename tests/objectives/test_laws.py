@@ -16,8 +16,8 @@ from entrostat.strategies import RolloutSummary, options, state_from_json, state
 NAMES = sorted(OBJECTIVES)
 entropies = st.lists(st.floats(0.0, 12.0), min_size=1, max_size=12)
 LOGPROBS = [[-0.01, -0.02, -2.0, -0.03], [-0.04, -1.0, -0.005, -0.02]]
-OLD = [[-0.02, -0.02, -1.5, -0.3], [-0.01, -1.2, -0.02, -0.001]]
-ADVANTAGES = [[1.5], [-0.5]]
+OLD = [[-0.02, -0.3, -1.5, -0.3], [-0.01, -1.2, -0.02, -0.001]]
+ADVANTAGES = [[4.0], [-1.0]]
 MASK = torch.tensor([[True, True, True, False], [True, True, False, True]])
 
 

@@ -152,6 +152,9 @@ SETTINGS: Mapping[str, tuple[Mapping[str, float], ...]] = MappingProxyType(
         "trl:cispo": ({"epsilon_high": 5.0}, {"epsilon_high": 2.0}, {"epsilon_high": 1.2}),
         "trl:entropy-bonus": ({"coef": 1e-3}, {"coef": 3e-3}, {"coef": 1e-2}),
         "trl:adaptive-entropy": ({"delta": 5e-3}, {"delta": 5e-4}, {"delta": 5e-2}),
+        "objective:clip-cov": ({"ratio": 2e-4}, {"ratio": 2e-3}, {"ratio": 2e-2}),
+        "objective:kl-cov": ({"ratio": 2e-4}, {"ratio": 2e-3}, {"ratio": 2e-2}),
+        "objective:ce-gppo": ({"beta_low": 0.75}, {"beta_low": 0.5}, {"beta_low": 0.25}),
         "objective:entropic": ({"kp": 1.0, "ki": 0.01}, {"kp": 5.0, "ki": 0.05}, {"kp": 20.0, "ki": 0.2}),
     }
 )
@@ -195,11 +198,12 @@ def label(method: Method) -> str:
 
 
 def recipe(method: Method) -> Recipe:
-    """How to train it. An objective stands on GRPO's window of .2 and .2, TRL's own."""
+    """How to train it. An objective stands on the window that it names, or on GRPO's of .2 and .2, TRL's own."""
     if isinstance(method, Strategy):
         return Recipe(method)
     if isinstance(method, Objective):
-        return Recipe(objective=method, trl={"epsilon": 0.2, "epsilon_high": 0.2})
+        low, high = (getattr(method, side, 0.2) for side in ("low", "high"))
+        return Recipe(objective=method, trl={"epsilon": low, "epsilon_high": high})
     return method.recipe()
 
 

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from entrostat.objectives.base import Objective
+from entrostat.objectives.covariance import ClipCov, KlCov
 from entrostat.objectives.entropic import Entropic
+from entrostat.objectives.gppo import CeGppo
 
 __all__ = ["OBJECTIVES", "Objective", "objective_name"]
 
-OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType({"entropic": Entropic})
+OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
+    {"entropic": Entropic, "clip-cov": ClipCov, "kl-cov": KlCov, "ce-gppo": CeGppo}
+)
 
 
 def objective_name(objective: Objective) -> str:

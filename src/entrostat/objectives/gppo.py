@@ -1,0 +1,51 @@
+"""CE-GPPO (arXiv 2509.20712): clipped tokens keep a bounded gradient, in proportion to PPO's window.
+
+    A < 0, r < 1 - low:   -beta_low (1 - low) / sg(r) r A       in place of the constant -(1 - low) A
+    A > 0, r > 1 + high:  -beta_high (1 + high) / sg(r) r A     in place of -(1 + high) A
+
+sg stops the gradient, so the loss there is beta times what it was, and its gradient that of a token at the window's
+edge. beta_low = beta_high = 1 is GPPO (arXiv 2508.07629). The paper's beta_low is .75 for 7B models and .5 for 1.5B.
+"""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from entrostat.entropy import TokenStats
+from entrostat.objectives.clipped import Counted, OnClipped
+from entrostat.strategies.base import checked
+
+
+@dataclasses.dataclass(frozen=True)
+class CeGppo(OnClipped):
+    """CE-GPPO: clipped tokens keep a bounded gradient, of weight beta_low and beta_high."""
+
+    beta_low: float = 0.75
+    """Weight of tokens under the window, A < 0. Larger: less entropy."""
+    beta_high: float = 1.0
+    """Weight of tokens over the window, A > 0. Larger: more entropy."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        checked("beta_low", self.beta_low, low=0.0, high=1e6, why="at least 0")
+        checked("beta_high", self.beta_high, low=0.0, high=1e6, why="at least 0")
+
+    def correction(
+        self,
+        state: Counted,
+        *,
+        logprobs: Tensor,
+        logratio: Tensor,
+        advantages: Tensor,
+        old: TokenStats,
+        entropy: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        under, over = self.events(logratio, advantages, mask)
+        clipped = under | over
+        moved = torch.where(clipped, logratio, 0.0)
+        one = (moved - moved.detach()).exp()  # r / sg(r)
+        edge = torch.where(under, one * self.beta_low * (1 - self.low), one * self.beta_high * (1 + self.high))
+        kept = -edge * advantages.detach()
+        return torch.where(clipped, kept, 0.0) - self.clipped(logratio, advantages, clipped)

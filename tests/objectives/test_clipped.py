@@ -1,0 +1,136 @@
+"""Clip-Cov, KL-Cov and CE-GPPO on top of PPO's clipped loss, against their released formulas in scalar Python."""
+
+import math
+import random
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import reference
+from entrostat import TokenStats, clip_loss
+from entrostat.objectives.clipped import Counted
+from entrostat.objectives.covariance import ClipCov, KlCov
+from entrostat.objectives.gppo import CeGppo
+from entrostat.strategies import RolloutSummary
+
+N = 12
+
+
+def drawn(seed):
+    """ln p, ln r, A and mask of N tokens; without ties, which would leave it open which token is largest."""
+    rng = random.Random(seed)
+    make = lambda low, high: [rng.uniform(low, high) for _ in range(N)]  # noqa: E731
+    return make(-4.0, -0.01), make(-1.5, 1.5), make(-3.0, 3.0), [rng.random() < 0.7 for _ in range(N)]
+
+
+columns = st.integers(0, 2**32).map(drawn)
+
+
+def totals(objective, logprobs, logratio, advantages, mask, rollouts=1):
+    """(loss, gradient) of each trained token under the trainer's clipped loss and the objective's term."""
+    shaped = lambda values: torch.tensor(values, dtype=torch.float64).view(3, 4)  # noqa: E731
+    now, keep = shaped(logprobs).requires_grad_(), torch.tensor(mask).view(3, 4)
+    old = now.detach() - shaped(logratio)
+    base = clip_loss(now - old, shaped(advantages), low=objective.low, high=objective.high)
+    term = objective.correction(
+        Counted(rollouts), logprobs=now, logratio=now - old, advantages=shaped(advantages), old=TokenStats(old),
+        entropy=torch.zeros(3, 4, dtype=torch.float64), mask=keep,
+    )  # fmt: skip
+    loss = torch.where(keep, base + term, 0.0)
+    (gradient,) = torch.autograd.grad(loss.sum(), now)
+    return list(zip(loss[keep].tolist(), gradient[keep].tolist(), strict=True))
+
+
+def trained(*lists, mask):
+    return [[x for x, m in zip(values, mask, strict=True) if m] for values in lists]
+
+
+def close(found, wanted):
+    assert len(found) == len(wanted)
+    for (loss, gradient), (want_loss, want_gradient) in zip(found, wanted, strict=True):
+        assert loss == pytest.approx(want_loss, rel=1e-9, abs=1e-9)
+        assert gradient == pytest.approx(want_gradient, rel=1e-9, abs=1e-9)
+
+
+@given(columns=columns, low=st.sampled_from([0.2, 0.1]), high=st.sampled_from([0.2, 0.28]))
+def test_clip_cov_that_takes_all_candidates_is_the_release(columns, low, high):
+    *lists, mask = columns
+    logprobs, logratio, advantages = trained(*lists, mask=mask)
+    assume(logprobs)
+    objective = ClipCov(ratio=1.0, lower=0.1, upper=2.0, low=low, high=high)
+    taken = reference.clip_cov_candidates(logprobs, logratio, advantages, low, high, 0.1, 2.0)
+    close(totals(objective, *lists, mask), reference.clip_cov(logprobs, logratio, advantages, low, high, taken))
+
+
+LOGPROBS = [-0.1, -0.2, -3.0, -0.1, -2.0, -0.3, -0.1, -2.5, -0.2, -1.0, -0.4, -0.1]
+ADVANTAGES = [2.0, 2.0, -2.0, 2.0, -2.0, 2.0, 2.0, -2.0, 2.0, -2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(("ratio", "count"), [(1e-4, 1), (0.2, 2), (0.25, 3)])
+def test_clip_cov_draws_so_many_of_the_candidates(ratio, count):
+    candidates = reference.clip_cov_candidates(LOGPROBS, [0.0] * N, ADVANTAGES, 0.2, 0.2, 0.5, 50.0)
+    assert sum(candidates) > 3
+    seen = []
+    for rollouts in range(40):
+        objective = ClipCov(ratio=ratio, lower=0.5, upper=50.0)
+        found = totals(objective, LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N, rollouts)
+        taken = tuple(i for i, (_, gradient) in enumerate(found) if gradient == 0)
+        assert len(taken) == count
+        assert all(candidates[i] for i in taken)
+        assert found == totals(objective, LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N, rollouts)
+        seen += taken
+    # every candidate has its turn
+    assert set(seen) == {i for i, c in enumerate(candidates) if c}
+
+
+def test_clip_cov_leaves_torchs_generator_alone():
+    before = torch.random.get_rng_state()
+    totals(ClipCov(lower=0.5), LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@given(columns=columns, ratio=st.sampled_from([2e-4, 0.3, 1.0]), coef=st.floats(0.0, 3.0))
+def test_kl_cov_is_the_release(columns, ratio, coef):
+    *lists, mask = columns
+    logprobs, logratio, advantages = trained(*lists, mask=mask)
+    assume(logprobs)
+    wanted = reference.kl_cov(logprobs, logratio, advantages, ratio, coef)
+    close(totals(KlCov(ratio=ratio, coef=coef), *lists, mask), wanted)
+
+
+@given(columns=columns, betas=st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 2.0)))
+def test_ce_gppo_is_the_papers(columns, betas):
+    *lists, mask = columns
+    _, logratio, advantages = trained(*lists, mask=mask)
+    objective = CeGppo(beta_low=betas[0], beta_high=betas[1], low=0.2, high=0.28)
+    close(totals(objective, *lists, mask), reference.ce_gppo(logratio, advantages, 0.2, 0.28, *betas))
+
+
+def test_gppo_of_weight_zero_is_the_clip_itself():
+    logratio, advantages = [0.5, -0.5, 0.1, 0.0], [1.0, -1.0, 1.0, 2.0]
+    found = totals(CeGppo(beta_low=0.0, beta_high=0.0), [-1.0] * N, logratio * 3, advantages * 3, [True] * N)
+    gradients = [reference.clip_gradient(lr, a, 0.2, 0.2) for lr, a in zip(logratio, advantages, strict=True)] * 3
+    assert [gradient for _, gradient in found] == pytest.approx(gradients)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ClipCov(ratio=0.0), "ratio must be in"),
+        (lambda: ClipCov(lower=2.0, upper=1.0), "upper must be at least lower, 2.0"),
+        (lambda: KlCov(coef=-1.0), "coef must be at least 0"),
+        (lambda: CeGppo(beta_low=math.nan), "beta_low must be at least 0"),
+        (lambda: CeGppo(low=-0.1), "low must be at least 0"),
+    ],
+)
+def test_bad_options_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_rollouts_are_counted():
+    objective = ClipCov()
+    state = objective.observe(objective.init(), RolloutSummary(0.0, 0.4))
+    assert state == Counted(1)
