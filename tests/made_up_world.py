@@ -4,13 +4,14 @@ Entropy moves by what the run's method does, and scores by entropy; nothing is t
 world and to fail in the second, whatever the noise between seeds.
 """
 
+import dataclasses
 import math
 
 import numpy as np
 
+from entrostat.lab.methods import method_name
 from entrostat.reproduce.claims.b1 import SIGNS
 from entrostat.reproduce.runs import Records
-from entrostat.strategies import options, strategy_name
 
 START, PROBLEMS = 0.43, 297
 NOISE = 1e-3
@@ -30,21 +31,24 @@ class World(Records):
         return True
 
     def __getitem__(self, job):
-        config, name = job.config, strategy_name(job.method)
+        config, name, given = job.config, method_name(job.method), dataclasses.asdict(job.method)
         rng = np.random.default_rng(config.seed)
         progress = np.arange(config.steps) / config.steps
         drift = 0.0 if config.reward != "true" else -0.1
         # what does not depend on the sign is the same in both worlds
-        path = START + progress * drift + self.sign * shape(name, options(job.method), progress)
+        path = START + progress * drift + self.sign * shape(name, given, progress)
         path = np.maximum(path, 0.02) + NOISE * rng.standard_normal(config.steps)
         path[0] = START
         scores = {"start": scored(0.36, 0.98, rng, START)}
         for at in (*config.eval_at, config.steps):
             h = path[min(at, config.steps - 1)]
-            better = 0.02 * self.sign * (name in ("id", "did", "od"))
-            peak = -0.05 * self.sign * abs(options(job.method).get("first_phase", 0.5) - 0.5)
-            scores["end" if at == config.steps else str(at)] = scored(0.45 + better + peak, 0.5 + h, rng, h)
-        low, high = (1 / (1 + 20 * options(job.method).get(side, 0.2)) for side in ("low", "high"))
+            better = 0.02 * self.sign * (name in ("id", "did", "od", "dynamic"))
+            more = 0.15 * self.sign * (name in ("id", "did", "od", "dynamic"))
+            peak = -0.05 * self.sign * abs(given.get("first_phase", 0.5) - 0.5)
+            scores["end" if at == config.steps else str(at)] = scored(
+                0.45 + better + peak, 0.62 + 0.3 * h + more, rng, h
+            )
+        low, high = (1 / (1 + 20 * given.get(side, 0.2)) for side in ("low", "high"))
         return {
             "entropy": path.tolist(),
             "predicted": np.append(np.diff(path), 0.0).tolist(),

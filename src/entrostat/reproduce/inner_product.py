@@ -9,6 +9,7 @@ with H the mean over the tokens of other prompts' samples. The tabular engine of
 what it leaves out.
 """
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from entrostat.lab.evaluate import sample
 from entrostat.lab.tasks import make_task
 from entrostat.lab.train import load_model
 
-PROMPTS, SAMPLES = 16, 16
+PROMPTS, SAMPLES = 64, 16
 
 
 class Products(NamedTuple):
@@ -58,11 +59,13 @@ def products(seed: int, task_name: str = "countdown") -> Products:
     batch, others = (_batch(model, tokenizer, task_name, 2 * seed + i) for i in range(2))
     parameters = dict(model.named_parameters())
     slope = torch.autograd.grad(_mean_entropy(model, others), list(parameters.values()))
-    derivative: Any = torch.func.jvp(
-        lambda now: torch.func.functional_call(model, now, (), _inputs(batch)).logits[:, :-1].log_softmax(-1),
-        ({name: value.detach() for name, value in parameters.items()},),
-        (dict(zip(parameters, slope, strict=True)),),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of how it builds its forward-mode rules
+        derivative: Any = torch.func.jvp(
+            lambda now: torch.func.functional_call(model, now, (), _inputs(batch)).logits[:, :-1].log_softmax(-1),
+            ({name: value.detach() for name, value in parameters.items()},),
+            (dict(zip(parameters, slope, strict=True)),),
+        )
     logits, along = derivative
     targets, advantages = batch.ids[:, 1:], batch.advantages[:, None]
     stats = token_stats(logits, targets)
