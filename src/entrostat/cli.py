@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "methods on the same problems over seeds, in one table; settings chosen on validation problems",
     "evaluate": "score a model on held-out problems: mean@k, pass@k, entropy",
     "report": "write the HTML page of one or more runs",
+    "doctor": "settings of a TRL or verl run that do nothing, or something else than they say",
     "reproduce": "check the papers' claims: a number and a verdict each; with no argument, their list",
     "pretrain": "make a task's tiny base model again",
 }
@@ -369,6 +370,15 @@ def _reproduce(args: list[str]) -> int:
         print(shown)
     else:
         _print(rows, shown, options.json)
+    return code
+
+
+def _doctor(args: list[str]) -> int:
+    from entrostat.doctor.command import Doctor, answer
+
+    options = _parse(Doctor, args, "entrostat doctor")
+    result, shown, code = answer(options)
+    _print(result, shown, options.json)
     return code
 
 
