@@ -147,8 +147,9 @@ def test_rewards_and_the_entropy_at_the_start_are_counted(make_dump):
     for (_, step), (total, count) in zip(found.steps.keys.tolist(), found.entropy.tolist(), strict=True):
         mine = [token["start"] for token in tokens if token["step"] == step]
         assert count == len(mine) and total == pytest.approx(sum(mine), rel=1e-6)
-    positive = [token["right"] for token in tokens if token["advantage"] > 0]
-    assert found.right_of_positive == sum(positive) / len(positive)
+    agree = [token["right"] == (token["advantage"] > 0) for token in tokens if token["advantage"]]
+    assert found.agree == sum(agree) / len(agree)
+    assert found.fresh == sum(token["logratio"] == 0 for token in tokens)
 
 
 def test_without_sums_it_is_the_own_term_and_says_so(make_dump):

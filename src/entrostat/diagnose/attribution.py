@@ -6,6 +6,7 @@ kept, clipped on the low side and clipped on the high side. The sum over kept to
 to first order; the sum over clipped ones is what the clip held back.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,26 @@ class Split:
     """Sums, nats per unit step."""
 
 
+@dataclass
+class InForce:
+    """Clip half-widths of tokens, where a dump has them."""
+
+    tokens: int = 0
+    finite: int = 0
+    total: float = 0.0
+    """Of the finite ones."""
+    least: float = math.inf
+    most: float = -math.inf
+
+    def add(self, values: np.ndarray) -> None:
+        if len(values):
+            finite = values[np.isfinite(values)].astype(np.float64)
+            self.tokens += len(values)
+            self.finite += len(finite)
+            self.total += float(finite.sum())
+            self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+
+
 @dataclass(frozen=True)
 class Attribution:
     """All sums of one diagnosis."""
@@ -60,8 +81,13 @@ class Attribution:
     """(steps, 2): sum of entropy at the start of the rollout, and tokens it is known at."""
     bins: Split
     """By bin of the grid of thresholds; keys are the bins. Empty where ratios are not known."""
-    right_of_positive: float | None
-    """Share of tokens with A > 0 in completions with a right answer; None where rewards are missing."""
+    agree: float | None
+    """Share of tokens with A > 0 in completions with a right answer, or A < 0 in others, among those with A not 0 in
+    completions that were scored; None where there is none."""
+    fresh: int
+    """Tokens whose ratio is exactly 1: no threshold over 0 clips them."""
+    in_force: dict[str, "InForce"]
+    """Thresholds "low" and "high" over the tokens that each can clip."""
     resampled: Floats
     """(resamples, 1 + CELLS + BINS): tokens, change by region and event, change by bin."""
 
@@ -83,7 +109,9 @@ class Attributor:
         self._ids = KeyedSums(width=1, values=width)
         self._groups = KeyedSums(width=3, values=width + 3)
         self._steps = KeyedSums(width=2, values=width + 2)
-        self._positive = np.zeros(2)
+        self._agree = np.zeros(2)
+        self._fresh = 0
+        self._in_force = {"low": InForce(), "high": InForce()}
         self._resamples = Resamples(1 + CELLS + BINS)
 
     def add(self, source: Source, file: int, batch: pa.RecordBatch) -> Ints:
@@ -117,6 +145,11 @@ class Attributor:
             parts["regions"] = tokens.region
         if tokens.logratio is not None:
             parts["bins"] = bin_of(tokens.logratio, tokens.advantages)
+            self._fresh += int((tokens.logratio == 0).sum())
+        for side, able in (("low", tokens.advantages < 0), ("high", tokens.advantages > 0)):
+            bound = getattr(tokens, side)
+            if bound is not None:
+                self._in_force[side].add(bound[able])
         for name, part in parts.items():
             self._dense[name] += _by(part, len(self._dense[name]), tokens.event, change)
 
@@ -129,12 +162,12 @@ class Attributor:
         if self.plan.has("reward"):
             reward = batch.column("reward").to_numpy(zero_copy_only=False)
         known, right = np.isfinite(reward), reward >= self.right
-        scores = summed(at, np.stack([np.ones(rows), known, right], axis=1), len(keys))
+        scores = summed(at, np.stack([np.ones(rows), known, right], axis=1, dtype=np.float64), len(keys))
         of_token = at[tokens.row]
         self._groups.add(keys, np.concatenate([_by(of_token, len(keys), tokens.event, change), scores], axis=1))
         self._resamples.add(keys, _resampled(of_token, len(keys), tokens, change))
-        positive = (tokens.advantages > 0) & known[tokens.row]
-        self._positive += [(positive & right[tokens.row]).sum(), positive.sum()]
+        counted = (tokens.advantages != 0) & known[tokens.row]
+        self._agree += [(counted & (right[tokens.row] == (tokens.advantages > 0))).sum(), counted.sum()]
 
     def _add_steps(self, source: Source, batch: pa.RecordBatch, tokens: Tokens, change: Floats) -> None:
         path = np.full(batch.num_rows, source.path)
@@ -167,7 +200,9 @@ class Attributor:
             rewards=group_sums[:, 2 * len(EVENTS) :],
             steps=_split(steps, step_sums),
             entropy=step_sums[:, 2 * len(EVENTS) :],
-            right_of_positive=float(self._positive[0] / self._positive[1]) if self._positive[1] else None,
+            agree=float(self._agree[0] / self._agree[1]) if self._agree[1] else None,
+            fresh=self._fresh,
+            in_force=self._in_force,
             resampled=self._resamples.sums,
         )
 
@@ -186,13 +221,12 @@ def _split(keys: Ints, sums: Floats) -> Split:
 
 def _resampled(at: Ints, size: int, tokens: Tokens, change: Floats) -> Floats:
     """What `Attribution.resampled` sums, by group: (size, 1 + CELLS + BINS)."""
+    out = np.zeros((size, 1 + CELLS + BINS))
+    out[:, 0] = np.bincount(at, minlength=size)
     region = np.zeros_like(at) if tokens.region is None else tokens.region
-    out = [np.bincount(at, minlength=size)[:, None]]
-    cell = region * len(EVENTS) + tokens.event
-    out.append(np.bincount(at * CELLS + cell, weights=change, minlength=size * CELLS).reshape(size, CELLS))
-    if tokens.logratio is None:
-        out.append(np.zeros((size, BINS)))
-    else:
+    cell = at * CELLS + region * len(EVENTS) + tokens.event
+    out[:, 1 : 1 + CELLS] = np.bincount(cell, weights=change, minlength=size * CELLS).reshape(size, CELLS)
+    if tokens.logratio is not None:
         code = at * BINS + bin_of(tokens.logratio, tokens.advantages)
-        out.append(np.bincount(code, weights=change, minlength=size * BINS).reshape(size, BINS))
-    return np.concatenate(out, axis=1, dtype=np.float64)
+        out[:, 1 + CELLS :] = np.bincount(code, weights=change, minlength=size * BINS).reshape(size, BINS)
+    return out

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from entrostat import dump
 
 CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
-"""Loss types of TRL whose gradient is that of r A until the clip takes it."""
+"""Loss types of TRL whose gradient is that of r A until the clip takes it; engines.checks, with the same, loads TRL."""
 _EVENTS = {"low", "high", "old_logprobs"}
 
 
@@ -57,11 +57,11 @@ class Plan:
         return [name for name in numbers if name in self.columns | {"clipped", "low", "high"}]
 
 
-def plan(paths: Sequence[Path | str], bad: Callable[[str], None] | None = None) -> Plan:
+def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = None) -> Plan:
     """Looks at the columns of every file below `paths`; reads no rows of Parquet.
 
     Args:
-        bad: told of each file that is no dump; it is left out. None: such a file is an error.
+        bad: told of each file that is no dump, as entrostat.dump.read tells; it is left out. None: that is an error.
 
     Raises:
         ValueError: a path without dumps, a file that is none, or none left.
@@ -77,7 +77,7 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str], None] | None = None) 
             except ValueError as error:
                 if bad is None:
                     raise
-                bad(str(error))
+                bad(str(error), 0)
                 continue
             sources.append(Source(i, file))
             shared = names if shared is None else shared & names

@@ -17,18 +17,13 @@ class Skipped:
 
     rows: int = 0
     files: int = 0
+    """Files, or the rest of one, whose rows can't be counted."""
     told: list[str] = field(default_factory=list)
     """The first few, a line each."""
 
-    def row(self, line: str) -> None:
-        self.rows += 1
-        self._tell(line)
-
-    def file(self, line: str) -> None:
-        self.files += 1
-        self._tell(line)
-
-    def _tell(self, line: str) -> None:
+    def add(self, line: str, rows: int = 0) -> None:
+        self.rows += rows
+        self.files += rows == 0
         if len(self.told) < MOST_TOLD:
             self.told.append(line)
 
@@ -46,15 +41,20 @@ def attribute(
         ValueError: one line with file, row and column.
     """
     skipped = Skipped()
-    found = plan(paths, skipped.file if skip_bad else None)
+    bad = skipped.add if skip_bad else None
+    found = plan(paths, bad)
     attributor = Attributor(found, right=right)
     for number, source in enumerate(found.sources):
-        first = 0
-        for batch in dump.read(source.file, found.wanted()):
+        read, before = 0, skipped.rows
+        for batch in dump.read(source.file, found.wanted(), bad=bad):
+            first, gone = read, skipped.rows - before
             for row in attributor.add(source, number, batch):
-                line = f"{source.file}: row {first + row}, column 'logprobs': its ratio to old_logprobs overflows"
-                if not skip_bad:
+                line = (
+                    f"{source.file}: row {first + gone + row}, column 'logprobs': its ratio to old_logprobs overflows"
+                )
+                if bad is None:
                     raise ValueError(line)
-                skipped.row(line)
-            first += batch.num_rows
+                bad(line, 1)
+                before += 1
+            read += batch.num_rows
     return attributor.result(), skipped

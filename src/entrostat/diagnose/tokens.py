@@ -32,6 +32,9 @@ class Tokens(NamedTuple):
     change: Floats | None
     """First-order entropy change as if nothing were clipped, nats per unit step."""
     region: Ints | None
+    low: np.ndarray | None
+    """Clip half-widths in force, float32."""
+    high: np.ndarray | None
 
 
 def tokens_of(batch: pa.RecordBatch, plan: Plan) -> Tokens:
@@ -59,6 +62,8 @@ def tokens_of(batch: pa.RecordBatch, plan: Plan) -> Tokens:
         start=_start(found, plan),
         change=change,
         region=region,
+        low=found.get("low") if plan.has("low") else None,
+        high=found.get("high") if plan.has("high") else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Reads dumps as a stream of rows, checked: a file, a folder of them, a run's folder, or prime-rl's token export."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ from entrostat.dump.prime_rl import read_export
 from entrostat.dump.schema import COLUMNS, metadata, read_metadata
 
 _BATCH_TOKENS = 2**18
+Bad = Callable[[str, int], None]
+"""Takes the line of what can't be read, and how many rows it leaves out; 0 for a file, or the rest of one."""
 
 
-def read(path: Path | str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def read(path: Path | str, columns: Sequence[str] | None = None, *, bad: Bad | None = None) -> Iterator[pa.RecordBatch]:
     """Batches of rows, file by file in the order of their numbers, each of about 250,000 tokens or one row.
 
     Args:
         path: a dump, a folder of dumps, a run's folder, or a token export of prime-rl.
         columns: those wanted, of entrostat.dump.schema.COLUMNS; step, sample and mask come too. A column that a file
             lacks is not in its batches. None for all.
+        bad: called where a row, a stretch of rows or a file can't be read; they are left out. None: that is an error.
 
     Yields:
         Record batches in the types of the schema, checked; their schema's metadata is the file's.
@@ -36,7 +39,15 @@ def read(path: Path | str, columns: Sequence[str] | None = None) -> Iterator[pa.
     wanted = [name for name in COLUMNS if columns is None or name in {"step", "sample", "mask", *columns}]
     seen: dict[int, int] = {}
     for file in files(path):
-        yield from read_export(file, wanted, seen) if file.suffix == ".jsonl" else _read_parquet(file, wanted)
+        try:
+            if file.suffix == ".jsonl":
+                yield from read_export(file, wanted, seen)
+            else:
+                yield from _read_parquet(file, wanted, bad)
+        except ValueError as error:
+            if bad is None:
+                raise
+            bad(str(error), 0)
 
 
 def notes(path: Path | str) -> dict[str, Any]:
@@ -61,7 +72,7 @@ def _opened(file: Path) -> pq.ParquetFile:
         raise ValueError(f"{file}: no whole Parquet file ({_line(error)}): write the dump again") from None
 
 
-def _read_parquet(file: Path, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _read_parquet(file: Path, wanted: Sequence[str], bad: Bad | None) -> Iterator[pa.RecordBatch]:
     where = str(file)
     with _opened(file) as parquet:
         noted = metadata(read_metadata(parquet.metadata.metadata, where))
@@ -70,12 +81,28 @@ def _read_parquet(file: Path, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]
         names = [name for name in wanted if name in schema.names]
         if not parquet.metadata.num_rows:
             raise ValueError(f"{where}: no rows in it")
-        first_row = 0
-        for batch in _batches(parquet, names, where):
-            yield as_schema(batch, where, first_row, names).replace_schema_metadata(noted)
-            first_row += batch.num_rows
-        if first_row != parquet.metadata.num_rows:
-            raise ValueError(f"{where}: {first_row} rows in it, but it says {parquet.metadata.num_rows}")
+        for first_row, batch in _batches(parquet, names, where, bad):
+            for checked in _checked(batch, where, first_row, names, bad):
+                yield checked.replace_schema_metadata(noted)
+
+
+def _checked(
+    batch: pa.RecordBatch, where: str, first_row: int, names: list[str], bad: Bad | None
+) -> Iterator[pa.RecordBatch]:
+    """The batch in the types of the schema; where `bad` takes its bad rows, what is left, in halves of halves."""
+    try:
+        found = as_schema(batch, where, first_row, names)
+    except ValueError as error:
+        if bad is None:
+            raise
+        if batch.num_rows == 1:
+            bad(str(error), 1)
+            return
+        half = batch.num_rows // 2
+        yield from _checked(batch.slice(0, half), where, first_row, names, bad)
+        yield from _checked(batch.slice(half), where, first_row + half, names, bad)
+    else:
+        yield found
 
 
 def _arrow_schema(parquet: pq.ParquetFile, where: str) -> pa.Schema:
@@ -85,10 +112,14 @@ def _arrow_schema(parquet: pq.ParquetFile, where: str) -> pa.Schema:
         raise ValueError(f"{where}: its columns can't be read ({_line(error)}): write the dump again") from None
 
 
-def _batches(parquet: pq.ParquetFile, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
+def _batches(
+    parquet: pq.ParquetFile, names: list[str], where: str, bad: Bad | None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches with the file's row that each begins with."""
     row = 0
     for group in range(parquet.metadata.num_row_groups):
         about = parquet.metadata.row_group(group)
+        end = row + about.num_rows
         entries = max(about.column(i).num_values for i in range(about.num_columns))
         size = max(1, _BATCH_TOKENS * about.num_rows // max(1, entries))
         stream = parquet.iter_batches(batch_size=size, row_groups=[group], columns=names)
@@ -96,11 +127,18 @@ def _batches(parquet: pq.ParquetFile, names: list[str], where: str) -> Iterator[
             try:
                 batch = next(stream, None)
             except (pa.ArrowException, OSError) as error:
-                raise ValueError(f"{where}: rows from {row}: damaged ({_line(error)}): write the dump again") from None
+                problem = f"{where}: rows from {row}: damaged ({_line(error)}): write the dump again"
+                if bad is None:
+                    raise ValueError(problem) from None
+                bad(problem, end - row)
+                row = end
+                break
             if batch is None:
                 break
-            yield batch
+            yield row, batch
             row += batch.num_rows
+    if row != parquet.metadata.num_rows:
+        raise ValueError(f"{where}: {row} rows in it, but it says {parquet.metadata.num_rows}")
 
 
 def _line(error: Exception) -> str:

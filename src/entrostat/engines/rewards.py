@@ -10,6 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 
 class RewardError(ValueError):
     """A reward function threw, or returned what is not a finite number."""
@@ -68,3 +72,9 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         return rewards
 
     return checked
+
+
+def weighted(rewards: Float[Tensor, "b n"], weights: Float[Tensor, " n"]) -> Float[Tensor, " b"]:
+    """Each completion's reward: TRL's weighted sum over n reward functions, NaN where none of them scored it."""
+    total = (rewards * weights.to(rewards.device)).nansum(dim=1)
+    return torch.where(rewards.isnan().all(dim=1), torch.nan, total)

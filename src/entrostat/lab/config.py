@@ -13,6 +13,8 @@ from entrostat.lab.rewards import check_reward
 from entrostat.lab.tasks import make_task
 
 LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+CRITIC = ("gae_gamma", "gae_lambda", "critic_learning_rate")
+"""Options of --advantage gae alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +41,17 @@ class TrainConfig:
     """Folder or hub name of a causal language model; empty for the task's own base model."""
     loss_type: LossType = "dapo"
     """TRL's loss aggregation."""
+    advantage: Literal["group", "gae"] = "group"
+    """Relative to the group (GRPO), or per token by GAE against a critic (PPO): a second model of the same weights."""
+    gae_gamma: float = 1.0
+    """Discount of the reward, per token. With --advantage gae, as the next two."""
+    gae_lambda: float = 1.0
+    """1: the reward less the critic's value; towards 0, the critic's values take the reward's place."""
+    critic_learning_rate: float = 1e-3
+    """Of the critic: AdamW, constant. --max-grad-norm holds for it too."""
     scale_rewards: Literal["group", "none"] = "group"
-    """Divide advantages by the group's standard deviation, or not (2509.26114)."""
+    """Divide advantages by the group's standard deviation, or not (2509.26114). With --advantage gae the rollout's
+    tokens are the group."""
     temperature: float = 1.0
     """Of the sampler; entropy is that of this sampler."""
     max_grad_norm: float = 1.0
@@ -70,6 +81,7 @@ class TrainConfig:
     """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
 
     def __post_init__(self):
+        self._check_advantage()
         for name in (
             "steps",
             "updates_per_rollout",
@@ -98,6 +110,16 @@ class TrainConfig:
         check_reward(self.reward)
         make_task(self.task)
 
+    def _check_advantage(self) -> None:
+        for name in CRITIC:
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if self.advantage != "gae" and value != getattr(TrainConfig, name):
+                raise ValueError(f"{option} {value} needs --advantage gae: there is no critic without it")
+            if not 0 <= value <= 1 and name != "critic_learning_rate":
+                raise ValueError(f"{option} must be in [0, 1], got {value}")
+        if not 0 < self.critic_learning_rate < float("inf"):
+            raise ValueError(f"--critic-learning-rate must be over 0, got {self.critic_learning_rate}")
+
     @property
     def micro_batch(self) -> int:
         """Completions an update."""
@@ -107,7 +129,8 @@ class TrainConfig:
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
-    record = {"eval_split": "test", "map_every": 0, "dump_every": 0, **record}
+    group = {name: getattr(TrainConfig, name) for name in ("advantage", *CRITIC)}
+    record = {"eval_split": "test", "map_every": 0, "dump_every": 0, **group, **record}
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
     return TrainConfig(**chosen)

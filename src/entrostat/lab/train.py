@@ -1,4 +1,4 @@
-"""One run of GRPO under an entropy strategy: TRL's trainer on a task of the lab, in a folder that survives a kill."""
+"""One run of GRPO or PPO under an entropy strategy: TRL on a task of the lab, in a folder that survives a kill."""
 
 import contextlib
 import dataclasses
@@ -22,8 +22,9 @@ from transformers.trainer_utils import get_last_checkpoint
 
 import entrostat
 from entrostat.engines.controller import controller_payload, initial_state
-from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
-from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
+from entrostat.engines.ppo import EntropyControlPPOTrainer
+from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
+from entrostat.lab.config import CRITIC, TrainConfig, config_from_json, grpo_config
 from entrostat.lab.evaluate import evaluate, held_out_entropy
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
@@ -119,7 +120,7 @@ class _Recorder(TrainerCallback):
     def __init__(self, run: Run, config: TrainConfig, watcher: Watcher, parent: int | None):
         self.run, self.config, self.watcher, self.parent = run, config, watcher, parent
         self.task = make_task(config.task)
-        self.trainer: EntropyControlGRPOTrainer | None = None
+        self.trainer: EntropyControlMixin | None = None
         self.probed: dict[str, float] = {}
         self.interrupted = False
         self.started = time.perf_counter()
@@ -275,7 +276,8 @@ def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | N
     model, tokenizer = load_model(config)
     start = _score(run, "start", model, tokenizer, task, config, watcher)
     recorder = _Recorder(run, config, watcher, parent)
-    trainer = EntropyControlGRPOTrainer(
+    kind, critic = _trainer_kind(config)
+    trainer = kind(
         model=model,
         processing_class=tokenizer,
         reward_funcs=make_reward(config.reward, task, config.seed),
@@ -286,6 +288,7 @@ def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | N
         attribution_share=config.attribution_share,
         dump_every=config.dump_every,
         dump_dir=run.dump_folder,
+        **critic,
         callbacks=[_Aim(target, config.updates_per_rollout), recorder] if target else [recorder],
     )
     recorder.trainer = trainer
@@ -296,6 +299,14 @@ def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | N
     run.save_model(trainer.model, tokenizer)
     end = _score(run, "end", trainer.model, tokenizer, task, config, watcher)
     return run.finish(start, end)
+
+
+def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
+    """The trainer that gives the advantages asked for, and its options."""
+    if config.advantage == "group":
+        return EntropyControlGRPOTrainer, {}
+    normalise = "std" if config.scale_rewards == "group" else "mean"
+    return EntropyControlPPOTrainer, {"normalise": normalise, **{name: getattr(config, name) for name in CRITIC}}
 
 
 def _score(run: Run, when: str, model, tokenizer, task: Task, config: TrainConfig, watcher: Watcher) -> dict[str, Any]:

@@ -34,12 +34,12 @@ Statistic = Callable[[dict[str, Any]], float]
 def blind(mode: Mode, seed: int, method: Method, **options: Any) -> Job:
     """A run under random rewards."""
     usual: dict[str, Any] = dict(reward="bernoulli:0.5", scale_rewards="none", eval_problems=2, eval_samples=1)
-    return _job(method, seed, **{"steps": 15 if mode.fast else 60, **usual, **options})
+    return _job(method, seed, **{"steps": 12 if mode.fast else 60, **usual, **options})
 
 
 def true(mode: Mode, seed: int, method: Method, **options: Any) -> Job:
     """A run under the task's verifier, scored half way and at the end."""
-    steps, problems, samples = (20, 32, 8) if mode.fast else (100, 297, 32)
+    steps, problems, samples = (16, 32, 8) if mode.fast else (100, 297, 32)
     usual: dict[str, Any] = dict(eval_at=(steps // 2,), eval_problems=problems, eval_samples=samples)
     return _job(method, seed, **{"steps": steps, **usual, **options})
 

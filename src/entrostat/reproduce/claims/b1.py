@@ -18,7 +18,7 @@ from entrostat.reproduce.setups import late_entropy, over_seeds, true
 
 SIGNS = {Region.E1: -1, Region.E2: 1, Region.E3: 1, Region.E4: -1}
 """Which way the gradient of a region's tokens moves entropy."""
-STEPS, FAST_STEPS = 40, 15
+STEPS, FAST_STEPS = 40, 12
 WINDOW = 5
 """Rollouts over which predicted and measured changes are summed before they are correlated: one alone is noise."""
 
