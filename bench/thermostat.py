@@ -75,6 +75,7 @@ TRACKERS = {
 COMPARED = ("constant .35", "constant .2", "fall .43 to .12")
 TUNED_ON = (("constant .35", 100), ("constant .2", 101))
 RATES = {"lr 2.5e-5": "2.5e-5", "lr 1e-4": "1e-4", "lr 4e-4": "4e-4"}
+STATIC = "the static ones, all three"
 OUTCOMES = {
     "grpo": ("grpo",),
     "clip-higher": ("clip-higher",),
@@ -286,16 +287,28 @@ def scores(found: list[dict[str, Any]], at: str) -> tuple[np.ndarray, np.ndarray
 
 
 def render_outcome(part: str) -> None:
+    """A table for each learning rate and horizon; differences to grpo are paired by seed and problem."""
     rows = by_row(part)
-    for at in map(str, READ_AT):
-        print(f"After {at} rollouts:\n")
-        lines = []
-        for name, runs in rows.items():
-            found = [hierarchical_interval(x, resamples=2000) for x in scores(runs, at)]
-            cells = [f"{x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in found]
-            lines.append([name, str(len(runs)), f"{np.mean([r['entropy_at'][at] for r in runs]):.3f}", *cells])
-        table(["", "seeds", "entropy", "mean@32", "pass@32"], lines)
+    for rate in dict.fromkeys(name.split(" / ")[1] for name in rows):
+        runs = {name.split(" / ")[0]: found for name, found in rows.items() if name.split(" / ")[1] == rate}
+        for at in map(str, READ_AT):
+            print(f"{rate}, after {at} rollouts:\n")
+            heads = ["", "seeds", "entropy", "mean@32", "pass@32", "mean@32 over grpo", "pass@32 over grpo"]
+            table(heads, (outcome_row(name, found, runs["grpo"], at) for name, found in runs.items()))
     render_fronts(rows, np.random.default_rng(0))
+
+
+def outcome_row(name: str, runs: list[dict[str, Any]], plain: list[dict[str, Any]], at: str) -> list[str]:
+    cells = [f"{x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in map(interval, scores(runs, at))]
+    n = min(len(runs), len(plain))
+    pairs = zip(scores(runs[:n], at), scores(plain[:n], at), strict=True)
+    over = [f"{x.value:+.3f} [{x.low:+.3f}, {x.high:+.3f}]" for x in (interval(mine - other) for mine, other in pairs)]
+    entropy = f"{np.mean([r['entropy_at'][at] for r in runs]):.3f}"
+    return [name, str(len(runs)), entropy, *cells, *(over if name != "grpo" else ["", ""])]
+
+
+def interval(values: np.ndarray) -> Any:
+    return hierarchical_interval(values, resamples=2000)
 
 
 def render_fronts(rows: dict[str, list[dict[str, Any]]], rng: np.random.Generator) -> None:
@@ -305,6 +318,7 @@ def render_fronts(rows: dict[str, list[dict[str, Any]]], rng: np.random.Generato
         methods.setdefault(name.split(" / ")[0], []).append(found)
     seeds = min(len(found) for found in rows.values())
     groups: dict[str, Callable[[str], bool]] = {name: (lambda m, n=name: m == n) for name in methods}
+    groups[STATIC] = lambda m: m == "grpo" or m.startswith("clip-")
     groups["thermostat, all three"] = lambda m: m.startswith("thermostat")
     cubes = {}
     for group, takes in groups.items():
@@ -324,15 +338,15 @@ def render_fronts(rows: dict[str, list[dict[str, Any]]], rng: np.random.Generato
             draws[group].append(hypervolume(cube[:, :, s][..., p].mean((2, 3))))
     lines = []
     for group, cube in cubes.items():
-        over = np.array(draws[group]) - np.array(draws["grpo"])
-        low, high = np.quantile(draws[group], [0.025, 0.975])
-        d_low, d_high = np.quantile(over, [0.025, 0.975])
-        value = hypervolume(cube.mean((2, 3)))
-        difference = value - hypervolume(cubes["grpo"].mean((2, 3)))
-        shown = "" if group == "grpo" else f"{difference:+.3f} [{d_low:+.3f}, {d_high:+.3f}]"
-        lines.append([group, f"{value:.3f} [{low:.3f}, {high:.3f}]", shown])
+        value, (low, high) = hypervolume(cube.mean((2, 3))), np.quantile(draws[group], [0.025, 0.975])
+        line = [group, str(len(cube)), f"{value:.3f} [{low:.3f}, {high:.3f}]"]
+        for other in ("grpo", STATIC):
+            over = np.quantile(np.array(draws[group]) - np.array(draws[other]), [0.025, 0.975])
+            difference = value - hypervolume(cubes[other].mean((2, 3)))
+            line.append("" if group == other else f"{difference:+.3f} [{over[0]:+.3f}, {over[1]:+.3f}]")
+        lines.append(line)
     print(f"Fronts over learning rates and horizons, {seeds} seeds:\n")
-    table(["", "hypervolume", "over grpo"], lines)
+    table(["", "points", "hypervolume", "over grpo", f"over {STATIC}"], lines)
 
 
 def main() -> None:
