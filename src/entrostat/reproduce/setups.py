@@ -1,7 +1,7 @@
 """The two set-ups that most claims are checked in, and what is read off their runs.
 
 Both: the lab's countdown model, rollouts of 16 prompts x 16 samples, 8 updates, AdamW at 1e-4. Blind: the random
-rewards of arXiv 2509.26114, section 3, advantages R - mean without the group's deviation, 60 rollouts. True: the
+rewards of arXiv 2509.26114, advantages R - mean without the group's deviation, 60 rollouts. True: the
 task's own verifier, 100 rollouts, scored half way and at the end on all 297 held-out problems with 32 samples each.
 """
 

@@ -1,4 +1,4 @@
-"""Random rewards: which side of the clip moves entropy which way (arXiv 2509.26114, section 3)."""
+"""Random rewards: which side of the clip moves entropy which way (arXiv 2509.26114, runs with random rewards)."""
 
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.judge import above, below, conclude, differences, spread, within
@@ -36,7 +36,7 @@ def judge(mode: Mode, records: Records) -> Result:
 CLAIM = Claim(
     name="a4",
     statement="Random reward: clip-low alone raises entropy, clip-high alone and .2/.2 lower it, no clip does neither",
-    source="arXiv 2509.26114, section 3",
+    source="arXiv 2509.26114, runs with random rewards",
     criterion=(
         "60 rollouts under bernoulli:0.5, 5 seeds, entropy of the last 10 rollouts: low .2 / high inf over no "
         "clipping, low 1 / high .2 under it (95% intervals of the paired differences off 0), .2/.2 under its start, "

@@ -1,4 +1,4 @@
-"""Random rewards: entropy is monotone in each threshold (arXiv 2509.26114, section 3)."""
+"""Random rewards: entropy is monotone in each threshold (arXiv 2509.26114, runs with random rewards)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -50,7 +50,7 @@ def judge(mode: Mode, records: Records) -> Result:
 CLAIM = Claim(
     name="a5",
     statement="Random reward: entropy falls as low grows, and rises as high grows",
-    source="arXiv 2509.26114, section 3",
+    source="arXiv 2509.26114, runs with random rewards",
     criterion=(
         "60 rollouts under bernoulli:0.5, 3 seeds, one threshold at .05, .1, .2, .4 and the other side off: the slope "
         "of the entropy change in ln(threshold), by seed, is under 0 for low and over 0 for high (95% intervals); the "

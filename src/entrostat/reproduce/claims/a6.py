@@ -1,4 +1,4 @@
-"""Random rewards of other laws, with and without the group's deviation (arXiv 2509.26114, section 3 and appendix)."""
+"""Random rewards of other laws, with and without the group's deviation (arXiv 2509.26114)."""
 
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.judge import above, below, conclude, differences, spread
@@ -48,7 +48,7 @@ def judge(mode: Mode, records: Records) -> Result:
 CLAIM = Claim(
     name="a6",
     statement="The directions of a4 hold under Bernoulli(.3), Bernoulli(.7) and N(0, 1), with and without deviation",
-    source="arXiv 2509.26114, section 3",
+    source="arXiv 2509.26114, runs with random rewards",
     criterion=(
         "a4's first three comparisons, 3 seeds, for bernoulli:0.3, bernoulli:0.7 and normal with R - mean and with (R "
         "- mean) / std, and bernoulli:0.5 with std: all 21 intervals on the claimed side"

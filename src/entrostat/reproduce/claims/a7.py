@@ -1,4 +1,4 @@
-"""True reward: without clip-high entropy is higher, without clip-low it is lower (arXiv 2509.26114, section 4)."""
+"""True reward: without clip-high entropy is higher, without clip-low it is lower (arXiv 2509.26114, runs with the true reward)."""
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
@@ -41,7 +41,7 @@ def judge(mode: Mode, records: Records) -> Result:
 CLAIM = Claim(
     name="a7",
     statement="True reward: switching clip-high off raises entropy, switching clip-low off lowers it",
-    source="arXiv 2509.26114, section 4",
+    source="arXiv 2509.26114, runs with the true reward",
     criterion=(
         "100 rollouts, 5 seeds, mean entropy of the last 10 rollouts against .2/.2, paired by seed: over it at high = "
         "inf, under it at low = 1 (95% intervals off 0)"

@@ -1,4 +1,4 @@
-"""True reward: a balanced clip-low without clip-high keeps entropy and pass@k (arXiv 2509.26114, section 4).
+"""True reward: a balanced clip-low without clip-high keeps entropy and pass@k (arXiv 2509.26114, runs with the true reward).
 
 The balanced low is chosen first, from training entropy alone, on seeds of its own: the one of LOWS at which the late
 entropy is nearest the base model's.
@@ -75,7 +75,7 @@ def _seeds(mode: Mode) -> tuple[int, ...]:
 CLAIM = Claim(
     name="a8",
     statement="A balanced low with high = inf keeps entropy and pass@k at comparable mean@k; at .2/.2 pass@k falls",
-    source="arXiv 2509.26114, section 4",
+    source="arXiv 2509.26114, runs with the true reward",
     criterion=(
         "100 rollouts, 5 seeds, 297 held-out problems x 32 samples. The low is the one of .15, .05, .02, .005 that "
         "ends nearest the base model's entropy on seeds 100 and 101. Then, 95% intervals over seeds: pass@32 over "

@@ -88,7 +88,7 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> float:
 CLAIM = Claim(
     name="b1",
     statement="Tokens of E1 and E4 lower entropy, of E2 and E3 raise it, and the first-order estimate says by how much",
-    source="arXiv 2602.09782, section 3 and figure 3",
+    source="arXiv 2602.09782, figure 3",
     criterion=(
         f"true reward, {STEPS} rollouts, 5 seeds: shutting a region's gradient moves the late entropy against the "
         "region's sign, for each of the four (95% intervals of the paired differences); predicted and measured "

@@ -43,7 +43,7 @@ def judge(mode: Mode, records: Records) -> Result:
 CLAIM = Claim(
     name="b2",
     statement="The dynamic upper threshold raises entropy, the dynamic lower one lowers it",
-    source="arXiv 2602.09782, section 4",
+    source="arXiv 2602.09782, dynamic thresholds",
     criterion=(
         f"true reward, 100 rollouts, {SEEDS} seeds, entropy of the last 10: dynamic upper over .2/.2 and over the "
         "static high that clips the same share of tokens, dynamic lower under .2/.2 and under the static low that "

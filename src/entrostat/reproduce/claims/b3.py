@@ -1,4 +1,4 @@
-"""ID, DID and OD give the entropy curves that their names say (arXiv 2602.09782, section 5)."""
+"""ID, DID and OD give the entropy curves that their names say (arXiv 2602.09782)."""
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def _mean(entropy: list[float | None], start: float, end: float) -> float:
 CLAIM = Claim(
     name="b3",
     statement="ID raises entropy and then lowers it; DID lowers, raises, lowers; OD turns again and again",
-    source="arXiv 2602.09782, section 5",
+    source="arXiv 2602.09782, strategies ID, DID and OD",
     criterion=(
         "true reward, 100 rollouts, 5 seeds: the least-squares slope of entropy over 0 in ID's first half and under 0 "
         "in its second; under 0 in DID's first quarter, over 0 in its second, under 0 in its second half (95% "

@@ -34,7 +34,7 @@ def judge(mode: Mode, records: Records) -> Result:
 CLAIM = Claim(
     name="b4",
     statement="At ID's high-entropy point pass@1 is equal and pass@k better than without it",
-    source="arXiv 2602.09782, section 6",
+    source="arXiv 2602.09782, pass@k at step 120 of 400",
     criterion=(
         "b3's runs after 50 of 100 rollouts, where ID turns, 5 seeds, 297 held-out problems x 32 samples: pass@32 "
         f"over that of .2/.2, mean@32 within {MARGIN} of it (95% intervals over seeds)"
