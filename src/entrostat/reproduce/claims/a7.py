@@ -1,4 +1,4 @@
-"""True reward: without clip-high entropy is higher, without clip-low it is lower (arXiv 2509.26114, runs with the true reward)."""
+"""True reward: without clip-high entropy is higher, without clip-low it is lower (arXiv 2509.26114)."""
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Result

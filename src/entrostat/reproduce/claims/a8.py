@@ -1,4 +1,4 @@
-"""True reward: a balanced clip-low without clip-high keeps entropy and pass@k (arXiv 2509.26114, runs with the true reward).
+"""True reward: a balanced clip-low without clip-high keeps entropy and pass@k (arXiv 2509.26114).
 
 The balanced low is chosen first, from training entropy alone, on seeds of its own: the one of LOWS at which the late
 entropy is nearest the base model's.
