@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "methods on the same problems over seeds, in one table; settings chosen on validation problems",
     "evaluate": "score a model on held-out problems: mean@k, pass@k, entropy",
     "report": "write the HTML page of one or more runs",
+    "diagnose": "why entropy moved, token by token, from the dumps of a run, and what would have held it",
     "doctor": "settings of a TRL or verl run that do nothing, or something else than they say",
     "reproduce": "check the papers' claims: a number and a verdict each; with no argument, their list",
     "pretrain": "make a task's tiny base model again",
@@ -71,9 +72,6 @@ def _one_line(error: Exception) -> str:
     return text
 
 
-# Parsing
-
-
 def _parse(kind: Callable[..., Any], args: list[str], prog: str, words: Sequence[str] = ()) -> Any:
     """tyro's parse of `args`, its error as one line that names near options, or near `words` for a stray word."""
     import tyro
@@ -110,9 +108,6 @@ def _option_names(kind: Any) -> list[str]:
             names += _option_names(inner) if dataclasses.is_dataclass(inner) else [field.name]
         return names
     return []
-
-
-# Commands
 
 
 def _train(args: list[str]) -> int:
@@ -371,6 +366,14 @@ def _reproduce(args: list[str]) -> int:
     else:
         _print(rows, shown, options.json)
     return code
+
+
+def _diagnose(args: list[str]) -> int:
+    from entrostat.diagnose.command import Diagnose, answer
+
+    options = _parse(Diagnose, args, "entrostat diagnose")
+    _print(*answer(options), options.json)
+    return 0
 
 
 def _doctor(args: list[str]) -> int:

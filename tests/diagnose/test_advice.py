@@ -1,0 +1,160 @@
+"""The sentence, the causes and the pair of thresholds, in worlds where the answer is known beforehand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from entrostat import dump
+from entrostat.diagnose.advice import LEAST_HIGH, LEAST_LOW, advise, response
+from entrostat.diagnose.causes import KEYS, causes, kept, terms, unclipped
+from entrostat.diagnose.grid import HIGHS, LOWS
+from entrostat.diagnose.series import FEWEST, Point, correlation, series
+from entrostat.diagnose.stream import attribute
+from entrostat.diagnose.words import in_force, sentences
+
+P, H = math.log(0.5), 1.0
+"""A likely token: ln p + H > 0, and with these sums E[Q] is 0."""
+SUMS = {"sum_p2": 0.1, "sum_p2_logp": -0.1}
+BRACKET = 0.5 * (P + H)
+
+
+def world(path, kinds, groups=30, **columns):
+    """A dump in which each of `groups` prompts has, for every (A, ratio, n) of `kinds`, an answer of n such tokens."""
+    rows = [kind for _ in range(groups) for kind in kinds]
+    lists = {
+        "tokens": [[7] * n for _, _, n in rows],
+        "advantages": [[a] * n for a, _, n in rows],
+        "logprobs": [[P] * n for _, _, n in rows],
+        "old_logprobs": [[P - math.log(r)] * n for _, r, n in rows],
+        "entropy": [[H] * n for _, _, n in rows],
+        "group": [i // len(kinds) for i in range(len(rows))],
+        "reward": [float(a > 0) for a, _, _ in rows],
+    }
+    dump.write(path, **lists | {name: [[x] * n for _, _, n in rows] for name, x in SUMS.items()} | columns)
+    return attribute([path])[0]
+
+
+def said(found, path):
+    change = kept(found)
+    return sentences(found, change, causes(found), advise(found), series(found, [path]))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "a.parquet"
+
+
+def test_the_pair_that_holds_with_the_fewest_tokens_clipped(path):
+    """A reinforced likely token lowers entropy by its bracket B, one that is punished at ratio r raises it by r B.
+
+    Low .05 clips the 8 at .92; .1 does not, and with them entropy would have risen.
+    """
+    found = world(path, [(1.0, 1.0, 10), (-1.0, 0.92, 8), (-1.0, 1.3, 3)], low=0.05, high=0.2)
+    tokens = 21
+    assert kept(found).value == pytest.approx(BRACKET * (3 * 1.3 - 10) / tokens, rel=1e-5)
+    assert unclipped(found).value == pytest.approx(BRACKET * (3 * 1.3 + 8 * 0.92 - 10) / tokens, rel=1e-5)
+    advice = advise(found)
+    assert advice.holds and advice.low == 0.1
+    assert advice.change.value == pytest.approx(BRACKET * (3 * 1.3 + 8 * 0.92 - 10) / tokens, rel=1e-5)
+    assert advice.difference.value == pytest.approx(BRACKET * 8 * 0.92 / tokens, rel=1e-5)
+    assert advice.clipped == 0 and advice.clipped_before == pytest.approx(8 / tokens)
+    text = " ".join(said(found, path))
+    assert "Pushing up likely tokens of right answers (E1) took 58%" in text
+    assert "clip-low on likely tokens of wrong answers (E3) 42%" in text
+    assert "Low 0.1 with high" in text and "(low 0.05 and high 0.2 in force) would have held it" in text
+
+
+def test_clip_high_is_blamed_where_it_is_to_blame(path):
+    """Reinforced unlikely tokens at ratio 1.3, which raise entropy, are clipped; what is left lowers it."""
+    rare = math.log(0.05)
+    q = 0.05 * (rare + H)
+    kinds = [(1.0, 1.0, 4), (1.0, 1.3, 6)]
+    logprobs = [[P] * 4, [rare] * 6] * 30
+    old = [[P] * 4, [rare - math.log(1.3)] * 6] * 30
+    sums = [[[x] * n for n in (4, 6)] * 30 for x in SUMS.values()]
+    found = world(
+        path, kinds, logprobs=logprobs, old_logprobs=old, low=0.2, high=0.2, **dict(zip(SUMS, sums, strict=True))
+    )
+    by = {cause.key: cause.change.value * 10 for cause in causes(found)}
+    assert by["E1"] == pytest.approx(-4 * BRACKET, rel=1e-5)
+    assert by["E2"] == pytest.approx(-6 * 1.3 * q, rel=1e-5) and by["E2 clip-high"] == pytest.approx(-by["E2"])
+    text = " ".join(said(found, path))
+    assert "lip-high on unlikely tokens of right answers (E2)" in text
+    advice = advise(found)
+    assert advice.high > 0.3 - 1e-6
+
+
+def test_where_nothing_holds_it_says_so_and_names_the_nearest(path):
+    found = world(path, [(1.0, 1.0, 10), (-1.0, 0.9, 2)], low=0.05, high=0.2)
+    advice = advise(found)
+    assert not advice.holds and advice.low >= 0.1
+    allowed = [
+        response(found)[i, j]
+        for i, low in enumerate(LOWS)
+        for j, high in enumerate(HIGHS)
+        if low >= LEAST_LOW and high >= LEAST_HIGH
+    ]
+    assert advice.change.value == max(allowed)
+    assert "No pair on the grid would have held it" in " ".join(said(found, path))
+
+
+def test_rising_entropy_has_the_signs_turned(path):
+    found = world(path, [(-1.0, 1.0, 10), (1.0, 1.25, 9)], low=0.2, high=0.2)
+    assert kept(found).value == pytest.approx(10 * BRACKET / 19, rel=1e-5)
+    advice = advise(found)
+    assert advice.holds and advice.high == 0.28 and advice.change.value < 0
+    text = " ".join(said(found, path))
+    assert "Clip-high on likely tokens of right answers (E1) gave 53%" in text
+    assert "of what entropy gained" in text and "pushing down likely tokens of wrong answers (E3) 47%" in text
+
+
+def test_one_update_a_rollout_is_told_that_nothing_can_act(path):
+    found = world(path, [(1.0, 1.0, 10)], low=0.2, high=0.2)
+    assert advise(found) is None
+    assert "Every ratio is exactly 1" in " ".join(said(found, path))
+
+
+def test_rewards_that_do_not_follow_the_advantage_are_not_called_right(path):
+    rewards = [1.0, 1.0] * 30
+    found = world(path, [(1.0, 1.0, 10), (-1.0, 0.9, 2)], reward=rewards)
+    text = " ".join(said(found, path))
+    assert "right answers" not in text and "likely tokens of A > 0 (E1)" in text
+
+
+def test_bounds_that_differ_by_token_are_given_as_a_range(path):
+    found = world(path, [(1.0, 1.0, 2), (-1.0, 0.9, 2)], low=[0.1, 0.3] * 30, high=math.inf)
+    assert in_force(found.in_force["low"]) == "0.3" and in_force(found.in_force["high"]) == "inf"
+    mixed = world(path.with_name("b.parquet"), [(-1.0, 0.9, 2), (-1.0, 0.9, 2)], low=[0.1, 0.3] * 30, high=0.2)
+    assert in_force(mixed.in_force["low"]) == "0.2 on average (0.1 to 0.3)"
+
+
+def test_terms_add_up_whatever_the_cells():
+    cells = np.random.default_rng(0).normal(size=(50, 5, 3))
+    assert terms(cells).sum(-1) == pytest.approx(cells[..., 0].sum(-1))
+    assert terms(cells).shape == (50, len(KEYS))
+
+
+def test_the_interval_narrows_with_more_prompts(path):
+    """Prompts that differ: the interval is that of their mean, sd / sqrt(n), within the noise of 400 resamples."""
+    rng = np.random.default_rng(0)
+    n = 200
+    advantages = [[float(a)] * 10 for a in rng.normal(2, 1, n)]
+    found = world(path, [(1.0, 1.0, 10)], groups=n, advantages=advantages)
+    per = -BRACKET * np.array([row[0] for row in advantages])
+    change = kept(found)
+    assert change.value == pytest.approx(per.mean(), rel=1e-5)
+    assert (change.high - change.low) / (2 * 1.96 * per.std() / math.sqrt(n)) == pytest.approx(1, abs=0.15)
+
+
+def points(pairs):
+    return [Point(0, k, 0.4, measured, predicted) for k, (predicted, measured) in enumerate(pairs)]
+
+
+def test_correlation_is_pearson_s_with_fisher_s_interval():
+    assert correlation(points([(1.0, 2.0)] * (FEWEST - 1))) is None
+    assert correlation(points([(1.0, float(k)) for k in range(9)])) is None
+    found = correlation(points([(0.0, 0.0), (1.0, 2.0), (2.0, 1.0), (3.0, 3.0)]))
+    assert found.value == pytest.approx(0.8)
+    z = 0.5 * math.log(1.8 / 0.2)
+    assert found.low == pytest.approx(math.tanh(z - 1.959964)) and found.high == pytest.approx(math.tanh(z + 1.959964))

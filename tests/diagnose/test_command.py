@@ -1,0 +1,152 @@
+"""entrostat diagnose, from the command line to what is printed."""
+
+import json
+import math
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrostat import dump
+from entrostat.cli import main
+from entrostat.diagnose.show import visible
+from made_up_dumps import made_up
+
+HOSTILE = (
+    "\x1b[31mred",
+    "[bold]markup[/bold] [link=http://x]",
+    "\r\n\x07\x00",
+    "\u202edlrow",
+    "</script>",
+    "\ud7ff\u2028",
+)
+
+
+def run(capsys, *args):
+    code = main(["diagnose", *map(str, args)])
+    return code, *capsys.readouterr()
+
+
+def as_json(capsys, *args):
+    code, out, err = run(capsys, *args, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_json_is_strict_and_every_breakdown_adds_up(capsys, make_dump):
+    folder, tokens = make_dump((1, 2, 3))
+    _, out, _ = run(capsys, folder, "--json")
+    made = json.loads(out, parse_constant=refuse)
+    change = sum(t["change"] for t in tokens if t["event"] is None) / len(tokens)
+    scale = sum(abs(t["change"]) for t in tokens) / len(tokens)
+    assert made["change"]["value"] == pytest.approx(change, abs=1e-6 * scale)
+    assert made["breakdowns"].keys() == {
+        *("region", "advantage", "position", "token", "prompt", "right answers", "rollout")
+    }
+    for parts in made["breakdowns"].values():
+        assert sum(part["kept"] for part in parts) == pytest.approx(made["change"]["value"], abs=1e-12)
+        assert sum(part["tokens"] for part in parts) == made["tokens"] == len(tokens)
+    assert sum(cause["change"]["value"] for cause in made["causes"]) == pytest.approx(change, abs=1e-6 * scale)
+    assert made["change"]["low"] < made["change"]["value"] < made["change"]["high"]
+
+
+def test_a_run_s_folder_brings_its_measured_entropy(capsys, make_dump, tmp_path):
+    folder, _ = make_dump(tuple(range(6)))
+    lines = [{"step": k, "entropy": 0.4 - 0.01 * k**2} for k in range(7)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n{cut")
+    for path in (tmp_path, folder):
+        measured = as_json(capsys, path)["measured"]
+        assert measured["from_metrics"] and measured["first"] == [0, 0.4]
+        assert [p["measured"] for p in measured["points"]] == pytest.approx([-0.01 * (2 * k + 1) for k in range(6)])
+        assert -1 <= measured["correlation"]["low"] < measured["correlation"]["high"] <= 1
+    (tmp_path / "metrics.jsonl").unlink()
+    measured = as_json(capsys, tmp_path)["measured"]
+    assert not measured["from_metrics"] and len(measured["points"]) == 5
+
+
+def test_texts_of_the_dump_reach_the_terminal_as_escapes(capsys, tmp_path):
+    columns, _ = made_up(0)
+    columns["text"] = [[HOSTILE[i] for i in row] for row in columns["tokens"]]
+    columns["prompt"] = [HOSTILE[i % len(HOSTILE)] for i in columns["group"]]
+    dump.write(tmp_path / "a.parquet", **columns)
+    code, out, err = run(capsys, tmp_path)
+    assert (code, err) == (0, "")
+    assert not set(out) & set("\x1b\r\x07\x00\u202e\u2028")
+    assert r'"\x1b[31mred"' in out and "[bold]markup" in out
+    json.loads(run(capsys, tmp_path, "--json")[1])
+
+
+@given(st.text())
+def test_visible_text_is_one_line_without_controls(text):
+    shown = visible(text, 10**6)
+    assert shown.isprintable() or all(c.isprintable() or c == "\u3000" or c.isspace() for c in shown)
+    assert len((shown + "x").splitlines()) == 1
+
+
+def test_no_path_and_no_dump_are_one_line(capsys, tmp_path):
+    for args, message in (
+        ((), "no dump given"),
+        ((tmp_path / "gone",), "no such file or folder"),
+        ((tmp_path,), "no dump in it"),
+        ((tmp_path, "--responses", 0), "responses must be at least 1"),
+    ):
+        code, out, err = run(capsys, *args)
+        assert (code, out, err.count("\n")) == (2, "", 1) and message in err
+
+
+def spoilt(folder):
+    """A folder with a NaN in a row of one file, a file cut short and one of another kind; the row."""
+    table = pa.Table.from_batches(list(dump.read(folder / dump.file_name(0))))
+    values = table.column("entropy").to_pylist()
+    row = next(i for i, mask in enumerate(table.column("mask").to_pylist()) if any(mask))
+    values[row] = [math.nan] * len(values[row])
+    at = table.schema.get_field_index("entropy")
+    table = table.set_column(at, table.schema.field("entropy"), pa.array(values, pa.list_(pa.float32())))
+    pq.write_table(table, folder / dump.file_name(0), row_group_size=4)
+    whole = (folder / dump.file_name(1)).read_bytes()
+    (folder / dump.file_name(1)).write_bytes(whole[: len(whole) // 2])
+    pq.write_table(pa.table({"x": [1]}), folder / dump.file_name(2))
+    return row
+
+
+def test_a_bad_row_is_named_and_can_be_skipped(capsys, make_dump):
+    folder, tokens = make_dump((3, 4, 5, 6))
+    row = spoilt(folder)
+    code, out, err = run(capsys, folder / dump.file_name(0))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"step-000000.parquet: row {row}, column 'entropy': nan" in err
+    code, _, err = run(capsys, folder)
+    assert code == 2 and "step-000001.parquet" in err
+    made = as_json(capsys, folder, "--skip-bad")
+    assert (made["skipped"]["rows"], made["skipped"]["files"], len(made["skipped"]["told"])) == (1, 2, 3)
+    left = [t for t in tokens if t["step"] == 3 or (t["step"] == 0 and t["sample"] != row)]
+    assert made["tokens"] == len(left)
+    assert made["change"]["value"] == pytest.approx(
+        sum(t["change"] for t in left if t["event"] is None) / len(left),
+        abs=1e-6 * sum(abs(t["change"]) for t in left) / len(left),
+    )
+    assert "1 rows and 2 files" in run(capsys, folder, "--skip-bad")[1]
+
+
+def test_files_of_two_kinds_of_ratio_are_not_mixed(capsys, tmp_path):
+    for i, level in enumerate(("token", "sequence")):
+        columns, _ = made_up(i)
+        dump.write(tmp_path / f"{i}.parquet", **columns, notes={"importance_sampling_level": level})
+    code, _, err = run(capsys, tmp_path)
+    assert code == 2 and "diagnose one at a time" in err
+
+
+def test_a_dump_without_entropy_says_what_is_left(capsys, make_dump):
+    folder, tokens = make_dump((3,), without={"entropy", "old_entropy", "text", "group"})
+    made = as_json(capsys, folder)
+    assert made["change"] is None and made["map"] is None and made["advice"] is None and made["causes"] == []
+    assert "region" not in made["breakdowns"] and "prompt" not in made["breakdowns"]
+    assert "kept" not in made["breakdowns"]["position"][0]
+    code, out, _ = run(capsys, folder)
+    assert code == 0 and "no column entropy" in out.replace("\n", " ") and "By position" in out
