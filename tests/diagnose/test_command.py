@@ -143,7 +143,7 @@ def test_files_of_two_kinds_of_ratio_are_not_mixed(capsys, tmp_path):
 
 
 def test_a_dump_without_entropy_says_what_is_left(capsys, make_dump):
-    folder, tokens = make_dump((3,), without={"entropy", "old_entropy", "text", "group"})
+    folder, _ = make_dump((3,), without={"entropy", "old_entropy", "text", "group"})
     made = as_json(capsys, folder)
     assert made["change"] is None and made["map"] is None and made["advice"] is None and made["causes"] == []
     assert "region" not in made["breakdowns"] and "prompt" not in made["breakdowns"]
