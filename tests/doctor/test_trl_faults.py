@@ -2,15 +2,19 @@
 
 import sys
 import types
+from types import SimpleNamespace
 
 import pytest
 import torch
 from trl import GRPOTrainer
 
+import engines.conftest
 from entrostat import make_strategy
 from entrostat.doctor import Finding, Source, findings, settings
 from entrostat.doctor.trl import READS, THRESHOLDS
 
+# the tiny model in TRL's trainer
+lab = engines.conftest.lab
 # every side of every window, twice over; rows by advantage
 LOGRATIO = torch.tensor([[-1.5, -0.6, -0.1, 0.0, 0.1, 0.25, 0.6, 1.5]] * 2)
 ADVANTAGES = torch.tensor([[1.0], [-1.0]]).expand(2, 8)
@@ -18,6 +22,42 @@ ADVANTAGES = torch.tensor([[1.0], [-1.0]]).expand(2, 8)
 
 def found(strategy=None, **fields):
     return {f.finding: f for f in findings(settings(Source("test", fields)), strategy)}
+
+
+class Probe(GRPOTrainer):
+    """TRL's own `_compute_loss`, with log-probabilities that are given in place of a model's."""
+
+    def _get_per_token_logps_and_entropies(self, model, input_ids, *args, **kwargs):
+        return self.given, torch.full_like(self.given, 0.5).detach(), None
+
+
+@pytest.fixture
+def loss(lab):
+    """Per-token gradient, loss and metrics of TRL's loss, by log-ratio and advantage (b t), under GRPOConfig fields."""
+
+    def run(logratio, advantages, **fields):
+        # a batch as large as the rollout: its parts have no meaning here
+        trainer = lab.trainer(Probe, args=lab.config(**fields))
+        trainer.given = torch.full_like(logratio, -1.0).requires_grad_()
+        b, t = logratio.shape
+        ids, mask = torch.zeros(b, t, dtype=torch.long), torch.ones(b, t)
+        inputs = {
+            "prompt_ids": ids,
+            "prompt_mask": mask,
+            "completion_ids": ids,
+            "completion_mask": mask,
+            "advantages": advantages,
+            "old_per_token_logps": -1.0 - logratio,
+            "num_items_in_batch": mask.sum(),
+        }
+        trainer.current_gradient_accumulation_steps = 1
+        trainer.model.train()
+        value = trainer._compute_loss(trainer.model, inputs)
+        (gradient,) = torch.autograd.grad(value, trainer.given)
+        metrics = {name: seen[0] for name, seen in trainer._metrics["train"].items()}
+        return SimpleNamespace(value=value.item(), gradient=gradient, metrics=metrics)
+
+    return run
 
 
 # Ratio always 1

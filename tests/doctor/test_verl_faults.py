@@ -1,0 +1,243 @@
+"""Each finding in a verl configuration is a fact of the installed verl: its own losses and aggregation show it.
+
+Skipped where verl is not installed.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from entrostat import make_strategy
+from entrostat.doctor import Finding, Source, findings, settings
+from entrostat.doctor.verl import ACTOR, DEFAULTS, ENTROPY_IS, LOSS, READS, ROLLOUT, THRESHOLDS
+
+core = pytest.importorskip("verl.trainer.ppo.core_algos")
+
+import verl  # noqa: E402
+from tensordict import TensorDict  # noqa: E402
+from verl.utils.tensordict_utils import make_iterator  # noqa: E402
+from verl.utils.torch_functional import entropy_from_logits  # noqa: E402
+from verl.workers.config import FSDPActorConfig, PolicyLossConfig  # noqa: E402
+from verl.workers.utils.losses import ppo_loss  # noqa: E402
+
+LOGRATIO = torch.tensor([[-1.5, -0.6, -0.1, 0.0, 0.1, 0.25, 0.6, 1.5]] * 2)
+ADVANTAGES = torch.tensor([[1.0], [-1.0]]).expand(2, 8)
+
+
+def found(strategy=None, **fields):
+    actor = {name: value for name, value in fields.items() if "." not in name}
+    overrides = {f"{ACTOR}.{name}": value for name, value in actor.items()}
+    overrides |= {name: value for name, value in fields.items() if "." in name}
+    source = Source("test", {"actor_rollout_ref": {}}, tuple((k, v, False) for k, v in overrides.items()))
+    return {f.finding: f for f in findings(settings(source), strategy)}
+
+
+def actor_config(**fields):
+    policy = {name.partition(".")[2]: value for name, value in fields.items() if "." in name}
+    plain = {name: value for name, value in fields.items() if "." not in name}
+    made = FSDPActorConfig(rollout_n=1, ppo_micro_batch_size_per_gpu=1, policy_loss=PolicyLossConfig(**policy), **plain)
+    return made
+
+
+def loss(mode, logratio=LOGRATIO, advantages=ADVANTAGES, **fields):
+    """Value, gradient per token and metrics of verl's own loss."""
+    torch.manual_seed(0)
+    old = torch.full_like(logratio, -1.0)
+    now = (old + logratio).requires_grad_()
+    value, metrics = core.get_policy_loss_fn(mode)(
+        old_log_prob=old,
+        log_prob=now,
+        advantages=advantages.clone(),
+        response_mask=torch.ones_like(logratio),
+        loss_agg_mode="token-mean",
+        config=actor_config(**fields),
+    )
+    return value.item(), torch.autograd.grad(value, now)[0], metrics
+
+
+def same(one, other):
+    return one[0] == other[0] and torch.equal(one[1], other[1])
+
+
+def test_the_shipped_defaults_are_verls():
+    if verl.__version__ != "0.9.1":
+        pytest.skip(f"the defaults are those of 0.9.1, installed is {verl.__version__}")
+    folder = Path(verl.__file__).parent / "trainer" / "config"
+    files = sorted(
+        folder.glob("_generated_ppo_*trainer.yaml"), key=lambda path: path.name != "_generated_ppo_trainer.yaml"
+    )
+    trees = [yaml.safe_load(path.read_text()) for path in files]
+
+    def agree(ours, theirs):
+        assert set(ours) == {name for tree in theirs for name in tree}
+        for name, value in ours.items():
+            there = [tree[name] for tree in theirs if name in tree]
+            if isinstance(there[0], dict):
+                if value:
+                    agree(value, there)
+            elif not isinstance(there[0], list):
+                assert value == there[0], name
+
+    assert len(trees) == 4
+    agree(yaml.safe_load(DEFAULTS.read_text()), trees)
+
+
+@pytest.mark.parametrize(
+    ("batch", "mini", "epochs"), [(64, 64, 1), (64, 32, 1), (64, 64, 2), (64, 16, 3), (1024, 1024, 1)]
+)
+def test_one_mini_batch_is_one_update(batch, mini, epochs):
+    data = TensorDict({"x": torch.zeros(batch)}, batch_size=[batch])
+    updates = len(list(make_iterator(data, mini_batch_size=mini, epochs=epochs)))
+    fields = {"data.train_batch_size": batch, "ppo_mini_batch_size": mini, "ppo_epochs": epochs}
+    assert (updates == 1) == (Finding.RATIO_ALWAYS_ONE in found(**fields))
+    assert Finding.RATIO_ALWAYS_ONE not in found(make_strategy("thermostat"), **fields)
+
+
+@pytest.mark.parametrize("mode", ["vanilla", "gspo", "geo_mean", "cispo"])
+def test_at_ratio_1_no_threshold_does_anything(mode):
+    fresh = torch.zeros_like(LOGRATIO)
+    narrow = {"clip_ratio_low": 1e-6, "clip_ratio_high": 1e-6, "clip_ratio_c": 1.001}
+    usual, other = loss(mode, fresh), loss(mode, fresh, **narrow)
+    assert same(usual, other)
+    assert other[2]["actor/pg_clipfrac"] == 0
+
+
+@pytest.mark.parametrize("mode", [mode for mode in READS if "clip_ratio" in READS[mode]])
+def test_clip_ratio_alone_changes_nothing(mode):
+    """With a null side, or beside sides that were chosen, it is no finding."""
+    assert same(loss(mode), loss(mode, clip_ratio=0.01))
+    chosen = {LOSS + ".loss_mode": mode}
+    assert Finding.CLIP_RATIO_ALONE in found(clip_ratio=0.01, **chosen)
+    assert Finding.CLIP_RATIO_ALONE in found(clip_ratio=0.01, clip_ratio_high=0.28, **chosen)
+    assert Finding.CLIP_RATIO_ALONE not in found(clip_ratio=0.01, clip_ratio_low=0.1, clip_ratio_high=0.28, **chosen)
+    nulls = {"clip_ratio_low": None, "clip_ratio_high": None}
+    assert not same(loss(mode, **nulls), loss(mode, **nulls, clip_ratio=0.01))
+    assert Finding.CLIP_RATIO_ALONE not in found(clip_ratio=0.01, **nulls, **chosen)
+
+
+@pytest.mark.parametrize(
+    ("high", "cap", "hit"), [(10.0, 3.0, True), (2.5, 3.0, True), (1.9, 3.0, False), (10.0, 20.0, False)]
+)
+def test_the_dual_clip_takes_the_gradient_inside_the_loosened_window(high, cap, hit):
+    # the last ratio but one is inside every window, the last one outside of all
+    logratio = torch.tensor([[1.0, 2.8, min(1 + high, 3.4), 50.0]]).log()
+    fields = {"clip_ratio_high": high, "clip_ratio_c": cap}
+    _, gradient, metrics = loss("vanilla", logratio, -torch.ones(1, 4), **fields)
+    assert ((gradient[0, :3] == 0).any().item()) == hit
+    assert metrics["actor/pg_clipfrac"] == 0
+    assert (Finding.DUAL_CLIP in found(**fields)) == hit
+    # with A > 0 there is no dual clip
+    assert (loss("vanilla", logratio, torch.ones(1, 4), **fields)[1][0, :3] != 0).all()
+
+
+OTHER = {
+    "clip_ratio": 0.5,
+    "clip_ratio_low": 0.5,
+    "clip_ratio_high": 0.05,
+    "clip_ratio_c": 1.5,
+    "tau_pos": 2.0,
+    "tau_neg": 2.0,
+    "policy_loss.clip_cov_ratio": 0.5,
+    "policy_loss.clip_cov_lb": -5.0,
+    "policy_loss.clip_cov_ub": 0.01,
+    "policy_loss.kl_cov_ratio": 0.5,
+    "policy_loss.ppo_kl_coef": 1.0,
+    "policy_loss.dro_beta": 2.0,
+}
+
+
+@pytest.mark.parametrize("mode", READS)
+def test_a_threshold_is_found_exactly_where_it_changes_nothing(mode):
+    """clip_ratio is read by the losses that read low and high, where one of these is null: looked at there."""
+    assert set(OTHER) == set(THRESHOLDS)
+    assert set(READS) | {"bypass_mode"} == set(core.POLICY_LOSS_REGISTRY) - {"spoken", "entrostat"}
+    base = {"policy_loss.dro_beta": 1.0} if mode == "dro" else {}
+    # clip-cov needs covariances between its bounds for them to matter
+    base |= {"policy_loss.clip_cov_lb": 0.001, "policy_loss.clip_cov_ratio": 0.07} if mode == "clip_cov" else {}
+    # one ratio a sequence: each row leaves its window as a whole
+    logratio = LOGRATIO + torch.tensor([[0.1], [-0.4]]) if mode == "gspo" else LOGRATIO
+    for name, value in OTHER.items():
+        fields = base | ({"clip_ratio_low": None, "clip_ratio_high": None} if name == "clip_ratio" else {})
+        changes = not same(loss(mode, logratio, **fields), loss(mode, logratio, **{**fields, name: value}))
+        given = {f"{ACTOR}.{n}": v for n, v in {**fields, name: value, "policy_loss.loss_mode": mode}.items()}
+        seen = found(**given).get(Finding.THRESHOLD_IGNORED)
+        ignored = seen is not None and f"{ACTOR}.{name}" in seen.settings
+        assert changes != ignored, name
+
+
+def test_entropy_is_a_mean_over_tokens_under_token_mean_only():
+    """Two responses, of 1 and 8 tokens; every token of the first has entropy 2, of the second 1."""
+    entropy = torch.tensor([[2.0] * 8, [1.0] * 8])
+    mask = torch.zeros(2, 8)
+    mask[0, :1], mask[1] = 1, 1
+    true = 10 / 9
+    modes = ["token-mean", *ENTROPY_IS]
+    means = {mode: core.agg_loss(entropy, mask, mode).item() for mode in modes}
+    assert means == pytest.approx(
+        {
+            "token-mean": true,
+            "token-sum": 10.0,
+            "seq-mean-token-sum": 5.0,
+            "seq-mean-token-mean": 1.5,
+            "seq-mean-token-sum-norm": 0.625,
+        },
+        rel=1e-6,
+    )
+    for mode in modes:
+        assert (Finding.ENTROPY_AGGREGATION in found(loss_agg_mode=mode)) == (abs(means[mode] - true) > 1e-6)
+
+
+def test_every_aggregation_that_verl_takes_is_known():
+    for mode in ["token-mean", *ENTROPY_IS]:
+        actor_config(loss_agg_mode=mode)
+    with pytest.raises(ValueError, match="Invalid loss_agg_mode"):
+        actor_config(loss_agg_mode="batch-mean")
+
+
+def test_entropy_is_that_of_the_temperature():
+    _scale_logits_by_temperature = pytest.importorskip(
+        "verl.workers.engine.fsdp.transformer_impl"
+    )._scale_logits_by_temperature
+    logits = torch.tensor([[[2.0, 0.5, -1.0, 0.0]]])
+    scaled = _scale_logits_by_temperature(logits, torch.tensor([0.5]), is_unit_temperature=False)
+    expected = torch.distributions.Categorical(logits=logits.double() / 0.5).entropy()
+    assert entropy_from_logits(scaled).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert entropy_from_logits(scaled).item() < 0.7 * entropy_from_logits(logits).item()
+    assert Finding.TEMPERATURE in found(**{f"{ROLLOUT}.temperature": 0.5})
+    assert Finding.TEMPERATURE not in found(**{f"{ROLLOUT}.temperature": 1})
+
+
+def test_a_bonus_stays_in_the_loss_beside_a_policy_loss_of_ones_own():
+    """verl adds it whatever the loss mode is."""
+
+    @core.register_policy_loss("spoken")
+    def spoken(old_log_prob, log_prob, advantages, response_mask, **_):
+        return (log_prob * response_mask).sum() * 0, {}
+
+    def value(coefficient):
+        config = actor_config(entropy_coeff=coefficient, **{"policy_loss.loss_mode": "spoken"})
+        width = 3
+        data = TensorDict(
+            {
+                "prompts": torch.zeros(1, 1, dtype=torch.long),
+                "responses": torch.zeros(1, width, dtype=torch.long),
+                "attention_mask": torch.ones(1, 1 + width, dtype=torch.long),
+                "response_mask": torch.ones(1, width),
+                "old_log_probs": torch.zeros(1, width),
+                "advantages": torch.zeros(1, width),
+            },
+            batch_size=[1],
+        )
+        for name in ("batch_num_tokens", "global_batch_size"):
+            data.set_non_tensor(name, None)
+        data.set_non_tensor("dp_size", 1)
+        output = {"log_probs": torch.zeros(1 + width), "entropy": torch.full((1 + width,), 0.7)}
+        return ppo_loss(config, output, data)[0].item()
+
+    assert value(0.0) == 0
+    assert value(0.1) == pytest.approx(-0.07, rel=1e-6)
+    assert Finding.BONUS_AND_CONTROLLER in found(entropy_coeff=0.1, **{f"{LOSS}.loss_mode": "entrostat"})
+    assert Finding.BONUS_AND_CONTROLLER in found(entropy_coeff=0.1, **{"trainer.v1.trainer_mode": "entrostat"})
+    assert Finding.BONUS_AND_CONTROLLER not in found(entropy_coeff=0.1)
