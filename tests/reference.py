@@ -126,6 +126,23 @@ def group_advantages(rewards, group_size, scale):
     return out
 
 
+def gae(reward, values, gamma, lam):
+    """One completion, by the definition: discounted sums of TD errors. (advantages, returns)."""
+    n = len(values)
+    ahead = [*values[1:], 0.0]
+    rewards = [0.0] * (n - 1) + [reward]
+    errors = [r + gamma * v2 - v for r, v, v2 in zip(rewards, values, ahead, strict=True)]
+    found = [math.fsum((gamma * lam) ** i * e for i, e in enumerate(errors[t:])) for t in range(n)]
+    return found, [a + v for a, v in zip(found, values, strict=True)]
+
+
+def whiten(values, scale):
+    """A flat list less its mean, over its standard deviation with n - 1 when asked to."""
+    n, mean = len(values), math.fsum(values) / len(values)
+    std = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / max(1, n - 1) + 1e-8) if scale else 1.0
+    return [(x - mean) / std for x in values]
+
+
 def pass_at_k(n, c, k):
     return 1 - Fraction(math.comb(n - c, k), math.comb(n, k))
 

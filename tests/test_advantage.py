@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -121,7 +122,7 @@ def test_at_lambda_0_gae_is_the_td_error(rows, gamma):
     rewards, values, mask = padded(rows)
     expected = []
     for reward, kept in by_row(rows):
-        errors = [gamma * after - v for v, after in zip(kept, kept[1:], strict=False)]
+        errors = [gamma * after - v for v, after in itertools.pairwise(kept)]
         expected.append([*errors, reward - kept[-1]] if kept else [])
     assert_rows(gae(rewards, values, mask, gamma=gamma, lam=0.0).advantages, mask, expected)
 

@@ -47,7 +47,7 @@ class TrainConfig:
     """Discount of the reward, per token. With --advantage gae, as the next two."""
     gae_lambda: float = 1.0
     """1: the reward less the critic's value; towards 0, the critic's values take the reward's place."""
-    critic_learning_rate: float = 1e-3
+    critic_learning_rate: float = 1e-4
     """Of the critic: AdamW, constant. --max-grad-norm holds for it too."""
     scale_rewards: Literal["group", "none"] = "group"
     """Divide advantages by the group's standard deviation, or not (2509.26114). With --advantage gae the rollout's

@@ -1,0 +1,120 @@
+"""PPO's critic: a value for each completion token, from a second model with a head on it, and its update."""
+
+import contextlib
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+
+def value_loss(
+    values: Float[Tensor, "b t"],
+    old_values: Float[Tensor, "b t"],
+    returns: Float[Tensor, "b t"],
+    clip: float,
+) -> Float[Tensor, "b t"]:
+    """PPO's clipped value loss per token, in squared units of the reward: half the larger of two squared errors.
+
+    1/2 max((V - R)^2, (V_old + clamp(V - V_old, -clip, clip) - R)^2), as in PPO's released code (openai/baselines,
+    ppo2/model.py): the clip takes the gradient of a value that has gone further than `clip` towards its return.
+    """
+    clipped = old_values + (values - old_values).clamp(-clip, clip)
+    return 0.5 * torch.maximum((values - returns).square(), (clipped - returns).square())
+
+
+class ValueModel(nn.Module):
+    """A copy of a causal language model's backbone, with a linear head in float32 that starts at zero: V = 0.
+
+    It stays in evaluation mode: dropout would add noise to values, and draw from the sampler's random numbers too.
+    """
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.backbone = copy.deepcopy(model.base_model)
+        # skipped: drawing initial weights would move the sampler's random numbers
+        self.head = skip_init(nn.Linear, model.config.get_text_config().hidden_size, 1, dtype=torch.float32)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.eval()
+
+    def forward(self, ids: Tensor, attention_mask: Tensor, width: int) -> Float[Tensor, "b width"]:
+        """Values of the states before each of the last `width` tokens of `ids`, in units of the reward."""
+        states = self.backbone(input_ids=ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        states = states[:, -width - 1 : -1].float()
+        with torch.autocast(states.device.type, enabled=False):
+            return self.head(states).squeeze(-1)
+
+
+class Critic:
+    """A value model with its own AdamW at a constant learning rate, under a trainer's accelerator.
+
+    Args:
+        model: the policy, not wrapped yet: the value model starts from its weights.
+        accelerator: averages gradients over ranks, and says when an accumulation window ends.
+        learning_rate: of AdamW, no weight decay.
+        clip: half-width of the value clip, in units of the reward.
+        max_grad_norm: the gradient norm is cut to this.
+    """
+
+    def __init__(self, model: Any, accelerator: Any, *, learning_rate: float, clip: float, max_grad_norm: float):
+        self.accelerator, self.clip, self.max_grad_norm = accelerator, clip, max_grad_norm
+        self.module = ValueModel(model)
+        optimizer = torch.optim.AdamW(self.module.parameters(), lr=learning_rate, weight_decay=0.0)
+        self.model, self.optimizer = accelerator.prepare(self.module, optimizer)
+
+    @torch.no_grad()
+    def values(self, batch: dict[str, Any], chunk: int) -> Float[Tensor, "b t"]:
+        """Values of a rollout's completion tokens, `chunk` completions at a time."""
+        ids, attention, width = _whole(batch)
+        rows = [slice(i, i + chunk) for i in range(0, len(ids), chunk)]
+        with self.accelerator.autocast():
+            return torch.cat([self.module(ids[at], attention[at], width) for at in rows])
+
+    def update(
+        self,
+        batch: dict[str, Any],
+        old_values: Float[Tensor, "b t"],
+        returns: Float[Tensor, "b t"],
+        mask: Bool[Tensor, "b t"],
+        tokens: Float[Tensor, ""],
+    ) -> Float[Tensor, " 2"]:
+        """One micro-batch, and at the end of an accumulation window a step: its summed loss and number of tokens.
+
+        Args:
+            batch: TRL's micro-batch.
+            mask: tokens that have a return; the others may hold anything.
+            tokens: what the sum of losses is divided by: trained tokens of a window, per rank.
+        """
+        last = self.accelerator.sync_gradients
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+            values = self.model(*_whole(batch))
+            # where before the squares: a masked token must not reach the backward pass as NaN
+            values, old, aim = (torch.where(mask, x, 0.0) for x in (values, old_values, returns))
+            total = value_loss(values, old, aim, self.clip).sum()
+            self.accelerator.backward(total / tokens)
+        if last:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return torch.stack([total.detach(), mask.sum().to(total.dtype)])
+
+    def save(self, path: Path) -> None:
+        """Writes weights and optimizer."""
+        torch.save({"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}, path)
+
+    def load(self, path: Path) -> None:
+        """Takes what `save` wrote."""
+        saved = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        self.module.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+
+
+def _whole(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+    """Prompts and completions, their attention mask, and the width of the completions."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    return ids, attention, batch["completion_ids"].size(1)
