@@ -2,7 +2,7 @@
 
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.read import Source, read
-from entrostat.doctor.settings import Settings
+from entrostat.doctor.settings import Settings, near_name
 from entrostat.doctor.trl import field_names, trl_findings, trl_settings
 from entrostat.doctor.verl import FREE, sections, verl_findings, verl_settings
 from entrostat.strategies import Strategy
@@ -23,7 +23,10 @@ def settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     if verl:
         return verl_settings(source, ignore_unknown=ignore_unknown)
     if not trl:
-        raise ValueError(f"{source.name} holds no field of TRL's GRPOConfig and no section of verl's configuration")
+        near = near_name(min(names), field_names() | sections()) if names else "it is empty"
+        raise ValueError(
+            f"{source.name} holds no field of TRL's GRPOConfig and no section of verl's configuration: {near}"
+        )
     return trl_settings(source, ignore_unknown=ignore_unknown)
 
 

@@ -102,6 +102,9 @@ def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
         if name in given:
             value = _decoded(given[name]) if kind == "options?" else given[name]
             values[name] = _checked(source.name, name, value, kind)
+    over = values["generation_kwargs"] or {}
+    for name in {"temperature", *OFF} & set(over):
+        over[name] = _checked(source.name, f"generation_kwargs.{name}", over[name], "number?")
     loss_type = str(values["loss_type"])
     if loss_type not in READS:
         raise ValueError(f"{source.name}: unknown loss_type {short(loss_type)}: {near(loss_type[:60], READS)}")
@@ -223,7 +226,7 @@ def _sampler(s: Settings) -> dict[str, Any]:
     """What the sampler is told: generation_kwargs goes over the fields."""
     names = ("temperature", *OFF)
     over = s["generation_kwargs"] or {}
-    return {n: checked(f"generation_kwargs.{n}", over[n], "number?") if n in over else s[n] for n in names}
+    return {name: over.get(name, s[name]) for name in names}
 
 
 def _temperature(s: Settings) -> Found | None:
