@@ -4,6 +4,9 @@ import pytest
 
 from entrostat import dump
 from made_up_dumps import made_up
+from report.conftest import browser
+
+__all__ = ["browser"]
 
 
 @pytest.fixture

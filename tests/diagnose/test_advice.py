@@ -55,14 +55,14 @@ def test_the_pair_that_holds_with_the_fewest_tokens_clipped(path):
     assert kept(found).value == pytest.approx(BRACKET * (3 * 1.3 - 10) / tokens, rel=1e-5)
     assert unclipped(found).value == pytest.approx(BRACKET * (3 * 1.3 + 8 * 0.92 - 10) / tokens, rel=1e-5)
     advice = advise(found)
-    assert advice.holds and advice.low == 0.1
+    assert (advice.low, advice.high, advice.holds, advice.sure, advice.holding) == (0.1, 0.2, True, 1.0, 1.0)
     assert advice.change.value == pytest.approx(BRACKET * (3 * 1.3 + 8 * 0.92 - 10) / tokens, rel=1e-5)
     assert advice.difference.value == pytest.approx(BRACKET * 8 * 0.92 / tokens, rel=1e-5)
     assert advice.clipped == 0 and advice.clipped_before == pytest.approx(8 / tokens)
     text = " ".join(said(found, path))
     assert "Pushing up likely tokens of right answers (E1) took 58%" in text
     assert "clip-low on likely tokens of wrong answers (E3) 42%" in text
-    assert "Low 0.1 with high" in text and "(low 0.05 and high 0.2 in force) would have held it" in text
+    assert "Low 0.1 with high 0.2 (low 0.05 and high 0.2 in force) would have held it" in text
 
 
 def test_clip_high_is_blamed_where_it_is_to_blame(path):
@@ -158,3 +158,18 @@ def test_correlation_is_pearson_s_with_fisher_s_interval():
     assert found.value == pytest.approx(0.8)
     z = 0.5 * math.log(1.8 / 0.2)
     assert found.low == pytest.approx(math.tanh(z - 1.959964)) and found.high == pytest.approx(math.tanh(z + 1.959964))
+
+
+def test_of_two_pairs_that_hold_the_one_that_changes_fewer_tokens(path):
+    """Loosening high to .28 gives 5 tokens back, loosening low to .3 gives 4, and either holds entropy."""
+    rare = math.log(0.05)
+    kinds = [(1.0, 1.0, 1), (1.0, 1.25, 5), (-1.0, 0.75, 4), (-1.0, 0.6, 1)]
+    logprobs = [[P], [rare] * 5, [P] * 4, [P]] * 30
+    old = [[lp - math.log(r) for lp in row] for row, (_, r, _) in zip(logprobs, kinds * 30, strict=True)]
+    found = world(path, kinds, logprobs=logprobs, old_logprobs=old, low=0.2, high=0.2)
+    assert kept(found).value < 0
+    change = response(found)
+    assert change[LOWS.index(0.2), HIGHS.index(0.28)] > 0 and change[LOWS.index(0.3), HIGHS.index(0.2)] > 0
+    advice = advise(found)
+    assert (advice.low, advice.high) == (0.3, 0.2)
+    assert (advice.clipped, advice.clipped_before) == (pytest.approx(6 / 11), pytest.approx(10 / 11))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from entrostat import dump
 from entrostat.cli import main
-from entrostat.diagnose.show import visible
+from entrostat.diagnose.texts import escaped
 from made_up_dumps import made_up
 
 HOSTILE = (
@@ -83,8 +83,8 @@ def test_texts_of_the_dump_reach_the_terminal_as_escapes(capsys, tmp_path):
 
 
 @given(st.text())
-def test_visible_text_is_one_line_without_controls(text):
-    shown = visible(text, 10**6)
+def test_escaped_text_is_one_line_without_controls(text):
+    shown = escaped(text, 10**6)
     assert shown.isprintable() or all(c.isprintable() or c == "\u3000" or c.isspace() for c in shown)
     assert len((shown + "x").splitlines()) == 1
 

@@ -58,22 +58,35 @@ def advise(found: Attribution) -> Advice | None:
     allowed = (np.array(LOWS) >= LEAST_LOW)[:, None] & (np.array(HIGHS) >= LEAST_HIGH)[None]
     holds = (sign * change <= 0) & allowed
     best = np.where(holds, cost, np.inf) if holds.any() else np.where(allowed, sign * change, np.inf)
-    i, j = np.unravel_index(np.argmin(best), best.shape)
+    # thresholds that clip the same tokens: the ones nearest to those in force
+    order = np.lexsort((_distance(found).ravel(), best.ravel()))
+    i, j = np.unravel_index(order[0], best.shape)
     tokens = np.where(found.resampled[:, 0] > 0, found.resampled[:, 0], np.nan)
     drawn = predicted(found.resampled[:, 1 + CELLS :])[:, i, j] / tokens
     made = found.resampled[:, 1 : 1 + CELLS : 3].sum(1) / tokens
-    difference = estimate(change[i, j] - now.value, drawn - made)
+    difference = estimate(float(change[i, j]) - now.value, drawn - made)
     return Advice(
         low=LOWS[i],
         high=HIGHS[j],
         holds=bool(holds.any()),
-        change=estimate(change[i, j], drawn),
+        change=estimate(float(change[i, j]), drawn),
         difference=difference,
         sure=_share(sign * (drawn - made) < 0, difference),
         holding=_share(sign * drawn <= 0, difference),
         clipped=float(low[i] + high[j]) / found.tokens,
         clipped_before=float(before[LOW] + before[HIGH]) / found.tokens,
     )
+
+
+def _distance(found: Attribution) -> Floats:
+    """How many steps of the grid each pair is from the one in force; from none at all where that is not known."""
+    steps = []
+    for grid, side, none in ((LOWS, "low", 1.0), (HIGHS, "high", np.inf)):
+        bound = found.in_force[side]
+        at = (bound.total / bound.finite if bound.finite else np.inf) if bound.tokens else none
+        nearest = int(np.argmin([0.0 if x == at else abs(x - at) for x in grid]))
+        steps.append(np.abs(np.arange(len(grid)) - nearest))
+    return (steps[0][:, None] + steps[1][None]).astype(np.float64)
 
 
 def _share(true: np.ndarray, of: Interval) -> float | None:

@@ -1,14 +1,17 @@
 """`entrostat diagnose`: its options, and what it answers."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
+from entrostat.diagnose.page import write_page
 from entrostat.diagnose.result import result
 from entrostat.diagnose.show import shown
 from entrostat.diagnose.stream import attribute
+from entrostat.diagnose.viewer import viewer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,4 +49,8 @@ def answer(options: Diagnose) -> tuple[dict[str, Any], Any]:
         raise ValueError(f"responses must be at least 1, got {options.responses}")
     found, skipped = attribute(options.paths, right=options.right, skip_bad=options.skip_bad)
     made = result(found, skipped, options.paths)
+    if options.html is not None:
+        write_page(made, viewer(found, options.responses), options.html)
+        made["page"] = str(options.html)
+        print(f"page: {options.html}", file=sys.stderr)
     return made, shown(made)

@@ -1,12 +1,12 @@
 """A diagnosis in a terminal."""
 
-import unicodedata
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from entrostat.diagnose.texts import escaped
 from entrostat.diagnose.words import UNIT, number, short
 
 ROLLOUTS = 20
@@ -31,7 +31,7 @@ def shown(made: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     for line in made["sentences"]:
         parts += [Text(line), Text("")]
-    parts += [Text(f"Left out: {line}.", style="yellow") for line in [*made["left_out"], *_skipped(made)]]
+    parts += [Text(f"Left out: {line}.", style="yellow") for line in [*made["left_out"], *skipped_lines(made)]]
     for name in (name for name in NAMED if name in made["breakdowns"]):
         parts.append(_breakdown(name, _fewer(made["breakdowns"][name]), known=made["measure"] is not None))
     if made["measure"] is not None:
@@ -44,20 +44,13 @@ def shown(made: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def visible(text: str, limit: int = LONGEST) -> str:
-    r"""`text` in quotes, cut, with everything that a terminal would act on, or not show, as an escape.
-
-    >>> print(visible("\x1b[31m a\n\u202e"))
-    "\x1b[31m a\n\u202e"
-    """
-    out = []
-    for c in text[:limit]:
-        odd = unicodedata.category(c)[0] == "C" or unicodedata.category(c) in ("Zl", "Zp")
-        out.append(c.encode("unicode_escape").decode() if odd or c == "\\" else c)
-    return f'"{"".join(out)}"' + ("…" if len(text) > limit else "")
+def quoted(text: str) -> str:
+    """`text` in quotes, cut, nothing in it that a terminal would act on."""
+    return f'"{escaped(text, LONGEST)}"'
 
 
-def _skipped(made: dict[str, Any]) -> list[str]:
+def skipped_lines(made: dict[str, Any]) -> list[str]:
+    """What --skip-bad left out."""
     skipped = made["skipped"]
     if not (skipped["rows"] or skipped["files"]):
         return []
@@ -72,7 +65,7 @@ def _breakdown(name: str, parts: list[dict[str, Any]], *, known: bool) -> Table:
     for part in parts:
         counts = [f"{part[key]:,}" for key in ("tokens", "clipped_low", "clipped_high")]
         moved = [short(part[key]) for key in ("kept", "held_low", "held_high")] if known else []
-        table.add_row(Text(_label(name, part)), *counts, *moved)
+        table.add_row(Text(label_of(name, part)), *counts, *moved)
     if known:
         sums = [short(sum(part[key] for part in parts)) for key in ("kept", "held_low", "held_high")]
         counts = [f"{sum(part[key] for part in parts):,}" for key in ("tokens", "clipped_low", "clipped_high")]
@@ -92,13 +85,14 @@ def _fewer(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*down[:MOVERS], *up[:MOVERS], others | sums | {"others": others["others"] + len(left)}]
 
 
-def _label(name: str, part: dict[str, Any]) -> str:
+def label_of(name: str, part: dict[str, Any]) -> str:
+    """A part of a breakdown in words; text of the dump in it is escaped."""
     if "others" in part:
         return f"{part['others']:,} others"
     if name == "token":
-        return f"{part['id']}" if part["label"] is None else f"{visible(part['label'])} ({part['id']})"
+        return f"{part['id']}" if part["label"] is None else f"{quoted(part['label'])} ({part['id']})"
     if name == "prompt":
-        return part["label"] if part["text"] is None else f"{part['label']}: {visible(part['text'])}"
+        return part["label"] if part["text"] is None else f"{part['label']}: {quoted(part['text'])}"
     return f"{part['label']} (prompts: {part['prompts']:,})" if "prompts" in part else part["label"]
 
 

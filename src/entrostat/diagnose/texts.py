@@ -1,5 +1,6 @@
 """Texts of the tokens and prompts that a diagnosis names, looked up in the dump once the sums say which."""
 
+import unicodedata
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -50,6 +51,19 @@ def prompts(plan: Plan, keys: Collection[Sequence[int]]) -> dict[Key, str]:
                     out[key] = cut(batch.column("prompt")[int(at[0])])
             missing -= out.keys()
     return out
+
+
+def escaped(text: str, limit: int = LONGEST) -> str:
+    r"""`text` on one line, cut to `limit` characters, with what a screen would act on, or not show, as an escape.
+
+    >>> print(escaped("\x1b[31m a\n\u202e\u2028\\"))
+    \x1b[31m a\n\u202e\u2028\\
+    """
+    out = []
+    for c in text[:limit]:
+        odd = unicodedata.category(c)[0] == "C" or unicodedata.category(c) in ("Zl", "Zp")
+        out.append(c.encode("unicode_escape").decode() if odd or c == "\\" else c)
+    return "".join(out) + ("…" if len(text) > limit else "")
 
 
 def cut(text: pa.Scalar) -> str:
