@@ -188,10 +188,12 @@ def _existing(folder: Path) -> list[Any]:
 
 
 def _run(runs: list[Any], folder: Path, as_json: bool) -> int:
+    from entrostat.lab.checkup import warn
     from entrostat.lab.show import Screen, result, table
     from entrostat.lab.side_by_side import train_all
     from entrostat.report import write_report
 
+    warn(runs)
     done = False
     with contextlib.suppress(KeyboardInterrupt), Screen() as screen:
         done = train_all(runs, [screen.watcher(run) for run in runs])

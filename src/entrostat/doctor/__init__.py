@@ -7,7 +7,7 @@ from entrostat.doctor.trl import field_names, trl_findings, trl_settings
 from entrostat.doctor.verl import FREE, sections, verl_findings, verl_settings
 from entrostat.strategies import Strategy
 
-__all__ = ["Finding", "Found", "Settings", "Source", "findings", "read", "settings"]
+__all__ = ["Finding", "Found", "Settings", "Source", "findings", "read", "settings", "warning"]
 
 
 def settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
@@ -35,3 +35,8 @@ def findings(found: Settings, strategy: Strategy | None = None, *, processes: in
     if found.trainer == "verl":
         return verl_findings(found, strategy)
     return trl_findings(found, strategy, processes=processes)
+
+
+def warning(found: Found) -> str:
+    """A finding in one line, for the start of a run."""
+    return f"{found.finding.value.title}: {found.said} ({found.finding.link})"

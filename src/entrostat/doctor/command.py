@@ -75,8 +75,3 @@ def _table(result: dict[str, Any]) -> Any:
         cell.append(f"Instead: {row['instead']}\n").append(row["docs"], style="dim")
         table.add_row(Text(row["title"], style="bold"), cell)
     return table
-
-
-def warning(found: Found) -> str:
-    """A finding in one line, for the start of a run."""
-    return f"{found.finding.value.title}: {found.said} ({found.finding.link})"

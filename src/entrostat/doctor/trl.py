@@ -85,7 +85,7 @@ def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     import trl
     from trl.trainer.grpo_config import GRPOConfig
 
-    defaults = {f.name: f.default for f in dataclasses.fields(GRPOConfig) if f.name in KINDS}
+    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(GRPOConfig) if f.name in KINDS}
     given = {**source.fields, **{key: value for key, value, _ in source.overrides}}
     unsloth = _unsloth(given, source.owner)
     known = field_names()
@@ -235,7 +235,7 @@ def _temperature(s: Settings) -> Found | None:
         said = f"sampled at {drawn:g} (generation_kwargs), entropy and log-probabilities are taken at {scored:g}"
         return Found(Finding.TEMPERATURE, said, {"temperature": scored, "generation_kwargs.temperature": drawn})
     if scored != 1:
-        said = f"temperature {scored:g}: the logged entropy is that of the sampler at {scored:g}, not the model's"
+        said = f"at {scored:g} the logged entropy is the tempered sampler's, not the model's"
         return Found(Finding.TEMPERATURE, said, {"temperature": scored})
     return None
 

@@ -247,7 +247,7 @@ def _temperature(s: Settings) -> Found | None:
     name = f"{ROLLOUT}.temperature"
     if s[name] == 1:
         return None
-    said = f"temperature {s[name]:g}: actor/entropy is that of the sampler at {s[name]:g}, not the model's"
+    said = f"at {s[name]:g} actor/entropy is the tempered sampler's, not the model's"
     return Found(Finding.TEMPERATURE, said, {name: s[name]})
 
 

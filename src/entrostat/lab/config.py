@@ -143,6 +143,11 @@ def _at_least(name: str, value: int, least: int) -> None:
 
 def grpo_config(config: TrainConfig, folder: Path, method: Mapping[str, Any] = MappingProxyType({})) -> GRPOConfig:
     """The lab's options as TRL's; `method`: the fields that the run's method sets."""
+    return GRPOConfig(**grpo_fields(config, folder, method))
+
+
+def grpo_fields(config: TrainConfig, folder: Path, method: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of that GRPOConfig."""
     fields: dict[str, Any] = dict(
         output_dir=str(folder),
         max_steps=config.steps * config.updates_per_rollout,
@@ -169,4 +174,4 @@ def grpo_config(config: TrainConfig, folder: Path, method: Mapping[str, Any] = M
         disable_tqdm=True,
         report_to=list(config.report_to) or "none",
     )
-    return GRPOConfig(**{**fields, **method})
+    return {**fields, **method}
