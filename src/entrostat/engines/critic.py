@@ -37,8 +37,8 @@ class ValueModel(nn.Module):
         self.backbone = copy.deepcopy(model.base_model)
         # skipped: drawing initial weights would move the sampler's random numbers
         self.head = skip_init(nn.Linear, model.config.get_text_config().hidden_size, 1, dtype=torch.float32)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
         self.eval()
 
     def forward(self, ids: Tensor, attention_mask: Tensor, width: int) -> Float[Tensor, "b width"]:
