@@ -1,0 +1,77 @@
+"""What `entrostat doctor` prints, and that its links lead somewhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from entrostat.cli import main
+from entrostat.doctor import Finding
+from entrostat.doctor.finding import PAGE
+from entrostat.doctor.trl import READS
+from entrostat.doctor.verl import READS as VERL_READS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def doctor(capsys):
+    def run(*args):
+        code = main(["doctor", *args])
+        out, err = capsys.readouterr()
+        assert err == ""
+        return code, out
+
+    return run
+
+
+def test_json_is_one_object(doctor):
+    code, out = doctor("epsilon=0.3", "epsilon_high=.inf", "delta=2", "loss_type=dapo", "--json")
+    result = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert code == 1
+    assert {k: result[k] for k in ("config", "trainer")} == {"config": "command line", "trainer": "trl"}
+    found = {one["finding"]: one for one in result["findings"]}
+    assert set(found) == {"RATIO_ALWAYS_ONE", "DUAL_CLIP"}
+    assert found["DUAL_CLIP"]["settings"] == {"delta": 2.0, "epsilon_high": "inf"}
+    assert found["DUAL_CLIP"]["docs"] == "docs/doctor.md#dual-clip"
+    assert found["DUAL_CLIP"]["instead"] == Finding.DUAL_CLIP.value.trl
+
+
+def test_nothing_found_is_0_and_a_line(doctor):
+    code, out = doctor("steps_per_generation=4")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert re.fullmatch(r"command line, read as TRL [\d.]+: nothing found\n", out)
+
+
+def test_the_table_says_what_why_and_what_instead(doctor):
+    code, out = doctor("actor_rollout_ref.actor.clip_ratio=0.3")
+    said = " ".join(re.sub(r"[│─┌┐└┘├┤┬┴┼]", " ", out).split())
+    advice = Finding.CLIP_RATIO_ALONE.value
+    assert code == 1
+    for text in ("clip_ratio 0.3 is set, the window is 1 - 0.2 to 1 + 0.2", advice.why, advice.verl, PAGE):
+        assert text in said
+
+
+def test_strategy_and_processes(doctor):
+    assert doctor("learning_rate=1e-6")[0] == 1
+    assert doctor("learning_rate=1e-6", "--strategy", "thermostat")[0] == 0
+    assert doctor("generation_batch_size=16", "--processes", "1")[0] == 0
+    assert doctor("generation_batch_size=16", "--processes", "2")[0] == 1
+
+
+@pytest.mark.parametrize("finding", Finding)
+def test_every_finding_has_its_section(finding):
+    parts = (ROOT / PAGE).read_text().split("\n## ")[1:]
+    # as GitHub makes anchors
+    sections = {re.sub(r"[^\w\- ]", "", part.split("\n")[0].lower()).replace(" ", "-"): part for part in parts}
+    section = sections[finding.link.partition("#")[2]]
+    assert all(word in section for word in ("**Symptom.**", "**Cause.**", "**Cure.**"))
+    assert finding.value.trl or finding.value.verl
+
+
+def test_the_page_names_every_loss():
+    trl, verl = (ROOT / PAGE).read_text().split("| verl `policy_loss.loss_mode` | reads |")
+    for table, reads in ((trl, READS), (verl, VERL_READS)):
+        named = {name.strip() for first in re.findall(r"^\| ([\w, ]+) \|", table, re.M) for name in first.split(",")}
+        assert set(reads) <= named
