@@ -48,7 +48,7 @@ def test_two_methods_in_one_table(command):
 
 
 def wait_for(path):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not path.exists() or not path.read_text():
         assert time.monotonic() < end, f"{path} did not come"
         time.sleep(0.005)
