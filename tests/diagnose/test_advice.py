@@ -115,6 +115,15 @@ def test_one_update_a_rollout_is_told_that_nothing_can_act(path):
     assert "Every ratio is exactly 1" in " ".join(said(found, path))
 
 
+def test_a_change_of_no_sure_sign_brings_no_advice(path):
+    """Prompts whose likely tokens are pushed up and down in turn, a little more of one."""
+    signs = [[[1.0] * 10], [[-1.0] * 10]] * 14 + [[[1.0] * 10]] * 2
+    found = world(path, [(1.0, 0.9, 10)], advantages=[row for group in signs for row in group])
+    assert kept(found).low < 0 < kept(found).high and kept(found).value
+    text = " ".join(said(found, path))
+    assert "its sign is not sure, so no thresholds are advised" in text and "Low" not in text and "grid" not in text
+
+
 def test_rewards_that_do_not_follow_the_advantage_are_not_called_right(path):
     rewards = [1.0, 1.0] * 30
     found = world(path, [(1.0, 1.0, 10), (-1.0, 0.9, 2)], reward=rewards)

@@ -2,15 +2,18 @@
 
 import json
 import math
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrostat import dump
 from entrostat.cli import main
+from entrostat.diagnose.stream import attribute
 from entrostat.diagnose.texts import escaped
 from made_up_dumps import made_up
 
@@ -30,8 +33,8 @@ def run(capsys, *args):
 
 
 def as_json(capsys, *args):
-    code, out, err = run(capsys, *args, "--json")
-    assert (code, err) == (0, "")
+    code, out, _ = run(capsys, *args, "--json")
+    assert code == 0
     return json.loads(out)
 
 
@@ -132,6 +135,37 @@ def test_a_bad_row_is_named_and_can_be_skipped(capsys, make_dump):
         abs=1e-6 * sum(abs(t["change"]) for t in left) / len(left),
     )
     assert "1 rows and 2 files" in run(capsys, folder, "--skip-bad")[1]
+
+
+def test_bytes_that_are_no_text_are_shown_as_such(capsys, make_dump):
+    folder, _ = make_dump((3,))
+    table = pa.Table.from_batches(list(dump.read(folder)))
+    at, lists = table.schema.get_field_index("text"), table.column("text").combine_chunks()
+    bad = pa.array([b"\xff\xfe<" for _ in lists.flatten()], pa.binary()).view(pa.string())
+    texts = pa.ListArray.from_arrays(lists.offsets, bad)
+    pq.write_table(table.set_column(at, table.schema.field("text"), texts), folder / dump.file_name(0))
+    made = as_json(capsys, folder, "--html", folder / "page.html")
+    assert {part["label"] for part in made["breakdowns"]["token"]} == {"\ufffd\ufffd<"}
+    assert "\ufffd\ufffd<" in run(capsys, folder)[1]
+
+
+@settings(max_examples=50)
+@given(st.binary(min_size=1, max_size=8), st.floats(0, 1), st.booleans())
+def test_a_damaged_file_is_one_line_or_is_skipped(noise, where, cut):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.parquet"
+        columns, _ = made_up(3)
+        dump.write(path, **columns)
+        whole = bytearray(path.read_bytes())
+        at = int(where * (len(whole) - 1))
+        path.write_bytes(whole[:at] if cut else whole[:at] + noise + whole[at + len(noise) :])
+        for skip_bad in (False, True):
+            try:
+                found, _ = attribute([path], skip_bad=skip_bad)
+            except ValueError as error:
+                assert len(str(error).splitlines()) == 1
+            else:
+                assert found.tokens > 0
 
 
 def test_files_of_two_kinds_of_ratio_are_not_mixed(capsys, tmp_path):

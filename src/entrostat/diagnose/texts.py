@@ -2,10 +2,9 @@
 
 import unicodedata
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from entrostat import dump
 from entrostat.diagnose.plan import Plan
@@ -66,9 +65,9 @@ def escaped(text: str, limit: int = LONGEST) -> str:
     return "".join(out) + ("…" if len(text) > limit else "")
 
 
-def cut(text: pa.Scalar) -> str:
-    """At most LONGEST characters of it."""
-    return pc.call_function("utf8_slice_codeunits", [text], pc.SliceOptions(0, LONGEST)).as_py()
+def cut(text: Any, limit: int = LONGEST) -> str:
+    """At most `limit` characters of a string scalar of Arrow's, whose bytes need not be UTF-8: U+FFFD for those."""
+    return bytes(memoryview(text.as_buffer())[: 4 * limit]).decode("utf-8", "replace")[:limit]
 
 
 def _ignore(line: str, rows: int) -> None:

@@ -22,7 +22,7 @@ from entrostat import dump
 from entrostat.diagnose.attribution import Attribution
 from entrostat.diagnose.plan import Plan
 from entrostat.diagnose.sums import Floats, Ints
-from entrostat.diagnose.texts import escaped
+from entrostat.diagnose.texts import cut, escaped
 from entrostat.diagnose.tokens import HIGH, LOW, tokens_of
 from entrostat.dump.check import offsets
 
@@ -224,7 +224,7 @@ def _scale(responses: list[Response]) -> dict[str, float]:
 
 def _word(text: pa.Scalar | None, limit: int = LONGEST_TOKEN) -> str | None:
     """The escaped start of a string of Arrow's."""
-    return None if text is None else escaped(text.as_py()[: limit + 1], limit)
+    return None if text is None else escaped(cut(text, limit + 1), limit)
 
 
 def _ignore(line: str, rows: int) -> None:

@@ -22,13 +22,15 @@ def sentences(
     if not change.value or found.plan.measure is None:
         return lines
     falls = change.value < 0
+    if series.first is not None and series.last is not None and (series.last[1] < series.first[1]) != falls:
+        lines.append("What was measured went the other way: first order does not explain this run.")
     lines.append(_blame(found, causes, falls))
     if found.plan.has("old_logprobs") and found.fresh == found.tokens:
         lines.append(
             "Every ratio is exactly 1, as with one update a rollout: no threshold over 0 can act. Make several updates "
             "a rollout, or use the thermostat, which acts on fresh tokens too."
         )
-    elif advice is not None:
+    elif advice is not None and _sure(change):
         lines.append(_advice(found, change, advice))
     if series.correlation is not None:
         lines.append(
@@ -86,8 +88,13 @@ def _predicted(found: Attribution, change: Interval) -> str:
     if found.plan.measure is None:
         return "There is no entropy in the dump, so nothing is said of its change."
     what = "the token's own term of the entropy change" if not found.plan.exact else "the entropy change"
-    unsure = "" if math.isnan(change.low) or change.low > 0 or change.high < 0 else "; its sign is not sure"
+    unsure = "" if _sure(change) else "; its sign is not sure, so no thresholds are advised"
     return f"To first order {what} of the updates was {bracketed(change)} {UNIT}{unsure}."
+
+
+def _sure(change: Interval) -> bool:
+    """Whether the sign is known, as far as there is an interval to say so."""
+    return math.isnan(change.low) or change.low > 0 or change.high < 0
 
 
 def _blame(found: Attribution, causes: list[Cause], falls: bool) -> str:
