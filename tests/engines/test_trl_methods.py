@@ -165,6 +165,74 @@ def test_a_term_that_takes_the_clip_away_leaves_stock_trl_without_it(lab, change
     assert gap(kept, clipped, lab) > 1e-5
 
 
+SLOW = {"max_steps": 8, "optim": "sgd", "learning_rate": 0.3}
+"""Two rollouts of four updates, without Adam, which blows rounding up to a step."""
+SHUT = {"e1": -1.0, "e2": -1.0, "e3": -1.0, "e4": -1.0}
+FLAT = {"upper_alpha": 0.0, "upper_beta": 0.05, "lower_alpha": 0.0, "lower_beta": 0.05}
+ALL = {"ratio": 1.0, "lower": -1e9, "upper": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "same"),
+    [
+        ("regions", dict.fromkeys(SHUT, 0.05), {"epsilon": 0.05, "epsilon_high": 0.05}),
+        ("dynamic", FLAT, {"epsilon": 0.05, "epsilon_high": 0.05}),
+        ("dcpo", {"low": 0.0, "high": 0.0}, {"epsilon": 0.0, "epsilon_high": 0.0}),
+        ("regions", SHUT, None),
+        ("objective:clip-cov", ALL, None),
+    ],
+    ids=["regions", "dynamic", "dcpo", "regions shut", "clip-cov of all"],
+)
+def test_where_a_method_is_a_constant_window_it_is_stock_trl(lab, name, options, same):
+    """`same` are the stock trainer's fields; None: it learns nothing."""
+    how = recipe(make_method(name, **options))
+    mine = trained(lab, args=lab.config(**SLOW | dict(how.trl)), strategy=how.strategy, objective=how.objective)
+    fresh = lab.trainer(lab.stock, args=lab.config(**SLOW))
+    if same is None:
+        assert gap(mine, fresh, lab) <= 2e-6
+    else:
+        stock = trained(lab, lab.stock, args=lab.config(**SLOW | same))
+        assert gap(stock, fresh, lab) > 1e-4
+        assert gap(mine, stock, lab) <= 2e-6
+
+
+@pytest.mark.parametrize("name", ["dcpo", "dynamic", "objective:clip-cov", "objective:kl-cov", "objective:ce-gppo"])
+def test_two_rollouts_of_a_method_are_not_those_of_its_window_alone(lab, name):
+    how = recipe(make_method(name))
+    window = {"epsilon": 0.2, "epsilon_high": 0.2, **how.trl}
+    mine = trained(lab, args=lab.config(max_steps=8, **how.trl), strategy=how.strategy, objective=how.objective)
+    plain = trained(lab, lab.stock, args=lab.config(max_steps=8, **window))
+    assert gap(mine, plain, lab) > 1e-5
+    assert all(p.isfinite().all() for p in lab.parameters(mine).values())
+
+
+def test_clip_covs_draw_is_the_same_after_a_resume(lab, tmp_path):
+    how = recipe(make_method("objective:clip-cov", ratio=0.02))
+    args = {"max_steps": 16, "save_strategy": "steps", "save_steps": 8, **how.trl}
+    whole = trained(lab, args=lab.config(**args), strategy=None, objective=how.objective)
+    resumed = lab.trainer(args=lab.config(**args), strategy=None, objective=how.objective)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-8"))
+    assert resumed.objective_state == whole.objective_state
+    assert gap(resumed, whole, lab) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "strategy", "message"),
+    [
+        ({}, "grpo", r"names its own clip window: leave out strategy 'grpo'"),
+        ({"epsilon": 0.1, "epsilon_high": 0.2}, None, r"set epsilon=0\.2, got 0\.1"),
+        ({"epsilon_high": 0.28}, None, r"set epsilon_high=0\.2, got 0\.28"),
+        ({"delta": 10.0}, None, r"set delta=None, got 10\.0"),
+        ({"loss_type": "grpo"}, None, r"set loss_type='dapo', got 'grpo'"),
+        ({"importance_sampling_level": "sequence"}, None, r"set importance_sampling_level='token', got 'sequence'"),
+    ],
+)
+def test_a_loss_that_is_not_the_one_beneath_is_refused(lab, fields, strategy, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        lab.trainer(args=lab.config(**fields), strategy=strategy, objective=KlCov())
+    assert "\n" not in str(caught.value)
+
+
 class SeenState(NamedTuple):
     observed: int = 0
 

@@ -44,6 +44,12 @@ def test_a_method_that_is_no_strategy_has_three_settings_to_choose_from(name):
     assert make_method(name) in settings
 
 
+@pytest.mark.parametrize("name", ["objective:clip-cov", "objective:kl-cov"])
+def test_settings_of_a_share_take_different_numbers_of_the_labs_tokens(name):
+    """An update of 32 responses has about 250 tokens."""
+    assert [max(int(setting["ratio"] * 250), 1) for setting in SETTINGS[name]] == [1, 5, 25]
+
+
 def test_strategies_have_nothing_to_choose():
     assert set(SETTINGS) == set(OTHERS)
 
@@ -122,6 +128,44 @@ def test_a_controller_that_was_stopped_goes_on_to_the_same_numbers(command, name
     assert len({line[key] for line in command.lines("whole")}) > 3
 
 
-def test_a_loss_type_that_the_method_replaces_is_not_ignored(command):
-    said = command.run("train", "--loss-type", "bnpo", "trl:sapo", code=2).stderr
-    assert said == "entrostat: 'trl:sapo' has a loss type of its own, sapo: leave out --loss-type bnpo\n"
+@pytest.mark.parametrize(("name", "own"), [("trl:sapo", "sapo"), ("objective:ce-gppo", "dapo")])
+def test_a_loss_type_that_the_method_replaces_is_not_ignored(command, name, own):
+    said = command.run("train", "--loss-type", "bnpo", name, code=2).stderr
+    assert said == f"entrostat: {name!r} has a loss type of its own, {own}: leave out --loss-type bnpo\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("regions", "--e1", "-2"), "e1 must be at least -1 (which shuts the region), got -2.0"),
+        (
+            ("dynamic", "--no-upper-dynamic", "--no-lower-dynamic"),
+            "one of upper_dynamic and lower_dynamic must be on: for none of them use grpo",
+        ),
+        (("dcpo", "--cap", "0.5"), "cap must be at least 1, the ratio of a fresh token, got 0.5"),
+        (("objective:clip-cov", "--ratio", "0"), "ratio must be in (0, 1], got 0.0"),
+        (("objective:kl-cov", "--coef", "-1"), "coef must be at least 0, got -1.0"),
+        (("objective:ce-gppo", "--beta-low", "nan"), "beta_low must be at least 0, got nan"),
+    ],
+    ids=lambda v: v[0] if isinstance(v, tuple) else "",
+)
+def test_a_bad_value_is_one_line(command, words, message):
+    assert command.run("train", *words, code=2).stderr == f"entrostat: {message}\n"
+    assert not list(command.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("regions", "--e3", "-1.0", "--e1", "inf"), {"e3": -1.0, "e1": "inf"}),
+        (("dynamic", "--no-lower-dynamic"), {"upper_dynamic": True, "lower_dynamic": False}),
+        (("objective:clip-cov", "--ratio", "0.02"), {"ratio": 0.02, "low": 1.0, "high": 1.0}),
+    ],
+    ids=lambda v: v[0] if isinstance(v, tuple) else "",
+)
+def test_a_methods_words_survive_a_run(command, words, options):
+    command.run("train", *command.small, "--out", "run", *words)
+    config = json.loads((command.folder / "run" / "config.json").read_text())
+    assert options.items() <= config["strategy"]["options"].items()
+    assert sorted(config["label"].split()) == sorted(" ".join(words).replace("--", "").split())
+    assert len(command.lines("run")) == 6

@@ -100,12 +100,16 @@ def test_kl_cov_is_the_release(columns, ratio, coef):
     close(totals(KlCov(ratio=ratio, coef=coef), *lists, mask), wanted)
 
 
-@given(columns=columns, betas=st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 2.0)))
-def test_ce_gppo_is_the_papers(columns, betas):
+@given(
+    columns=columns,
+    betas=st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 2.0)),
+    sides=st.sampled_from([(0.2, 0.28), (0.2, math.inf), (math.inf, 0.2)]),
+)
+def test_ce_gppo_is_the_release(columns, betas, sides):
     *lists, mask = columns
     _, logratio, advantages = trained(*lists, mask=mask)
-    objective = CeGppo(beta_low=betas[0], beta_high=betas[1], low=0.2, high=0.28)
-    close(totals(objective, *lists, mask), reference.ce_gppo(logratio, advantages, 0.2, 0.28, *betas))
+    objective = CeGppo(beta_low=betas[0], beta_high=betas[1], low=sides[0], high=sides[1])
+    close(totals(objective, *lists, mask), reference.ce_gppo(logratio, advantages, *sides, *betas))
 
 
 def test_gppo_of_weight_zero_is_the_clip_itself():
@@ -113,6 +117,13 @@ def test_gppo_of_weight_zero_is_the_clip_itself():
     found = totals(CeGppo(beta_low=0.0, beta_high=0.0), [-1.0] * N, logratio * 3, advantages * 3, [True] * N)
     gradients = [reference.clip_gradient(lr, a, 0.2, 0.2) for lr, a in zip(logratio, advantages, strict=True)] * 3
     assert [gradient for _, gradient in found] == pytest.approx(gradients)
+
+
+def test_defaults_are_those_of_the_authors_scripts():
+    """7b_clip_cov.sh, 32b_kl_cov.sh and 7B_perf_run_gppo_v1_beta1_075_beta2_1_ours_math.sh."""
+    assert ClipCov() == ClipCov(low=1.0, high=1.0, ratio=2e-4, lower=1.0, upper=5.0)
+    assert KlCov() == KlCov(low=0.2, high=0.2, ratio=2e-4, coef=1.0)
+    assert CeGppo() == CeGppo(low=0.2, high=0.2, beta_low=0.75, beta_high=1.0)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,9 @@ def test_masked_tokens_never_matter(name, junk):
     objective = OBJECTIVES[name]()
     state = observed(objective, [0.9])
     clean, dirty = leaves(), leaves()
+    for tensors in (clean, dirty):  # one a token, as under GAE
+        tensors["advantages"] = tensors["advantages"].detach().expand(2, 4).clone()
+    dirty["advantages"][~MASK] = junk
     with torch.no_grad():
         for key in ("logprobs", "entropy"):
             dirty[key][~MASK] = junk

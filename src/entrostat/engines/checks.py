@@ -5,7 +5,8 @@ from typing import Any
 
 import trl
 
-from entrostat.objectives import Objective
+from entrostat.objectives import Objective, objective_name
+from entrostat.objectives.clipped import OnClipped
 from entrostat.strategies import Strategy, strategy_name
 
 TESTED_TRL = ("1.16.",)
@@ -42,6 +43,8 @@ def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | N
     Without a strategy TRL's own thresholds stand, and there is nothing to refuse. With an objective beside it a
     strategy that cannot act on fresh tokens may stand idle: the objective acts.
     """
+    if isinstance(objective, OnClipped):
+        _check_window(args, strategy, objective)
     if strategy is None:
         return
     name = strategy_name(strategy)
@@ -61,3 +64,27 @@ def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | N
             f"does anything; set steps_per_generation over gradient_accumulation_steps "
             f"({args.gradient_accumulation_steps}), or num_iterations over 1"
         )
+
+
+def _check_window(args: Any, strategy: Strategy | None, objective: OnClipped) -> None:
+    """Raises ValueError where the loss beneath is not the one that the objective takes away."""
+    name = objective_name(objective)
+    if strategy is not None:
+        raise ValueError(
+            f"objective {name!r} names its own clip window: leave out strategy {strategy_name(strategy)!r}, "
+            "or set the objective's low and high"
+        )
+    high = args.epsilon if args.epsilon_high is None else args.epsilon_high
+    fields = {
+        "epsilon": (args.epsilon, objective.low),
+        "epsilon_high": (high, objective.high),
+        "delta": (args.delta, None),
+        "loss_type": (args.loss_type, "dapo"),
+        "importance_sampling_level": (args.importance_sampling_level, "token"),
+    }
+    for field, (got, wanted) in fields.items():
+        if got != wanted:
+            raise ValueError(
+                f"objective {name!r} replaces the clipped loss at some tokens, so the trainer's has to be the same: "
+                f"set {field}={wanted!r}, got {got!r}"
+            )

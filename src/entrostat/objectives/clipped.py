@@ -21,7 +21,8 @@ class Counted(NamedTuple):
 class OnClipped(Objective):
     """A term that replaces PPO's clipped loss at some tokens: it has to know its window, so both name one.
 
-    In a script of your own give the trainer the same: epsilon=low, epsilon_high=high, and no strategy beside it.
+    In a script of your own give the trainer the same: epsilon=low, epsilon_high=high, loss type dapo, whose weights the
+    term has too, and no strategy beside it. The TRL engine refuses anything else.
     """
 
     low: float = 0.2

@@ -8,6 +8,8 @@ compute_policy_loss_kl_cov), with Cov = (ln p - mean)(A - mean) over the trained
     KL-Cov:   -r A, with no clip at all; the max(int(ratio n), 1) tokens of largest Cov have coef |ln r| added
 
 n is the micro-batch's number of trained tokens, so at a few hundred tokens the released ratio of 2e-4 still takes one.
+Clip-Cov's scripts run it on a window of 1 and 1, ratios in [0, 2]. KL-Cov's ratio is 2e-4 for 32B models, 2e-3 for 7B.
+
 The release draws from torch's global generator; ours is seeded by the rollout and the micro-batch's own numbers: a
 resumed run draws the same, and the sampler is not moved.
 """
@@ -27,6 +29,10 @@ from entrostat.strategies.base import checked
 class ClipCov(OnClipped):
     """Clip-Cov: a random few of the tokens with a high covariance lose their gradient."""
 
+    low: float = 1.0
+    """Half-width below 1 of the trainer's clip; 1: none."""
+    high: float = 1.0
+    """Half-width above 1."""
     ratio: float = 2e-4
     """Share of the tokens that are taken."""
     lower: float = 1.0

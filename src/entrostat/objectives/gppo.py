@@ -4,7 +4,11 @@
     A > 0, r > 1 + high:  -beta_high (1 + high) / sg(r) r A     in place of -(1 + high) A
 
 sg stops the gradient, so the loss there is beta times what it was, and its gradient that of a token at the window's
-edge. beta_low = beta_high = 1 is GPPO (arXiv 2508.07629). The paper's beta_low is .75 for 7B models and .5 for 1.5B.
+edge. beta_low = beta_high = 1 is GPPO (arXiv 2508.07629).
+
+As released (github.com/Kwai-Klear/CE-GPPO, core_algos.py, compute_gppo_loss_general_beta): window .2 and .2, beta_low
+.75 for 7B models and .5 for 1.5B, .25 by default. Left out: the dual clip at 10, and what the scripts add to this loss,
+.1 times the mean -ln p over the tokens of right answers.
 """
 
 import dataclasses
@@ -46,6 +50,7 @@ class CeGppo(OnClipped):
         clipped = under | over
         moved = torch.where(clipped, logratio, 0.0)
         one = (moved - moved.detach()).exp()  # r / sg(r)
-        edge = torch.where(under, one * self.beta_low * (1 - self.low), one * self.beta_high * (1 + self.high))
-        kept = -edge * advantages.detach()
+        # the side is chosen among constants: a side without a clip is inf, and inf times a gradient of 0 is NaN
+        edge = torch.full_like(one, self.beta_high * (1 + self.high)).masked_fill(under, self.beta_low * (1 - self.low))
+        kept = -one * edge * advantages.detach()
         return torch.where(clipped, kept, 0.0) - self.clipped(logratio, advantages, clipped)

@@ -5,8 +5,9 @@ p = r p_old, which solved for r is
 
     .5 + .5 sqrt(max(1 - 4 low / p_old, 0)) <= r <= .5 + .5 sqrt(1 + 4 high / p_old)
 
-As its authors released it (github.com/lime-RL/DCPO, core_algos.py, get_clip_low_high) with the cap of 10 on the upper
-bound that is there. Left out: the release's dual clip, and its advantages from the statistics of former epochs.
+As its authors released it (github.com/lime-RL/DCPO, core_algos.py, get_clip_low_high), with the cap of 10 on the upper
+bound that is there and low .16, high .2 of the paper; the release's scripts run .2 and .28. Left out: the dual clip at
+10 (A < 0), the mean over each response's own tokens, and the advantages from the statistics of former epochs.
 """
 
 import dataclasses
