@@ -37,6 +37,7 @@ def test_a_killed_run_resumes_to_the_same_numbers_with_its_critic(command):
     for name in ("metrics.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
         assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
     config = json.loads(bytes_of(command, "whole", "config.json"))
+    assert config["label"] == "thermostat, gae, gae_lambda 0.95, critic_learning_rate 0.001"
     assert (config["advantage"], config["gae_lambda"], config["critic_learning_rate"]) == ("gae", 0.95, 1e-3)
 
 

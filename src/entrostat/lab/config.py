@@ -121,6 +121,11 @@ class TrainConfig:
             raise ValueError(f"--critic-learning-rate must be over 0, got {self.critic_learning_rate}")
 
     @property
+    def critic(self) -> dict[str, float]:
+        """Options of the critic; none where there is none."""
+        return {name: getattr(self, name) for name in CRITIC} if self.advantage == "gae" else {}
+
+    @property
     def micro_batch(self) -> int:
         """Completions an update."""
         return self.prompts * self.samples // self.updates_per_rollout

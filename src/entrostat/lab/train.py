@@ -24,7 +24,7 @@ import entrostat
 from entrostat.engines.controller import controller_payload, initial_state
 from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
-from entrostat.lab.config import CRITIC, TrainConfig, config_from_json, grpo_config
+from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
 from entrostat.lab.evaluate import evaluate, held_out_entropy
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
@@ -221,7 +221,7 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
     record = {
         "entrostat": entrostat.__version__,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
-        "label": label(method),
+        "label": _label(config, method),
         "command": command,
         "strategy": to_json(method),
         "trl": finite(overrides),
@@ -229,6 +229,12 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
     }
     start = controller_payload(strategy, initial_state(strategy), objective, initial_state(objective))
     return Run.create(out, record, start)
+
+
+def _label(config: TrainConfig, method: Method) -> str:
+    """What the run is called, beside others: its method, and where there is a critic, its options."""
+    chosen = [f"{name} {value}" for name, value in config.critic.items() if value != getattr(TrainConfig, name)]
+    return ", ".join([label(method), *(["gae"] if config.critic else []), *chosen])
 
 
 def read_run(run: Run) -> tuple[TrainConfig, Method]:
@@ -306,7 +312,7 @@ def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
     if config.advantage == "group":
         return EntropyControlGRPOTrainer, {}
     normalise = "std" if config.scale_rewards == "group" else "mean"
-    return EntropyControlPPOTrainer, {"normalise": normalise, **{name: getattr(config, name) for name in CRITIC}}
+    return EntropyControlPPOTrainer, {"normalise": normalise, **config.critic}
 
 
 def _score(run: Run, when: str, model, tokenizer, task: Task, config: TrainConfig, watcher: Watcher) -> dict[str, Any]:
