@@ -163,8 +163,7 @@ class CriticMixin(_Base):
     # The updates
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        if self.model.training:
-            self._micro_batch = inputs
+        self._micro_batch = inputs
         return super()._compute_loss(model, inputs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
