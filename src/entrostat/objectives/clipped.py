@@ -47,9 +47,7 @@ class OnClipped(Objective):
 
     def clipped(self, logratio: Tensor, advantages: Tensor, where: Tensor) -> Tensor:
         """The clipped loss (b t) that the trainer adds at `where`, with its gradient; 0 elsewhere."""
-        inside = torch.where(where, logratio, 0.0)  # before exp: a masked token may hold NaN
-        loss = clip_loss(inside, advantages, low=self.low, high=self.high)
-        return torch.where(where, loss, 0.0)
+        return torch.where(where, clip_loss(logratio, advantages, low=self.low, high=self.high), 0.0)
 
 
 def surrogate(logratio: Tensor, advantages: Tensor, where: Tensor) -> Tensor:
