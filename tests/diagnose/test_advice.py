@@ -169,16 +169,19 @@ def test_correlation_is_pearson_s_with_fisher_s_interval():
     assert found.low == pytest.approx(math.tanh(z - 1.959964)) and found.high == pytest.approx(math.tanh(z + 1.959964))
 
 
-def test_of_two_pairs_that_hold_the_one_that_changes_fewer_tokens(path):
-    """Loosening high to .28 gives 5 tokens back, loosening low to .3 gives 4, and either holds entropy."""
+@pytest.mark.parametrize(("at_high", "pair"), [(5, (0.3, 0.2)), (3, (0.2, 0.28))])
+def test_of_two_pairs_that_hold_the_one_that_changes_fewer_tokens(path, at_high, pair):
+    """Loosening high to .28 gives `at_high` tokens back, loosening low to .3 gives 4, and either holds entropy."""
     rare = math.log(0.05)
-    kinds = [(1.0, 1.0, 1), (1.0, 1.25, 5), (-1.0, 0.75, 4), (-1.0, 0.6, 1)]
-    logprobs = [[P], [rare] * 5, [P] * 4, [P]] * 30
+    kinds = [(1.0, 1.0, 1), (1.0, 1.25, at_high), (-1.0, 0.75, 4), (-1.0, 0.6, 1)]
+    logprobs = [[P], [rare] * at_high, [P] * 4, [P]] * 30
     old = [[lp - math.log(r) for lp in row] for row, (_, r, _) in zip(logprobs, kinds * 30, strict=True)]
     found = world(path, kinds, logprobs=logprobs, old_logprobs=old, low=0.2, high=0.2)
     assert kept(found).value < 0
     change = response(found)
     assert change[LOWS.index(0.2), HIGHS.index(0.28)] > 0 and change[LOWS.index(0.3), HIGHS.index(0.2)] > 0
     advice = advise(found)
-    assert (advice.low, advice.high) == (0.3, 0.2)
-    assert (advice.clipped, advice.clipped_before) == (pytest.approx(6 / 11), pytest.approx(10 / 11))
+    assert (advice.low, advice.high) == pair
+    left = 5 + at_high - (4 if pair[0] == 0.3 else at_high)
+    assert advice.clipped == pytest.approx(left / (6 + at_high))
+    assert advice.clipped_before == pytest.approx((5 + at_high) / (6 + at_high))

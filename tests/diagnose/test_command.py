@@ -3,6 +3,7 @@
 import json
 import math
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -59,6 +60,29 @@ def test_json_is_strict_and_every_breakdown_adds_up(capsys, make_dump):
     assert made["change"]["low"] < made["change"]["value"] < made["change"]["high"]
 
 
+SHARES = {0: "none right", 1: "up to a quarter", 2: "up to a half", 3: "up to three quarters", 4: "all right"}
+
+
+@pytest.mark.parametrize("samples", [4, 8])
+def test_prompts_by_their_share_of_right_answers(capsys, make_dump, samples):
+    """Of 4 answers each share stands on the upper edge of its part; of 8 half of them lie within."""
+    folder, tokens = make_dump(tuple(range(9)), prompts=4, samples=samples)
+    rows = [row for batch in dump.read(folder) for row in batch.to_pylist()]
+    right = Counter()
+    for row in rows:
+        right[row["step"], row["group"]] += row["reward"] == 1
+    label = {key: SHARES[math.ceil(4 * n / samples)] for key, n in right.items()}
+    label |= {key: "not all right" for key, n in right.items() if 0.75 * samples < n < samples}
+    made = as_json(capsys, folder)
+    parts = {part["label"]: part for part in made["breakdowns"]["right answers"]}
+    assert {name: part["prompts"] for name, part in parts.items()} == Counter(label.values())
+    for name, part in parts.items():
+        mine = [t for t in tokens if label[t["step"], t["group"]] == name]
+        assert part["tokens"] == len(mine)
+        kept = sum(t["change"] for t in mine if t["event"] is None) / len(tokens)
+        assert part["kept"] == pytest.approx(kept, abs=1e-6)
+
+
 def test_a_run_s_folder_brings_its_measured_entropy(capsys, make_dump, tmp_path):
     folder, _ = make_dump(tuple(range(6)))
     lines = [{"step": k, "entropy": 0.4 - 0.01 * k**2} for k in range(7)]
@@ -107,7 +131,7 @@ def spoilt(folder):
     """A folder with a NaN in a row of one file, a file cut short and one of another kind; the row."""
     table = pa.Table.from_batches(list(dump.read(folder / dump.file_name(0))))
     values = table.column("entropy").to_pylist()
-    row = next(i for i, mask in enumerate(table.column("mask").to_pylist()) if any(mask))
+    row = max(i for i, mask in enumerate(table.column("mask").to_pylist()) if any(mask))
     values[row] = [math.nan] * len(values[row])
     at = table.schema.get_field_index("entropy")
     table = table.set_column(at, table.schema.field("entropy"), pa.array(values, pa.list_(pa.float32())))
@@ -128,6 +152,7 @@ def test_a_bad_row_is_named_and_can_be_skipped(capsys, make_dump):
     assert code == 2 and "step-000001.parquet" in err
     made = as_json(capsys, folder, "--skip-bad")
     assert (made["skipped"]["rows"], made["skipped"]["files"], len(made["skipped"]["told"])) == (1, 2, 3)
+    assert any(f"row {row}, column 'entropy'" in line for line in made["skipped"]["told"])
     left = [t for t in tokens if t["step"] == 3 or (t["step"] == 0 and t["sample"] != row)]
     assert made["tokens"] == len(left)
     assert made["change"]["value"] == pytest.approx(
