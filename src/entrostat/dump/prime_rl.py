@@ -76,9 +76,9 @@ def _record(text: bytes, where: str) -> dict[str, Any]:
 def _row(record: dict[str, Any], step: int, sample: int, where: str) -> pa.RecordBatch:
     try:
         mask = _mask(record)
-        low, high = (np.array(record[f"is_masked_{side}"], dtype=float) == 1 for side in ("low", "high"))
+        low, high = (_list(record, f"is_masked_{side}") == 1 for side in ("low", "high"))
         numbers: dict[str, Any] = {
-            name: [np.array(record[field], dtype=np.float32)]
+            name: [_list(record, field)]
             for name, field in (
                 ("advantages", "advantages"),
                 ("logprobs", "trainer_logprobs"),
@@ -86,13 +86,15 @@ def _row(record: dict[str, Any], step: int, sample: int, where: str) -> pa.Recor
                 ("entropy", "entropy"),
             )
         }
-        reward = np.array(record["rewards"], dtype=np.float32)[mask]
+        reward = _list(record, "rewards")
+        if len(reward) != len(mask):
+            raise ValueError(f"rewards has {len(reward)} entries, the mask {len(mask)}")
         return rows(
             step=step,
             sample=np.array([sample]),
             update=0,
-            reward=reward[:1] if reward.size else np.array([np.nan]),
-            tokens=[np.array(record["token_ids"])],
+            reward=reward[mask][:1] if mask.any() else np.array([np.nan]),
+            tokens=[_list(record, "token_ids", None)],
             mask=[mask],
             clipped=[high.astype(np.int8) - low.astype(np.int8)],
             **numbers,
@@ -106,11 +108,19 @@ def _row(record: dict[str, Any], step: int, sample: int, where: str) -> pa.Recor
 def _mask(record: dict[str, Any]) -> np.ndarray:
     losses = record.get("losses")
     if losses is None:
-        return np.array(record["loss_mask"], dtype=bool)
+        return _list(record, "loss_mask", bool)
     if not isinstance(losses, list) or not all(isinstance(token, dict) for token in losses):
         raise ValueError("losses must be a list of one object a token")
     channels = [token.get("rl") for token in losses]
     return np.array([isinstance(channel, dict) and channel.get("mask") is True for channel in channels], dtype=bool)
+
+
+def _list(record: dict[str, Any], field: str, kind: Any = np.float32) -> np.ndarray:
+    with np.errstate(over="ignore"):  # inf then, which is refused at a trained token
+        found = np.array(record[field], dtype=kind)
+    if found.ndim != 1:
+        raise ValueError(f"{field} must be a list with one entry a token")
+    return found
 
 
 def _joined(held: list[pa.RecordBatch], wanted: Sequence[str], file: Path, line: int) -> pa.RecordBatch:
