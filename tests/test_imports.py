@@ -21,6 +21,8 @@ ORDER = [
     "statefile",
     "dump",
     "doctor",
+    "verify",
+    "data",
     "engines",
     "lab",
     "report",

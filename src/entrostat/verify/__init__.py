@@ -1,0 +1,6 @@
+"""Is an answer right: the verifiers of GSM8K, of boxed mathematics and of DAPO, and the processes that they run in."""
+
+from entrostat.verify.pool import Verdict, VerifierPool
+from entrostat.verify.registry import NEEDS, SPELLINGS, VERIFIERS, check_verifier
+
+__all__ = ["NEEDS", "SPELLINGS", "VERIFIERS", "Verdict", "VerifierPool", "check_verifier"]

@@ -1,0 +1,49 @@
+"""A worker of the pool: a process that scores what it is sent and that may be killed at any time.
+
+Run as a script with a verifier's file and name. It never imports entrostat, hence no torch: it starts in the time that
+the verifier's own imports take. Lines of JSON come in, each a list of (answer, completion); a line of JSON goes out for
+each pair, {"score": 1.0} or {"error": "..."}; the first line out says that the worker is ready. The verifier's file
+also has spell(answer), a right completion, to try the verifier on.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+
+MEMORY = 4 << 30
+"""Bytes of address space; a text that makes the verifier ask for more is not scored."""
+
+
+def _bounded_memory() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def main(path: str, name: str) -> None:
+    out = os.fdopen(os.dup(1), "w", encoding="ascii")
+    # what a library prints must not be taken for a score
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _bounded_memory()
+    spec = importlib.util.spec_from_file_location("verifier", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    score = getattr(module, name)
+    # what it imports, and its parser's tables, before any text's time runs
+    score("1", module.spell("1"))
+    print("{}", file=out, flush=True)
+    for line in sys.stdin.buffer:
+        for answer, completion in json.loads(line):
+            try:
+                said = {"score": float(score(answer, completion))}
+            except Exception as error:
+                said = {"error": f"threw {type(error).__name__}: {str(error)[:200]}"}
+            print(json.dumps(said), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
