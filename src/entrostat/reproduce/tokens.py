@@ -37,7 +37,7 @@ def of_dumps(folder: Path, low: float = 0.2, high: float = 0.2) -> dict[str, Any
     return {
         "bracket_low": low_bracket,
         "bracket_high": high_bracket,
-        "brackets": [_brackets(tokens, low, high) for tokens in whole],
+        "brackets": [list(_brackets(tokens, low, high)) for tokens in whole],
         **_clipping(every, "low", -1, "negative"),
         **_clipping(every, "high", 1, "positive"),
     }
