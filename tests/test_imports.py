@@ -25,6 +25,7 @@ ORDER = [
     "data",
     "engines",
     "lab",
+    "evaluation",
     "report",
     "diagnose",
     "reproduce",

@@ -1,0 +1,63 @@
+"""What a backend is: something that samples completions of prompts that are token ids already."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from entrostat.evaluation.presets import Sampling
+
+
+class Prompt(NamedTuple):
+    """A prompt as the model gets it."""
+
+    ids: list[int]
+    seed: int
+    """Of the random numbers of this prompt's samples, in [0, 2^31): they depend on nothing else."""
+
+
+class Drawn(NamedTuple):
+    """One completion."""
+
+    text: str
+    """Without special tokens."""
+    tokens: int
+    """The end of sequence included."""
+    entropy: float | None
+    """Mean over the tokens of the entropy of softmax(logits / temperature), nats: top-p and top-k do not enter. None
+    where the backend can't give it."""
+    ended: bool
+    """By an end of sequence; False where it ran into its limit."""
+
+
+class Backend(Protocol):
+    """A model with its tokenizer, ready to sample."""
+
+    @property
+    def tokenizer(self) -> object: ...
+
+    @property
+    def batch(self) -> int:
+        """Sequences sampled at a time, and kept at a time."""
+        ...
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of prompt and completion together, at most; None where the model names no limit."""
+        ...
+
+    def generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int) -> list[list[Drawn]]:
+        """n completions of each prompt, in order."""
+        ...
+
+
+def load_backend(name: str, model: str, batch: int | None = None) -> Backend:
+    """The backend of that name with `model`; `batch` is its own default without one.
+
+    ImportError with its cure where vLLM is missing; ValueError for no model.
+    """
+    if name == "vllm":
+        from entrostat.evaluation.on_vllm import BATCH, VllmBackend
+
+        return VllmBackend(model, batch=batch or BATCH)
+    from entrostat.evaluation.on_transformers import BATCH, TransformersBackend
+
+    return TransformersBackend.load(model, batch=batch or BATCH)
