@@ -3,8 +3,6 @@
 import sys
 from typing import Any
 
-import trl
-
 from entrostat.objectives import Objective, objective_name
 from entrostat.objectives.clipped import OnClipped
 from entrostat.strategies import Strategy, strategy_name
@@ -16,6 +14,8 @@ CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 
 def check_environment(kind: type) -> None:
     """Raises RuntimeError where TRL is not the one that this engine was tested with, or has been rewritten."""
+    import trl  # here: the window of this module's loss types is that of other engines too
+
     if not trl.__version__.startswith(TESTED_TRL):
         raise RuntimeError(
             f"this entrostat is tested with TRL {TESTED_TRL[-1]}x, got {trl.__version__}: pip install 'trl==1.16.0'"

@@ -1,0 +1,90 @@
+"""Dumps of training steps from the ranks: what each token was in the pass that trained on it (entrostat.dump).
+
+Each rank writes its part of a step, step-000012-rank003.parquet, once it has made all passes over it. Steps count from
+0, as rollouts do elsewhere: verl's step 1 is rollout 0.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from entrostat.clip import Bound, clip_events
+from entrostat.dump import file_name, rows, save
+
+SAMPLE, GROUP, REWARD = "entrostat_sample", "entrostat_group", "entrostat_reward"
+"""Columns that the driver adds to a batch that is dumped, (b,). A sample under 0 is verl's padding."""
+
+
+class StepDump:
+    """Collects one rank's rows of a step, on the CPU, some 60 bytes a token and pass."""
+
+    def __init__(self, folder: Path, tokenizer: Any, notes: dict[str, Any]):
+        self.folder, self.tokenizer, self.notes = folder, tokenizer, notes
+        self._step, self._seen = -1, 0
+        self._parts: list[pa.RecordBatch] = []
+
+    def add(
+        self,
+        told: dict[str, Any],
+        data: TensorDict,
+        dp_group: Any,
+        logprobs: Tensor,
+        entropy: Tensor | None,
+        old_entropy: Tensor | None,
+        bounds: tuple[Bound, Bound],
+    ) -> None:
+        """Takes one micro-batch, and writes the file after the last of the step.
+
+        Args:
+            told: what the driver told: `step`, and `dump`, the rows of all passes and ranks.
+            logprobs, entropy: of this pass, (b t), nats.
+            old_entropy: of the policy at the start of the step's updates.
+            bounds: half-widths in force.
+        """
+        if told["step"] != self._step:
+            self._step, self._seen, self._parts = told["step"], 0, []
+        ranks = torch.distributed.get_world_size(dp_group)
+        update = self._seen // max(1, data["global_batch_size"] // ranks)
+        self._seen += len(data)
+        real = (data[SAMPLE] >= 0).nonzero().squeeze(-1)
+        if len(real):
+            batch = _columns(data, logprobs, entropy, old_entropy, bounds)
+            batch = {name: value[real] for name, value in batch.items()}
+            prompts = [self.tokenizer.decode(data["prompts"][int(i)].tolist()) for i in real]
+            known = {"step": self._step, "update": update, "prompt": prompts}
+            self._parts.append(rows(decode=self.tokenizer.decode, **known, **batch))
+        if self._seen == told["dump"] // ranks and self._parts:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            name = file_name(self._step, torch.distributed.get_rank(dp_group), ranks)
+            save(self.folder / name, self._parts, notes=self.notes | {"ranks": ranks}, overwrite=True)
+            self._parts = []
+
+
+def _columns(
+    data: TensorDict, logprobs: Tensor, entropy: Tensor | None, old_entropy: Tensor | None, bounds: tuple[Bound, Bound]
+) -> dict[str, Tensor]:
+    """The columns of a dump's rows, on the CPU: (b t), and (b,) for what belongs to a completion."""
+    names = ("responses", "response_mask", "old_log_probs", "advantages")
+    tokens, mask, old, advantages = data.select(*names).to_padded_tensor().select(*names).values()
+    low, high = (torch.as_tensor(x, device=old.device).expand_as(old).float() for x in bounds)
+    events = clip_events(logprobs - old, advantages, low=low, high=high)
+    columns = {
+        "sample": data[SAMPLE],
+        "group": data[GROUP],
+        "reward": data[REWARD],
+        "tokens": tokens,
+        "mask": mask.bool(),
+        "advantages": advantages,
+        "logprobs": logprobs,
+        "old_logprobs": old,
+        "entropy": entropy,
+        "old_entropy": old_entropy,
+        "low": low,
+        "high": high,
+        "clipped": events.high.to(torch.int8) - events.low.to(torch.int8),
+    }
+    return {name: value.cpu() for name, value in columns.items() if value is not None}

@@ -1,0 +1,147 @@
+"""On the ranks, once a micro-batch: verl's own vanilla loss, with the strategy's bounds for its clip ratios.
+
+verl calls `ControlledLoss` where it would call its ppo_loss, which it wraps: aggregation, rollout correction, KL and
+entropy terms are verl's. Its policy loss, in turn, is verl's compute_policy_loss_vanilla, dual clip included, which
+takes tensors where it expects the two clip ratios.
+"""
+
+import json
+from typing import Any
+
+from tensordict import TensorDict
+from torch import Tensor
+from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
+from verl.utils import tensordict_utils as tu
+from verl.utils import transferqueue_utils
+from verl.utils.metric import AggregationType, Metric
+from verl.workers.config import ActorConfig
+from verl.workers.utils.losses import ppo_loss
+from verl.workers.utils.padding import no_padding_2_padding
+
+from entrostat.clip import Bound, ClipBounds
+from entrostat.engines.verl.checks import NAME, TARGET, check_without_entropy
+from entrostat.engines.verl.config import EntrostatLossConfig
+from entrostat.engines.verl.dump import StepDump
+from entrostat.engines.verl.metrics import token_sums
+from entrostat.engines.window import uncrossed
+from entrostat.entropy import TokenStats
+from entrostat.strategies import NoState, Strategy, state_from_json, strategy_name
+
+KEY = "entrostat"
+"""What the driver tells of a step, as JSON: under this key of a batch's extra_info."""
+
+
+class With:
+    """A configuration of verl's with some attributes changed: verl's are frozen, and shared by all micro-batches."""
+
+    def __init__(self, config: Any, **changed: Any):
+        self.__dict__.update(changed, _config=config)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return getattr(self, name, default)
+
+
+class MicroBatch:
+    """What bounds and metrics of one micro-batch need beside the arguments of a policy loss."""
+
+    def __init__(self, strategy: Strategy, state: Any, old_entropy: Tensor | None, entropy: Tensor | None):
+        self.strategy, self.state = strategy, state
+        self.old_entropy, self.entropy = old_entropy, entropy
+        self.sums: dict[str, float] = {}
+        self.bounds: tuple[Bound, Bound] = (0.0, 0.0)
+
+    def set_bounds(self, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> tuple[Bound, Bound]:
+        """The half-widths for verl's clamp: numbers where they are the same for all tokens, else (b t)."""
+        old = TokenStats(old_logprobs, self.old_entropy)
+        if not self.strategy.per_token:
+            one = TokenStats(*(None if x is None else x[:1, :1] for x in old))  # pyright: ignore[reportArgumentType]
+            self.bounds = tuple(x.item() for x in self.strategy.bounds(self.state, one))
+            if sum(self.bounds) >= 0:
+                return self.bounds
+        low, high = self.strategy.bounds(self.state, old)
+        self.bounds = uncrossed(ClipBounds(low, high), advantages, mask)
+        return self.bounds
+
+
+def policy_loss(
+    old_log_prob: Tensor,
+    log_prob: Tensor,
+    advantages: Tensor,
+    response_mask: Tensor,
+    loss_agg_mode: str = "token-mean",
+    config: Any = None,
+    rollout_is_weights: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """verl's policy loss `entrostat`: (scalar loss, metrics) from (b t) tensors, as verl's registry wants it.
+
+    Raises ValueError outside the trainer `entrostat` for a strategy that has a state or needs an entropy.
+    """
+    micro = config.get(KEY) or _without_trainer(config)
+    mask = response_mask.bool()
+    low, high = micro.set_bounds(old_log_prob, advantages, mask)
+    loss, metrics = compute_policy_loss_vanilla(
+        old_log_prob=old_log_prob,
+        log_prob=log_prob,
+        advantages=advantages,
+        response_mask=response_mask,
+        loss_agg_mode=loss_agg_mode,
+        config=With(config, clip_ratio_low=low, clip_ratio_high=high),  # pyright: ignore[reportArgumentType]
+        rollout_is_weights=rollout_is_weights,
+    )
+    stats = TokenStats(log_prob.detach(), micro.entropy)
+    dual = config.get("clip_ratio_c", 3.0)
+    micro.sums = token_sums(stats, old_log_prob, advantages, mask, low=low, high=high, dual=dual)
+    return loss, metrics
+
+
+class ControlledLoss:
+    """verl's loss function of the actor, as its workers call it once a micro-batch."""
+
+    def __init__(self, config: ActorConfig, dump: StepDump | None):
+        assert isinstance(config.policy_loss, EntrostatLossConfig)
+        self.config, self.strategy, self.dump = config, config.policy_loss.make(), dump
+
+    def __call__(self, model_output: Any, data: TensorDict, dp_group: Any = None) -> tuple[Tensor, dict[str, Any]]:
+        told = json.loads(tu.get_non_tensor_data(data, KEY, None))
+        state = state_from_json(self.strategy, told["state"])
+        entropy = model_output.get("entropy")
+        micro = MicroBatch(
+            self.strategy,
+            state,
+            padded(data, "entropy").float() if "entropy" in data else None,
+            None if entropy is None else no_padding_2_padding(entropy.detach(), data).float(),
+        )
+        config: Any = With(self.config, **{KEY: micro})
+        loss, metrics = ppo_loss(config=config, model_output=model_output, data=data, dp_group=dp_group)
+        metrics |= {name: Metric(AggregationType.SUM, value) for name, value in micro.sums.items()}
+        if self.dump is not None and told["dump"]:
+            logprobs = no_padding_2_padding(model_output["log_probs"].detach(), data)
+            self.dump.add(told, data, dp_group, logprobs, micro.entropy, micro.old_entropy, micro.bounds)
+        return loss, metrics
+
+
+def padded(data: TensorDict, name: str) -> Tensor:
+    """A column of a micro-batch, (b t)."""
+    return data.select(name).to_padded_tensor()[name]
+
+
+def _without_trainer(config: Any) -> MicroBatch:
+    """Where another trainer than ours calls the loss: for strategies that need none."""
+    if not isinstance(config.policy_loss, EntrostatLossConfig):
+        raise ValueError(f"loss_mode={NAME} has no options: set actor_rollout_ref.actor.policy_loss._target_={TARGET}")
+    strategy = config.policy_loss.make()
+    if transferqueue_utils.TQ_INITIALIZED:
+        raise ValueError(
+            f"loss_mode={NAME} needs trainer.v1.trainer_mode={NAME}, which is synchronous. Under colocate_async and "
+            "separate_async a batch mixes tokens of several policies: there is no one sampler to observe before a step"
+        )
+    if strategy.init() != NoState():
+        raise ValueError(
+            f"strategy {strategy_name(strategy)!r} keeps a state that is observed once a step, and this trainer hands "
+            f"none on: set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}"
+        )
+    check_without_entropy(strategy, "the v0 trainer", f"set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}")
+    return MicroBatch(strategy, NoState(), None, None)

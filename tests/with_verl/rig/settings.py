@@ -1,0 +1,50 @@
+"""Environment and Hydra overrides with which verl runs on a CPU, in float32, for runs that can be compared exactly."""
+
+import os
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# not the current folder's: entrostat is what is installed
+ENVIRONMENT = {
+    "PYTHONPATH": str(HERE),
+    "VERL_USE_EXTERNAL_MODULES": "cpu_platform,cpu_rollout",
+    "VERL_PLATFORM": "cpu",
+    "VERL_ENGINE_DEVICE": "cuda",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "RAY_DEDUP_LOGS": "0",
+}
+ACTOR = "actor_rollout_ref.actor"
+FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
+
+
+def environment(**more):
+    return os.environ | ENVIRONMENT | more
+
+
+def model(path):
+    return [
+        f"actor_rollout_ref.model.path={path}",
+        "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+        "actor_rollout_ref.model.use_remove_padding=False",
+        "actor_rollout_ref.model.enable_gradient_checkpointing=False",
+        f"{ACTOR}.strategy=fsdp2",
+        f"{ACTOR}.use_torch_compile=False",
+        f"{ACTOR}.fsdp_config.use_torch_compile=False",
+        f"+{ACTOR}.fsdp_config.mixed_precision={FP32}",
+        f"{ACTOR}.calculate_entropy=True",
+        # at 1e-2 everything is clipped in the second epoch, and any loss looks like any other
+        f"{ACTOR}.optim.lr=1e-3",
+        "trainer.device=cpu",
+    ]
+
+
+def ours(strategy, **options):
+    """The lines that docs/engines.md gives."""
+    loss = f"{ACTOR}.policy_loss"
+    return [
+        f"{loss}._target_=entrostat.engines.verl.config.EntrostatLossConfig",
+        f"{loss}.loss_mode=entrostat",
+        f"+{loss}.strategy={strategy}",
+        *(f"+{loss}.options.{name}={value}" for name, value in options.items()),
+    ]

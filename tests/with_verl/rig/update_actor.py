@@ -1,0 +1,126 @@
+"""verl's real ActorRolloutRefWorker.update_actor on N ranks with gloo, without Ray: python update_actor.py CASES.json
+
+CASES.json: {"model", "out", "ranks", "cases": {name: {"overrides": [...], "state": {...} or null}}}. Each case starts
+from the same weights and makes four mini-batches' updates (two epochs) on the same off-policy batch. A case with a
+state runs the plug-in's loss. out-rankN.pt holds, by case, the parameters, and what the loss was given and set.
+"""
+
+import json
+import os
+import socket
+import sys
+
+from settings import ACTOR, model
+
+ROWS, MINI = 8, 4
+
+
+def batch():
+    import torch
+    from verl import DataProto
+
+    draw = torch.Generator().manual_seed(7)
+    n, p, r = ROWS, 4, 6
+    prompt_lengths = torch.randint(2, p + 1, (n,), generator=draw)
+    lengths = torch.randint(2, r + 1, (n,), generator=draw)
+    prompts = torch.randint(4, 64, (n, p), generator=draw)
+    responses = torch.randint(4, 64, (n, r), generator=draw)
+    prompt_mask = (torch.arange(p)[None] >= (p - prompt_lengths)[:, None]).long()
+    mask = (torch.arange(r)[None] < lengths[:, None]).long()
+    attention = torch.cat([prompt_mask, mask], 1)
+    tensors = {
+        "prompts": prompts * prompt_mask,
+        "responses": responses * mask,
+        "input_ids": torch.cat([prompts, responses], 1) * attention,
+        "attention_mask": attention,
+        "response_mask": mask,
+        "position_ids": (attention.cumsum(1) - 1).clamp(min=0),
+        "advantages": torch.randn(n, 1, generator=draw).expand(n, r) * mask,
+    }
+    return DataProto.from_dict(tensors=tensors, meta_info={"temperature": 1.0})
+
+
+def run(case, path):
+    """One case, on this rank."""
+    import torch
+    from hydra import compose, initialize_config_module
+    from verl.utils import tensordict_utils as tu
+    from verl.utils.config import omega_conf_to_dataclass
+    from verl.workers.engine_workers import ActorRolloutRefWorker
+    from verl.workers.utils.padding import left_right_2_no_padding, no_padding_2_padding
+
+    from entrostat.engines.verl import loss as plugin
+
+    fixed = [
+        f"{ACTOR}.ppo_mini_batch_size={MINI}",
+        f"{ACTOR}.ppo_micro_batch_size_per_gpu=2",
+        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=2",
+        "actor_rollout_ref.rollout.name=hf",
+        f"{ACTOR}.optim.total_training_steps=10",
+    ]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", overrides=[*model(path), *fixed, *case["overrides"]])
+    worker = ActorRolloutRefWorker(config=config.actor_rollout_ref, role="actor")
+    worker.init_model()
+    rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    whole = batch()
+    rows = slice(rank * ROWS // ranks, (rank + 1) * ROWS // ranks)  # what Ray's dispatch would give this rank
+    mine = whole[rows]
+    data = left_right_2_no_padding(mine.to_tensordict())
+    tu.assign_non_tensor(data, calculate_entropy=True, compute_loss=False)
+    said = worker.compute_log_prob(data)
+    old, entropy = (no_padding_2_padding(tu.get(said, name), data).float() for name in ("log_probs", "entropy"))
+    # off-policy, so that ratios are not 1 and the window acts
+    noise = torch.randn(ROWS, old.shape[1], generator=torch.Generator().manual_seed(3))[rows] * 0.3
+    mine.batch["old_log_probs"] = (old + noise) * mine.batch["response_mask"]
+    mine.batch["entropy"] = entropy
+    data = left_right_2_no_padding(mine.to_tensordict())
+    settings = {"calculate_entropy": True, "epochs": 2, "seed": 42, "dataloader_kwargs": {"shuffle": False}}
+    tu.assign_non_tensor(data, global_batch_size=MINI, mini_batch_size=MINI, compute_loss=True, **settings)
+    seen = []
+    if case["state"] is not None:
+        tu.assign_non_tensor(data, **{plugin.KEY: json.dumps({"state": case["state"], "step": 0, "dump": 0})})
+        worker.set_loss_fn(plugin.ControlledLoss(omega_conf_to_dataclass(config.actor_rollout_ref.actor), None))
+        stock = plugin.MicroBatch.set_bounds
+
+        def recording(self, old_logprobs, advantages, mask):
+            low, high = stock(self, old_logprobs, advantages, mask)
+            seen.append((old_logprobs, self.old_entropy, advantages, mask, low, high))
+            return low, high
+
+        plugin.MicroBatch.set_bounds = recording
+    try:
+        metrics = tu.get(worker.update_actor(data), "metrics")
+    finally:
+        if case["state"] is not None:
+            plugin.MicroBatch.set_bounds = stock
+    parameters = {name: value.detach().clone() for name, value in worker.actor.engine.get_per_tensor_param()[0]}
+    first = {"old": old, "entropy": entropy, "mask": mine.batch["response_mask"].bool()}
+    return {"parameters": parameters, "seen": seen, "metrics": dict(metrics), "first": first}
+
+
+def rank_main(rank, job, port):
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(job["ranks"]), LOCAL_RANK=str(rank))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_WORLD_SIZE=str(job["ranks"]))
+    import torch
+    import verl  # noqa: F401  (the platform, and the plug-in)
+
+    torch.set_num_threads(1)
+    out = {name: run(case, job["model"]) for name, case in job["cases"].items()}
+    torch.save(out, f"{job['out']}-rank{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1]) as file:
+        job = json.load(file)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    if job["ranks"] == 1:
+        rank_main(0, job, port)
+    else:
+        import torch.multiprocessing
+
+        torch.multiprocessing.spawn(rank_main, args=(job, port), nprocs=job["ranks"])

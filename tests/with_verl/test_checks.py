@@ -1,0 +1,124 @@
+"""What is refused before a run, on configurations that verl's own Hydra composes, and the summary of a step."""
+
+import math
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from settings import ACTOR, ours
+
+from entrostat.engines.controller import controller_payload
+from entrostat.engines.summary import sequence_sums, summarise
+from entrostat.engines.verl.checks import check_can_act, checked_options
+from entrostat.engines.verl.observe import Batch, observed
+from entrostat.engines.verl.trainer import STATE_FILE, restored
+from entrostat.entropy import TokenStats
+from entrostat.statefile import write_state
+from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
+
+BYPASS = "algorithm.rollout_correction.bypass_mode=true"
+LOSS = f"{ACTOR}.policy_loss"
+
+
+def config(*overrides):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        known = ("trainer.v1.trainer_mode=entrostat", f"{ACTOR}.ppo_micro_batch_size_per_gpu=1")
+        return compose("ppo_trainer", overrides=[*known, *overrides])
+
+
+def test_the_options_come_through_hydra():
+    chosen = checked_options(config(*ours("thermostat", target="0.8x", rate=0.1), f"+{LOSS}.dump_every=5"))
+    assert chosen.make() == make_strategy("thermostat", target="0.8x", rate=0.1)
+    assert chosen.dump_every == 5
+    static = checked_options(config(*ours("clip-lower", low=0.1, high="inf")))
+    assert static.make() == make_strategy("clip-lower", low=0.1, high=math.inf)
+
+
+@pytest.mark.parametrize(
+    "overrides, word",
+    [
+        ([], "needs .*loss_mode=entrostat, got 'vanilla'"),
+        ([f"{LOSS}.loss_mode=entrostat"], "set .*_target_=entrostat.engines.verl.config.EntrostatLossConfig"),
+        ([*ours("grpo"), f"{ACTOR}.strategy=megatron"], "'megatron' is not supported, only fsdp and fsdp2"),
+        ([*ours("grpo"), "distillation.enabled=true"], "distillation"),
+        ([*ours("thermostat", tilt="bracket")], "sums over the vocabulary.*options.tilt=surprisal"),
+        ([*ours("thermostat"), BYPASS], "'thermostat' needs the old policy's entropy.*bypass_mode=true: set it"),
+        ([*ours("regions"), BYPASS], "'regions' needs the old policy's entropy"),
+        ([*ours("grpo"), "data.train_batch_size=256"], "one update a step every ratio is 1"),
+        (
+            [*ours("grpo"), f"+{LOSS}.dump_every=1", f"{ACTOR}.ulysses_sequence_parallel_size=2"],
+            "dump_every needs ulysses_sequence_parallel_size=1",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(overrides, word):
+    with pytest.raises(ValueError, match=word):
+        checked_options(config(*overrides))
+
+
+def test_one_update_a_step_is_enough_for_a_thermostat():
+    checked_options(config(*ours("thermostat"), "data.train_batch_size=256"))
+
+
+def test_without_the_entropy_column_the_rest_of_the_strategies_run():
+    bypassed, living = config(*ours("grpo"), BYPASS), []
+    for name in STRATEGIES:
+        try:
+            check_can_act(bypassed, make_strategy(name))
+            living.append(name)
+        except ValueError:
+            pass
+    assert {"grpo", "clip-higher", "clip-lower", "dcpo", "id", "did", "od"} <= set(living) | {"id", "did", "od"}
+    assert {"thermostat", "regions"}.isdisjoint(living)
+
+
+def batch(entropy=True):
+    draw = torch.Generator().manual_seed(0)
+    b, t = 9, 5
+    mask = torch.rand(b, t, generator=draw) < 0.7
+    mask[-1] = False
+    uids = ["p", "q", "r", "p", "q", "r", "p", "q", "pad"]
+    old = -torch.rand(b, t, generator=draw) * 3
+    advantages = torch.randn(b, t, generator=draw) * (torch.rand(b, 1, generator=draw) < 0.7)
+    entropies = torch.rand(b, t, generator=draw) if entropy else None
+    return Batch(uids, [uid == "pad" for uid in uids], mask, old, advantages, entropies, torch.zeros(b))
+
+
+def test_a_step_is_summarised_as_the_trl_engine_does_whatever_the_order():
+    told = {"progress": 0.25, "updates": 4, "ceiling": 5.0}
+    x = batch()
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(1))
+    tensors = [each[order] if isinstance(each, torch.Tensor) else [each[int(i)] for i in order] for each in x]
+    assert x.old_entropy is not None
+    # TRL's order: samples of one prompt together; three a prompt, the last one filled up with an empty one
+    together = torch.tensor([0, 3, 6, 1, 4, 7, 2, 5, 8])
+    sums = sequence_sums(TokenStats(x.old_logprobs, x.old_entropy), x.advantages, x.mask, needs_sums=False)
+    expected = summarise(sums[together], needs_sums=False, group=3, **told)
+    for found in (observed(x, **told), observed(Batch(*tensors), **told)):
+        for name, value in expected._asdict().items():
+            assert getattr(found, name) == (None if value is None else pytest.approx(value, rel=1e-6)), name
+    assert expected.entropy == pytest.approx(x.old_entropy[x.mask].double().mean().item())
+
+
+def test_without_entropies_the_mean_surprisal_stands_for_them():
+    x = batch(entropy=False)
+    found = observed(x, progress=0.0, updates=1, ceiling=5.0)
+    assert found.entropy == pytest.approx(-x.old_logprobs[x.mask].double().mean().item())
+    assert found.excess_surprisal is None
+
+
+def test_padding_is_no_sample():
+    sample, group, _ = batch().labels()
+    assert sample.tolist() == [*range(8), -1]
+    assert group[:3].tolist() == [0, 1, 2] == group[3:6].tolist()
+
+
+def test_a_state_comes_back_whole_and_only_to_its_own_strategy(tmp_path):
+    strategy = make_strategy("thermostat")
+    state = strategy.observe(strategy.init(), RolloutSummary(0.0, 1.5, excess_surprisal=0.5, active=1.0, updates=2))
+    with pytest.raises(ValueError, match=r"entrostat_state.json is missing"):
+        restored(strategy, tmp_path)
+    write_state(tmp_path / STATE_FILE, controller_payload(strategy, state, None, None))
+    assert restored(strategy, tmp_path) == state
+    with pytest.raises(ValueError, match="resume with 'thermostat'"):
+        restored(make_strategy("grpo"), tmp_path)

@@ -1,0 +1,200 @@
+"""The registered policy loss in this process: against verl's vanilla, its metrics against the TRL engine's meter."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla, get_policy_loss_fn
+from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
+from verl.workers.config import FSDPActorConfig, PolicyLossConfig
+
+from entrostat.clip import ClipBounds, clip_events, clip_loss
+from entrostat.engines.meter import RegionMeter
+from entrostat.engines.verl.config import EntrostatLossConfig
+from entrostat.engines.verl.loss import KEY, MicroBatch, With, policy_loss
+from entrostat.engines.verl.metrics import step_means
+from entrostat.engines.window import shut
+from entrostat.entropy import TokenStats
+from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
+
+MODES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
+
+
+def tokens(b=6, t=9, seed=0):
+    """Off-policy tokens, some of them masked, whose ratios pass every threshold, the dual clip's too."""
+    draw = torch.Generator().manual_seed(seed)
+    old = -torch.rand(b, t, generator=draw) * 4
+    new = (old + torch.randn(b, t, generator=draw) * 0.8).clamp(max=-1e-3)
+    mask = torch.rand(b, t, generator=draw) < 0.8
+    mask[0] = False
+    return SimpleNamespace(
+        old=old,
+        new=new.requires_grad_(),
+        advantages=torch.randn(b, 1, generator=draw).expand(b, t) * mask,
+        mask=mask,
+        weights=torch.rand(b, t, generator=draw) + 0.5,
+        old_entropy=torch.rand(b, t, generator=draw) * 3,
+        entropy=torch.rand(b, t, generator=draw) * 3,
+    )
+
+
+def actor(policy_loss, **fields):
+    batch = {"dp_size": 2, "batch_num_tokens": 40, "global_batch_size": 6, "loss_scale_factor": None}
+    fields = {"strategy": "fsdp2", "rollout_n": 1, "ppo_micro_batch_size_per_gpu": 1} | fields
+    return FSDPActorConfig(policy_loss=policy_loss, global_batch_info=batch, **fields)
+
+
+def call(fn, x, config, mode="token-mean", weights=None):
+    """Loss, gradient and metrics of one call."""
+    x.new.grad = None
+    loss, metrics = fn(
+        old_log_prob=x.old,
+        log_prob=x.new,
+        advantages=x.advantages,
+        response_mask=x.mask,
+        loss_agg_mode=mode,
+        config=config,
+        rollout_is_weights=weights,
+    )
+    loss.backward()
+    return loss.detach(), x.new.grad.clone(), metrics
+
+
+def under(strategy, state, x, config):
+    """Our loss's configuration on a rank, and the micro-batch that is written into."""
+    micro = MicroBatch(strategy, state, x.old_entropy, x.entropy)
+    return With(config, **{KEY: micro}), micro
+
+
+def thermostat_state(strategy):
+    state = strategy.init()
+    for entropy in (1.0, 0.7):
+        told = RolloutSummary(
+            0.0, entropy, excess_surprisal=0.6, entropy_error=0.01, active=1.0, updates=4, ceiling=5.0
+        )
+        state = strategy.observe(state, told)
+    assert state.pressure != 0
+    return state
+
+
+def test_importing_verl_registers_both_names():
+    assert get_policy_loss_fn("entrostat") is policy_loss
+    assert get_trainer_cls("entrostat").__name__ == "EntropyControlTrainer"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("low, high, dual", [(0.2, 0.2, 3.0), (0.2, 0.28, 1.3), (1.0, float("inf"), 3.0)])
+@pytest.mark.parametrize("corrected", [False, True])
+def test_constant_bounds_are_vanilla_bit_by_bit(mode, low, high, dual, corrected):
+    x = tokens()
+    weights = x.weights if corrected else None
+    stock = actor(PolicyLossConfig(), clip_ratio_low=low, clip_ratio_high=high, clip_ratio_c=dual)
+    ours = actor(
+        EntrostatLossConfig(strategy="grpo", options={"low": low, "high": high}), clip_ratio_c=dual, clip_ratio_low=9.0
+    )
+    expected = call(compute_policy_loss_vanilla, x, stock, mode, weights)
+    strategy = ours.policy_loss.make()
+    assert strategy.low == low
+    for config in (ours, under(strategy, strategy.init(), x, ours)[0]):
+        loss, gradient, metrics = call(policy_loss, x, config, mode, weights)
+        assert torch.equal(loss, expected[0])
+        assert torch.equal(gradient, expected[1])
+        assert metrics == expected[2]
+    assert low == 1.0 or expected[1].count_nonzero() < x.mask.sum()
+
+
+def test_the_window_of_each_token_is_the_strategys():
+    """Against the project's own one-sided loss, with bounds of both signs."""
+    x = tokens()
+    for name, low, high in [("thermostat", None, None), ("dcpo", None, None), ("regions", -0.1, 0.3)]:
+        options = {"e1": low, "e2": 0.1, "e3": high, "e4": low} if name == "regions" else {}
+        strategy = make_strategy(name, **options)
+        state = thermostat_state(strategy) if name == "thermostat" else strategy.init()
+        config, _ = under(strategy, state, x, actor(EntrostatLossConfig(strategy=name), clip_ratio_c=1e9))
+        _, gradient, _ = call(policy_loss, x, config)
+        bounds = strategy.bounds(state, TokenStats(x.old, x.old_entropy))
+        new = x.new.detach().requires_grad_()
+        plain = clip_loss(new - x.old, x.advantages, low=bounds.low, high=bounds.high)
+        (torch.where(x.mask, plain, 0.0).sum() / 40 * 2).backward()
+        assert torch.allclose(gradient, new.grad, atol=0, rtol=1e-6)
+        assert ((gradient == 0) == (new.grad == 0)).all()
+
+
+@pytest.mark.parametrize("with_entropy", [True, False])
+def test_metrics_are_those_of_the_trl_engines_meter(with_entropy):
+    """Over two micro-batches of unequal numbers of tokens, with thresholds that shut some tokens at ratio 1."""
+    strategy = make_strategy("thermostat")
+    state = thermostat_state(strategy)._replace(pressure=1.4)
+    meter, totals = RegionMeter(), {}
+    for seed, b in ((1, 3), (2, 7)):
+        x = tokens(b, seed=seed)
+        if not with_entropy:
+            x.entropy = None
+        config, micro = under(strategy, state, x, actor(EntrostatLossConfig(strategy="thermostat"), clip_ratio_c=1e9))
+        policy_loss(x.old, x.new, x.advantages, x.mask, config=config)
+        for name, value in micro.sums.items():
+            # verl averages over ranks and mini-batches: any common factor
+            totals[name] = totals.get(name, 0.0) + value / 6
+        logratio = x.new.detach() - x.old
+        bounds = ClipBounds(*micro.bounds)
+        events = clip_events(logratio, x.advantages, low=bounds.low, high=bounds.high)
+        entropy = x.old_entropy if x.entropy is None else x.entropy
+        dropped = shut(bounds, x.advantages, x.mask)
+        assert (dropped & x.mask).any()
+        meter.add(TokenStats(x.new.detach(), entropy), logratio, x.advantages, events, x.mask, dropped=dropped)
+    found, expected = step_means(totals), meter.read(lambda sums: sums)
+    assert not totals
+    assert found.pop("entrostat/clip_dual") == 0
+    if not with_entropy:
+        expected = {name: expected[name] for name in ("clip_low", "clip_high", "dropped")}
+    assert found.keys() == {f"entrostat/{name}" for name in expected}
+    for name, value in expected.items():
+        assert found[f"entrostat/{name}"] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+
+
+def test_the_dual_clip_is_counted_by_itself_and_its_change_as_held_back():
+    x = tokens()
+    strategy = make_strategy("grpo", low=1.0, high=float("inf"))
+    config, micro = under(strategy, strategy.init(), x, actor(EntrostatLossConfig(strategy="grpo"), clip_ratio_c=1.2))
+    gradient = call(policy_loss, x, config)[1]
+    found = step_means(dict(micro.sums))
+    held = (gradient == 0) & x.mask & (x.advantages != 0)
+    assert found["entrostat/clip_dual"] == pytest.approx(held.sum().item() / x.mask.sum().item())
+    assert found["entrostat/clip_low"] == found["entrostat/clip_high"] == 0
+    assert found["entrostat/E4/own_term_clipped"] != 0
+
+
+def test_without_the_trainer_a_strategy_without_state_runs_and_others_are_refused():
+    x = tokens()
+    refused = []
+    for name in STRATEGIES:
+        config = actor(EntrostatLossConfig(strategy=name))
+        try:
+            call(policy_loss, x, config)
+        except ValueError as error:
+            assert "trainer.v1.trainer_mode=entrostat" in str(error)
+            refused.append(name)
+    assert {"thermostat", "regions", "id"} <= set(refused)
+    assert {"grpo", "clip-higher", "clip-lower", "dcpo"}.isdisjoint(refused)
+    with pytest.raises(ValueError, match=r"_target_=entrostat.engines.verl.config.EntrostatLossConfig"):
+        call(policy_loss, x, actor(PolicyLossConfig(loss_mode="entrostat")))
+
+
+def test_other_trainers_of_v1_are_refused(monkeypatch):
+    monkeypatch.setattr("verl.utils.transferqueue_utils.TQ_INITIALIZED", True)
+    with pytest.raises(ValueError, match="no one sampler to observe"):
+        call(policy_loss, tokens(), actor(EntrostatLossConfig(strategy="grpo")))
+
+
+@pytest.mark.parametrize(
+    "fields, word",
+    [
+        ({}, "policy_loss.strategy is not set"),
+        ({"strategy": "thermstat"}, "did you mean thermostat"),
+        ({"strategy": "thermostat", "options": {"aim": 1}}, "has no option 'aim'"),
+        ({"strategy": "grpo", "dump_every": -1}, "dump_every must be at least 0"),
+    ],
+)
+def test_bad_options_are_refused(fields, word):
+    with pytest.raises(ValueError, match=word):
+        EntrostatLossConfig(**fields)

@@ -1,0 +1,190 @@
+"""verl.trainer.main_ppo from rollout to checkpoint, with the plug-in and without: GRPO on two ranks, PPO on one.
+
+Each run takes about a minute on two quiet cores, so tests share them.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed.tensor
+from settings import ACTOR, HERE, environment, ours
+
+from entrostat import dump
+from entrostat.engines.verl.trainer import STATE_FILE
+from entrostat.statefile import read_state
+
+CLIP = (f"{ACTOR}.clip_ratio_low=0.2", f"{ACTOR}.clip_ratio_high=0.28")
+MODE = "trainer.v1.trainer_mode=entrostat"
+CONSTANT = (MODE, *ours("clip-higher"))
+THERMOSTAT = (MODE, *ours("thermostat", target="0.6x", rate=0.5), f"+{ACTOR}.policy_loss.dump_every=2")
+STEPS = "trainer.total_training_steps"
+
+
+def launch(work, ranks, *overrides, **env):
+    command = [sys.executable, str(HERE / "main_ppo.py"), str(work), str(ranks), *overrides]
+    # a hang ends here too, and fails
+    return subprocess.run(command, env=environment(**env), capture_output=True, text=True, timeout=1800)
+
+
+def main_ppo(work, ranks, *overrides, **env):
+    done = launch(work, ranks, *overrides, **env)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return work
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def vanilla(folder):
+    return main_ppo(folder / "vanilla", 2, *CLIP)
+
+
+@pytest.fixture(scope="session")
+def constant(folder):
+    return main_ppo(folder / "constant", 2, *CONSTANT)
+
+
+@pytest.fixture(scope="session")
+def thermostat(folder):
+    """Three steps; the ranks write down what they were told."""
+    work = folder / "thermostat"
+    work.mkdir()
+    return main_ppo(work, 2, *THERMOSTAT, f"{STEPS}=3", RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
+
+
+@pytest.fixture(scope="session")
+def resumed(folder, thermostat):
+    """The same run, killed after its second checkpoint, as far as its folder can tell, and started again."""
+    work = folder / "resumed"
+    for step in (1, 2):
+        shutil.copytree(thermostat / f"ckpt/global_step_{step}", work / f"ckpt/global_step_{step}")
+    shutil.copytree(thermostat / "ckpt/entrostat_dumps", work / "ckpt/entrostat_dumps")
+    (work / "ckpt/latest_checkpointed_iteration.txt").write_text("2")
+    return main_ppo(work, 2, *THERMOSTAT, f"{STEPS}=3", RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
+
+
+RECORDED = "cpu_platform,cpu_rollout,recorder"
+
+
+def parameters(work, step, ranks, part="actor"):
+    """Each rank's shard, in order."""
+    out = []
+    for rank in range(ranks):
+        path = work / f"ckpt/global_step_{step}/{part}/model_world_size_{ranks}_rank_{rank}.pt"
+        state = torch.load(path, weights_only=False)
+        out.append({name: x.to_local() if hasattr(x, "to_local") else x for name, x in state.items()})
+    return out
+
+
+def same(a, b):
+    assert [x.keys() for x in a] == [y.keys() for y in b]
+    return all(torch.equal(x[name], y[name]) for x, y in zip(a, b, strict=True) for name in x)
+
+
+def metrics(work):
+    """By step."""
+    rows = [json.loads(line) for line in (work / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["data"] for row in rows}
+
+
+def calls(work, rank):
+    return [json.loads(line) for line in (work / f"loss-rank{rank}.jsonl").read_text().splitlines()]
+
+
+def state(work, step):
+    return read_state(work / f"ckpt/global_step_{step}/{STATE_FILE}")
+
+
+def test_two_steps_under_constant_bounds_are_verls_own_bit_by_bit(vanilla, constant):
+    for step in (1, 2):
+        assert same(parameters(vanilla, step, 2), parameters(constant, step, 2))
+    assert not same(parameters(constant, 1, 2), parameters(constant, 2, 2))
+    stock, ours_ = metrics(vanilla), metrics(constant)
+    for step in (1, 2):
+        assert stock[step]["actor/pg_clipfrac"] == ours_[step]["actor/pg_clipfrac"]
+        assert ours_[step]["entrostat/clip_high"] + ours_[step]["entrostat/clip_low"] > 0
+        assert not any("sums" in name for name in ours_[step])
+    assert state(constant, 2)["strategy"]["name"] == "clip-higher"
+
+
+def test_a_thermostat_changes_the_parameters(constant, thermostat):
+    """A plug-in that was not loaded could not pass."""
+    assert not same(parameters(constant, 1, 2), parameters(thermostat, 1, 2))
+
+
+def test_the_controller_observes_once_a_step_and_all_ranks_have_its_state(thermostat):
+    told = [calls(thermostat, rank) for rank in (0, 1)]
+    for step in (0, 1, 2):
+        states = [call["state"] for rank in told for call in rank if call["step"] == step]
+        # 16 completions, two epochs, micro-batches of 2 on each of two ranks
+        assert len(states) == 16
+        assert all(each == states[0] == state(thermostat, step + 1)["state"] for each in states)
+        assert states[0]["rollouts"] == states[0]["measured"] == step + 1
+
+
+def test_the_entropy_observed_is_the_mean_over_the_tokens_of_all_ranks(thermostat):
+    """From the dumps, which the ranks write of what their own loss calls were given."""
+    folder = thermostat / "ckpt/entrostat_dumps"
+    for step in (0, 2):
+        assert [path.name for path in sorted(folder.glob(f"step-{step:06d}*"))] == [
+            dump.file_name(step, rank, 2) for rank in (0, 1)
+        ]
+        rows, tokens = [], []
+        for rank in (0, 1):
+            for batch in dump.read(folder / dump.file_name(step, rank, 2)):
+                rows += batch.to_pylist()
+                values = dump.per_token(batch)
+                tokens.append({name: torch.tensor(values[name]) for name in ("update", "old_entropy", "clipped")})
+        # four mini-batches' updates: each completion once an epoch
+        assert sorted(row["sample"] for row in rows) == sorted([*range(16), *range(16)])
+        assert sorted({row["update"] for row in rows}) == [0, 1, 2, 3]
+        assert len({row["group"] for row in rows}) == 4
+        assert all(row["prompt"].endswith("assistant\n") for row in rows)
+        whole = {name: torch.cat([each[name] for each in tokens]) for name in tokens[0]}
+        logged = metrics(thermostat)[step + 1]
+        first = whole["update"] < 2
+        assert logged["entrostat/entropy"] == pytest.approx(
+            whole["old_entropy"][first].double().mean().item(), abs=1e-6
+        )
+        assert logged["entrostat/clip_low"] == pytest.approx((whole["clipped"] < 0).double().mean().item(), abs=1e-9)
+        assert logged["entrostat/clip_high"] == pytest.approx((whole["clipped"] > 0).double().mean().item(), abs=1e-9)
+        if step == 0:
+            assert state(thermostat, 1)["state"]["initial_entropy"] == pytest.approx(logged["entrostat/entropy"])
+
+
+def test_a_resumed_run_goes_on_exactly(thermostat, resumed):
+    assert [call["step"] for call in calls(resumed, 0)] == [2] * 8
+    assert state(thermostat, 3) == state(resumed, 3)
+    assert calls(resumed, 0)[0]["state"] == state(thermostat, 3)["state"]
+    assert same(parameters(thermostat, 3, 2), parameters(resumed, 3, 2))
+    names = [path.name for path in sorted((resumed / "ckpt/entrostat_dumps").iterdir())]
+    assert names == [path.name for path in sorted((thermostat / "ckpt/entrostat_dumps").iterdir())]
+
+
+def test_ppo_with_verls_critic_and_gae_is_its_own_bit_by_bit(folder):
+    stock = main_ppo(folder / "ppo-vanilla", 1, "PPO", *CLIP)
+    ours_ = main_ppo(folder / "ppo-constant", 1, "PPO", *CONSTANT)
+    for part in ("actor", "critic"):
+        assert same(parameters(stock, 2, 1, part), parameters(ours_, 2, 1, part))
+        assert not same(parameters(stock, 1, 1, part), parameters(stock, 2, 1, part))
+    assert metrics(ours_)[2]["critic/vf_loss"] == metrics(stock)[2]["critic/vf_loss"]
+    assert state(ours_, 2)["strategy"]["name"] == "clip-higher"
+
+
+def test_a_killed_rank_is_an_error_and_no_hang(folder):
+    work = folder / "killed"
+    work.mkdir()
+    env = {"RIG_LOG": str(work), "RIG_DIE": "0", "VERL_USE_EXTERNAL_MODULES": RECORDED}
+    done = launch(work, 2, *THERMOSTAT, **env)
+    assert done.returncode not in (0, None)
+    assert len(calls(work, 1)) == 1
+    assert not Path(work / "ckpt/global_step_1").exists()
+    assert "died" in done.stderr or "Connection closed" in done.stderr or "gloo" in done.stderr
