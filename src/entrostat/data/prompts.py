@@ -65,17 +65,14 @@ def rendered(tokenizer: Any, text: str) -> str:
     return prompt
 
 
-def with_pad_token(tokenizer: Any) -> list[str]:
-    """Gives a tokenizer that has none a pad token; what is to be said of it and of a missing template, one line each.
+def plain_notes(tokenizer: Any) -> list[str]:
+    """What is to be said of a tokenizer that lacks a pad token of its own or a chat template, a line each.
 
-    ValueError where it has no token that ends a text.
+    A pad token that is the end of text stands in for a missing one.
     """
     said = []
-    if tokenizer.eos_token_id is None:
-        raise ValueError("the tokenizer has no token that ends a text (eos_token): set one, or give another --model")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-        said.append(f"the tokenizer has no pad token: its end of text, {tokenizer.eos_token!r}, stands in")
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        said.append(f"the tokenizer has no pad token of its own: its end of text, {tokenizer.eos_token!r}, stands in")
     if not tokenizer.chat_template:
         said.append("the tokenizer has no chat template: prompts are the plain text, with a line end")
     return said

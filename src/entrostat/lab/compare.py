@@ -22,7 +22,7 @@ from entrostat.lab.evaluate import held_out, validation
 from entrostat.lab.methods import SETTINGS, Method, aimed_at, from_json, label, method_name, to_json
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
-from entrostat.lab.tasks import make_task
+from entrostat.lab.source import make_source
 from entrostat.lab.train import Watcher, check_run, load_tokenizer, new_run
 from entrostat.statefile import write_atomic
 
@@ -170,7 +170,7 @@ class Comparison:
 def _check(entries: list[Entry], config: TrainConfig) -> None:
     if not entries:
         raise ValueError("no method given: entrostat compare METHOD..., each one word, quoted with its options")
-    task = make_task(config.task)
+    task = make_source(config, load_tokenizer(config))
     held_out(task, config.eval_problems)
     if any(entry.settings for entry in entries):
         validation(task, config.eval_problems)
@@ -181,7 +181,6 @@ def _check(entries: list[Entry], config: TrainConfig) -> None:
         if label(entry.method) in seen:
             raise ValueError(f"{label(entry.method)!r} is given twice: leave one out, or give it other options")
         seen.add(label(entry.method))
-    load_tokenizer(config)
 
 
 def _slug(method: Method) -> str:

@@ -9,12 +9,16 @@ from typing import Any, Literal
 import torch
 from trl.trainer.grpo_config import GRPOConfig
 
+from entrostat.data.sources import find_source
 from entrostat.lab.rewards import check_reward
 from entrostat.lab.tasks import make_task
+from entrostat.verify import check_verifier
 
 LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
 CRITIC = ("gae_gamma", "gae_lambda", "critic_learning_rate")
 """Options of --advantage gae alone."""
+DATASET = ("columns", "verifier", "on_verifier_error", "drop_benchmarks", "max_completion")
+"""Options of --dataset alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,20 @@ class TrainConfig:
     """true (the task's verifier), bernoulli:P or normal (random, blind to the answer)."""
     task: str = "countdown"
     """Task of the lab: countdown or path."""
+    dataset: str = ""
+    """Problems in the task's place: gsm8k, dapo-math-17k, gym:TASK[,TASK...], a .jsonl or .parquet file, a folder or a
+    hub name (NAME:CONFIG for one of its parts). Needs --model."""
+    columns: str = ""
+    """Columns of --dataset that are not named problem and answer: problem=COLUMN,answer=COLUMN."""
+    verifier: str = ""
+    """What judges answers of --dataset: math (in \\boxed{}), gsm8k (behind ####), last-number or dapo (behind
+    Answer:). gsm8k, dapo-math-17k and gym have their own; math for another."""
+    on_verifier_error: Literal["stop", "skip"] = "stop"
+    """A completion that the verifier hangs or dies on stops the run, or is left without a reward (never 0)."""
+    drop_benchmarks: tuple[str, ...] = ()
+    """Benchmarks (as of entrostat evaluate) whose problems are dropped from --dataset. Without any: all, of a hub's."""
+    max_completion: int = 1024
+    """Tokens of a completion at most, with --dataset. A task of the lab has its own."""
     model: str = ""
     """Folder or hub name of a causal language model; empty for the task's own base model."""
     loss_type: LossType = "dapo"
@@ -109,6 +127,25 @@ class TrainConfig:
             )
         check_reward(self.reward)
         make_task(self.task)
+        self._check_dataset()
+
+    def _check_dataset(self) -> None:
+        _at_least("max_completion", self.max_completion, 1)
+        if not self.dataset:
+            for name in DATASET:
+                if getattr(self, name) != getattr(TrainConfig, name):
+                    raise ValueError(f"--{name.replace('_', '-')} needs --dataset: a task of the lab has its own")
+            return
+        if not self.model:
+            raise ValueError(f"--dataset {self.dataset} needs --model: the lab's own model can't read it")
+        if self.task != TrainConfig.task:
+            raise ValueError("--dataset takes the place of --task: leave one out")
+        if self.dataset.startswith("gym:"):
+            if self.columns or self.verifier or self.drop_benchmarks:
+                raise ValueError("gym: has its own columns, verifier and problems: leave these options out")
+            check_verifier("gym")
+        else:
+            check_verifier(find_source(self.dataset, self.columns, self.verifier).verifier)
 
     def _check_advantage(self) -> None:
         for name in CRITIC:
@@ -134,7 +171,7 @@ class TrainConfig:
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
-    group = {name: getattr(TrainConfig, name) for name in ("advantage", *CRITIC)}
+    group = {name: getattr(TrainConfig, name) for name in ("advantage", *CRITIC, "dataset", *DATASET)}
     record = {"eval_split": "test", "map_every": 0, "dump_every": 0, **group, **record}
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
@@ -160,7 +197,7 @@ def grpo_fields(config: TrainConfig, folder: Path, method: Mapping[str, Any]) ->
         gradient_accumulation_steps=1,
         steps_per_generation=config.updates_per_rollout,
         num_generations=config.samples,
-        max_completion_length=make_task(config.task).max_completion,
+        max_completion_length=config.max_completion if config.dataset else make_task(config.task).max_completion,
         temperature=config.temperature,
         learning_rate=config.learning_rate,
         lr_scheduler_type="constant",

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from entrostat.entropy import token_stats
 from entrostat.estimate import bootstrap_interval, pass_at_k
-from entrostat.lab.tasks import Problem, Task
+from entrostat.lab.tasks import Problem, ProblemSource
 
 PROBLEM_SEED = 20_260_214
 """One draw of held-out problems for every run, so that runs are compared on the same ones."""
@@ -48,7 +48,7 @@ def sample(
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         for chunk in _chunks(repeated, batch):
-            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left")
             inputs = inputs.to(model.device)
             whole: Any = cast(Any, model).generate(
                 input_ids=inputs["input_ids"],
@@ -89,12 +89,12 @@ def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
         yield items[start : start + size]
 
 
-def held_out(task: Task, n: int) -> list[Problem]:
+def held_out(task: ProblemSource, n: int) -> list[Problem]:
     """The first n of the one fixed draw of held-out problems."""
     return task.problems(n, split="test", seed=PROBLEM_SEED)
 
 
-def validation(task: Task, n: int) -> list[Problem]:
+def validation(task: ProblemSource, n: int) -> list[Problem]:
     """Problems to choose settings on: a fixed draw of their own from the training split, so none is held out.
 
     Training draws from the same pool. Where that is small (countdown) a run has seen most of them; where it is large
@@ -103,7 +103,9 @@ def validation(task: Task, n: int) -> list[Problem]:
     return task.problems(n, split="train", seed=VALIDATION_SEED)
 
 
-def held_out_entropy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, **options: Any) -> float:
+def held_out_entropy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: ProblemSource, **options: Any
+) -> float:
     """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions each; options of `sample`."""
     prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
     drawn = sample(model, tokenizer, prompts, samples=PROBE_SAMPLES, max_completion=task.max_completion, **options)
@@ -113,7 +115,7 @@ def held_out_entropy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 def evaluate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    task: Task,
+    task: ProblemSource,
     *,
     problems: int = 128,
     samples: int = 32,
@@ -137,10 +139,10 @@ def evaluate(
         temperature=temperature,
         batch=batch,
     )
-    right = [
-        int(sum(task.score(problem, text) for text in drawn.texts[i * samples : (i + 1) * samples]))
-        for i, problem in enumerate(chosen)
-    ]
+    repeated = [problem for problem in chosen for _ in range(samples)]
+    # what could not be scored is not right; the source says that there was some
+    scored = [int(score or 0) for score in task.judge(repeated, drawn.texts)]
+    right = [sum(scored[i : i + samples]) for i in range(0, len(scored), samples)]
     return {**scores(right, samples), "entropy": drawn.entropy, "correct": right, "samples": samples}
 
 

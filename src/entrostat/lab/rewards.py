@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from entrostat.engines.rewards import RewardError, shown
-from entrostat.lab.tasks import Problem, Task
+from entrostat.lab.tasks import Problem, ProblemSource
 
 
 def check_reward(reward: str) -> None:
@@ -18,7 +17,7 @@ def check_reward(reward: str) -> None:
         raise ValueError(f"--reward is {reward!r}: use true, normal, or bernoulli:P with P between 0 and 1")
 
 
-def make_reward(reward: str, task: Task, seed: int) -> Callable[..., list[float]]:
+def make_reward(reward: str, task: ProblemSource, seed: int) -> Callable[..., list[float | None]]:
     """A reward function in TRL's signature.
 
     Random rewards are those of arXiv 2509.26114's section on random rewards: independent of prompt and completion,
@@ -27,18 +26,9 @@ def make_reward(reward: str, task: Task, seed: int) -> Callable[..., list[float]
     check_reward(reward)
 
     def verified(prompts: list[str], completions: list[str], key: list[str], data: list[dict[str, Any]], **_: Any):
-        rewards = []
-        for prompt, completion, name, facts in zip(prompts, completions, key, data, strict=True):
-            try:
-                rewards.append(task.score(Problem(prompt, name, facts), completion))
-            except Exception as error:
-                raise RewardError(
-                    f"the scorer of {task.name!r} threw {type(error).__name__} ({shown(str(error))}) on prompt "
-                    f"{shown(prompt)}, completion {shown(completion)}"
-                ) from error
-        return rewards
+        return task.judge([Problem(*one) for one in zip(prompts, key, data, strict=True)], completions)
 
-    def drawn(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float]:
+    def drawn(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float | None]:
         rng = random.Random(f"{reward}/{seed}/{trainer_state.global_step}")
         if reward == "normal":
             return [rng.gauss(0.0, 1.0) for _ in completions]

@@ -57,7 +57,8 @@ def table(found: dict[str, Any], config: Any) -> Table:
     """What `result` gave, for a terminal."""
     n, seeds = config.eval_samples, len(found["seeds"])
     out = Table(
-        title=f"{config.task}: {config.eval_problems} held-out problems, {n} samples each, {seeds} seeds",
+        title=f"{config.dataset or config.task}: {config.eval_problems} held-out problems, {n} samples each, "
+        f"{seeds} seeds",
         caption="\n".join([_note(seeds), *(_choice(row) for row in found["rows"] if "choice" in row)]),
         caption_justify="left",
     )

@@ -84,17 +84,22 @@ def table(runs: list[Run]) -> Table:
     """The base model, then each run: entropy before and after, mean@n and pass@n with 95% intervals, seconds."""
     config = runs[0].config
     n = config["eval_samples"]
+    name = config.get("dataset") or config["task"]
     out = Table(
-        title=f"{config['task']}: {config['eval_problems']} held-out problems, {n} samples each",
+        title=f"{name}: {config['eval_problems']} held-out problems, {n} samples each",
         caption="intervals: 95%, over problems; entropy: nats per token; seconds: of training",
     )
     out.add_column("")
     for column in ("entropy", f"mean@{n}", f"pass@{n}", "seconds"):
         out.add_column(column, justify="right", no_wrap=True)
     start = finished(runs[0])["start"]
-    out.add_row("base model", f"{start['entropy']:.3f}", _cell(start[f"mean@{n}"]), _cell(start[f"pass@{n}"]), "")
+    if start:
+        out.add_row("base model", f"{start['entropy']:.3f}", _cell(start[f"mean@{n}"]), _cell(start[f"pass@{n}"]), "")
     for run in runs:
         summary = finished(run)
+        if not summary["start"]:  # nothing was scored
+            out.add_row(run.config["label"], "", "", "", f"{summary['seconds']:.0f}")
+            continue
         out.add_row(
             run.config["label"],
             f"{summary['entropy_start']:.3f} → {summary['entropy_end']:.3f}",

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,16 +22,18 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 import entrostat
+from entrostat.data.prompts import plain_notes
 from entrostat.engines.controller import controller_payload, initial_state
 from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
-from entrostat.lab.evaluate import evaluate, held_out_entropy
+from entrostat.lab.evaluate import evaluate, held_out, held_out_entropy
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
-from entrostat.lab.tasks import Task, make_task
+from entrostat.lab.source import Judged, make_source
+from entrostat.lab.tasks import ProblemSource, make_task
 from entrostat.schedule import Schedule
 
 
@@ -64,7 +67,8 @@ def load_tokenizer(config: TrainConfig) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
     except Exception as error:
         raise ValueError(f"no tokenizer in {source!r} ({_first_line(error)}): --model needs one") from None
-    prompt = make_task(config.task).problems(1, split="train", seed=0)[0].prompt
+    # a data set has a check of its own
+    prompt = "1" if config.dataset else make_task(config.task).problems(1, split="train", seed=0)[0].prompt
     # transformers makes an empty tokenizer for a folder that has none
     if not tokenizer(prompt)["input_ids"] or tokenizer.eos_token_id is None:
         raise ValueError(f"no tokenizer in {source!r} that can spell {prompt!r} and end a text: --model needs one")
@@ -93,7 +97,7 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _dataset(task: Task, config: TrainConfig) -> datasets.Dataset:
+def _dataset(task: ProblemSource, config: TrainConfig) -> datasets.Dataset:
     # one epoch: each rollout has prompts of its own, and their order is the seed's
     drawn = task.problems(config.steps * config.prompts, split="train", seed=config.seed)
     return datasets.Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in drawn])
@@ -117,9 +121,9 @@ class _Aim(TrainerCallback):
 class _Recorder(TrainerCallback):
     """Writes the run's folder as TRL goes, and turns Ctrl-C into a checkpoint at the end of the rollout."""
 
-    def __init__(self, run: Run, config: TrainConfig, watcher: Watcher, parent: int | None):
+    def __init__(self, run: Run, config: TrainConfig, task: ProblemSource, watcher: Watcher, parent: int | None):
         self.run, self.config, self.watcher, self.parent = run, config, watcher, parent
-        self.task = make_task(config.task)
+        self.task = task
         self.trainer: EntropyControlMixin | None = None
         self.probed: dict[str, float] = {}
         self.interrupted = False
@@ -216,7 +220,7 @@ def check_run(config: TrainConfig, method: Method) -> None:
 def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -> Run:
     """The folder of a run that has not begun. ValueError, before anything is written, where it could not."""
     check_run(config, method)
-    load_tokenizer(config)
+    data = _checked_data(config)
     strategy, objective, overrides, _ = recipe(method)
     record = {
         "entrostat": entrostat.__version__,
@@ -226,9 +230,32 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
         "strategy": to_json(method),
         "trl": finite(overrides),
         **dataclasses.asdict(config),
+        **data,
     }
     start = controller_payload(strategy, initial_state(strategy), objective, initial_state(objective))
     return Run.create(out, record, start)
+
+
+def _checked_data(config: TrainConfig) -> dict[str, Any]:
+    """What config.json says of the data set, if there is one; what the user is to know of it goes to stderr."""
+    tokenizer = load_tokenizer(config)
+    source = make_source(config, tokenizer)
+    if isinstance(source, Judged):
+        if config.eval_problems:
+            held_out(source, config.eval_problems)
+        for note in [*plain_notes(tokenizer), *source.notes]:
+            print(f"entrostat: warning: {note}", file=sys.stderr)
+    return {"data": source.record} if isinstance(source, Judged) else {}
+
+
+def _same_source(config: TrainConfig, tokenizer: Any, run: Run, watcher: Watcher) -> ProblemSource:
+    """The run's source. ValueError where it is not what it was when the run was made."""
+    source = make_source(config, tokenizer)
+    if isinstance(source, Judged):
+        if source.record != run.config.get("data"):
+            raise ValueError(f"{source.name} is not what it was when {run.path} began: the run can't be continued")
+        source.note = watcher.note
+    return source
 
 
 def _label(config: TrainConfig, method: Method) -> str:
@@ -277,11 +304,11 @@ def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | N
     strategy, objective, overrides, target = recipe(method)
     torch.set_num_threads(config.threads)
     quiet()
-    task = make_task(config.task)
     checkpoint = run.rewind()
     model, tokenizer = load_model(config)
+    task = _same_source(config, tokenizer, run, watcher)
     start = _score(run, "start", model, tokenizer, task, config, watcher)
-    recorder = _Recorder(run, config, watcher, parent)
+    recorder = _Recorder(run, config, task, watcher, parent)
     kind, critic = _trainer_kind(config)
     trainer = kind(
         model=model,
@@ -315,7 +342,9 @@ def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
     return EntropyControlPPOTrainer, {"normalise": normalise, **config.critic}
 
 
-def _score(run: Run, when: str, model, tokenizer, task: Task, config: TrainConfig, watcher: Watcher) -> dict[str, Any]:
+def _score(
+    run: Run, when: str, model, tokenizer, task: ProblemSource, config: TrainConfig, watcher: Watcher
+) -> dict[str, Any]:
     """The model's scores, from the run's folder where a former process has left them."""
     known = run.read_scores(when)
     if known is None:

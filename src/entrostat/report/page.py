@@ -156,7 +156,8 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 
 def _on_task(runs: Sequence[Run]) -> str:
-    tasks = {text(run.config["task"]) for run in runs if isinstance(run.config.get("task"), str)}
+    named = [run.config.get("dataset") or run.config.get("task") for run in runs]
+    tasks = {text(name) for name in named if isinstance(name, str)}
     return f" on {_listed(sorted(tasks))}" if tasks else ""
 
 

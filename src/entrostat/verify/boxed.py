@@ -12,6 +12,8 @@ LONGEST = 1000
 """Characters of an answer; a longer one is wrong. The longest of MATH-500 has 159."""
 DEEPEST = 20
 """Brackets in brackets; a deeper answer is wrong. The parser takes seconds for some hundred."""
+TRIAL = "1"
+"""An answer that a worker warms up on."""
 
 
 def math(answer: str, completion: str) -> float:

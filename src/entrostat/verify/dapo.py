@@ -38,6 +38,8 @@ _REWRITTEN = (
     (re.compile(r"frac([^{])(.)"), r"frac{\1}{\2}"),
     (re.compile(r"sqrt([^{])"), r"sqrt{\1}"),
 )
+TRIAL = "1"
+"""An answer that a worker warms up on."""
 
 
 def dapo(answer: str, completion: str) -> float:

@@ -13,6 +13,8 @@ LONGEST = 64
 
 _MARKED = re.compile(r"#### (-?[0-9.,]{1,300})")
 _NUMBER = re.compile(r"-?[0-9][0-9,]*(?:\.[0-9]+)?|-?\.[0-9]+")
+TRIAL = "1"
+"""An answer that a worker warms up on."""
 
 
 def gsm8k(answer: str, completion: str) -> float:

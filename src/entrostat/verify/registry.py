@@ -9,19 +9,33 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from entrostat.verify import boxed, dapo, gsm8k
+from entrostat.verify import boxed, dapo, gsm8k, gym
 
 VERIFIERS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
-    {"gsm8k": gsm8k.gsm8k, "last-number": gsm8k.last_number, "math": boxed.math, "dapo": dapo.dapo}
+    {
+        "gsm8k": gsm8k.gsm8k,
+        "last-number": gsm8k.last_number,
+        "math": boxed.math,
+        "dapo": dapo.dapo,
+        "gym": gym.gym,
+    }
 )
 """(answer, completion) -> 1.0 or 0.0. Run them in a VerifierPool: "math" can take hours over one text."""
 
 SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"gsm8k": gsm8k.spell, "last-number": gsm8k.spell, "math": boxed.spell, "dapo": dapo.spell}
+    {
+        "gsm8k": gsm8k.spell,
+        "last-number": gsm8k.spell,
+        "math": boxed.spell,
+        "dapo": dapo.spell,
+        "gym": gym.spell,
+    }
 )
 """answer -> a completion that the verifier of that name takes for right, if it can read the answer at all."""
 
-NEEDS: Mapping[str, tuple[str, str]] = MappingProxyType({"math": ("math_verify", "math")})
+NEEDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"math": ("math_verify", "math"), "gym": ("reasoning_gym", "gym")}
+)
 """The module that a verifier imports, and the extra of ours that brings it."""
 
 

@@ -3,7 +3,7 @@
 Run as a script with a verifier's file and name. It never imports entrostat, hence no torch: it starts in the time that
 the verifier's own imports take. Lines of JSON come in, each a list of (answer, completion); a line of JSON goes out for
 each pair, {"score": 1.0} or {"error": "..."}; the first line out says that the worker is ready. The verifier's file
-also has spell(answer), a right completion, to try the verifier on.
+also has TRIAL, an answer, and spell(answer), a right completion, to try the verifier on.
 """
 
 import contextlib
@@ -34,7 +34,8 @@ def main(path: str, name: str) -> None:
     spec.loader.exec_module(module)
     score = getattr(module, name)
     # what it imports, and its parser's tables, before any text's time runs
-    score("1", module.spell("1"))
+    with contextlib.suppress(Exception):
+        score(module.TRIAL, module.spell(module.TRIAL))
     print("{}", file=out, flush=True)
     for line in sys.stdin.buffer:
         for answer, completion in json.loads(line):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from entrostat.lab.tasks.base import Problem, Split, Task, split_of
+from entrostat.lab.tasks.base import Problem, ProblemSource, Split, Task, check_draw, split_of
 from entrostat.lab.tasks.countdown import Countdown
 from entrostat.lab.tasks.path import PathTask
 
@@ -31,4 +31,4 @@ def make_task(name: str) -> Task:
     raise ValueError(f"unknown task {name!r}; {hint}The tasks are: {', '.join(TASKS)}")
 
 
-__all__ = ["TASKS", "Problem", "Split", "Task", "make_task", "split_of"]
+__all__ = ["TASKS", "Problem", "ProblemSource", "Split", "Task", "check_draw", "make_task", "split_of"]

@@ -3,8 +3,11 @@
 import hashlib
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
+
+from entrostat.engines.rewards import RewardError, shown
 
 Split = Literal["train", "test"]
 
@@ -23,25 +26,16 @@ class Problem(NamedTuple):
     """JSON-able values with the same types in every problem of a task, so that they fit a column of `datasets`."""
 
 
-class Task(ABC):
-    """A procedural task with a verifier. Subclasses are final.
+class ProblemSource(ABC):
+    """Where problems come from, and their verifier: what a run needs of a task or a data set. Subclasses are final.
 
-    Every method is pure: the same arguments give the same result in every process and on every platform.
+    The same arguments give the same result in every process and on every platform.
     """
 
     name: str
-    """The name in the registry."""
-    alphabet: str
-    """The characters of its prompts and right answers, each once."""
+    """What it is called in messages."""
     max_completion: int
     """The most tokens that a completion may take, its end-of-sequence token included."""
-    held_out_means: str = "No test problem occurs in training."
-    """What the split keeps apart and what it does not, for the model card."""
-
-    @property
-    def base_model(self) -> Path:
-        """The folder of the base model that ships with the package (Hugging Face format)."""
-        return Path(__file__).parent.parent / "models" / self.name
 
     @abstractmethod
     def problems(self, n: int, *, split: Split, seed: int) -> list[Problem]:
@@ -60,6 +54,38 @@ class Task(ABC):
 
         `completion` may be any text: it is parsed in bounded time and space, never evaluated, and never raises.
         """
+
+    def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[float | None]:
+        """The score of each completion; None where there is none and the run is to go on without it.
+
+        RewardError, with the sample, for a scorer that throws.
+        """
+        scores: list[float | None] = []
+        for problem, completion in zip(problems, completions, strict=True):
+            try:
+                scores.append(self.score(problem, completion))
+            except Exception as error:
+                raise RewardError(
+                    f"the scorer of {self.name!r} threw {type(error).__name__} ({shown(str(error))}) on prompt "
+                    f"{shown(problem.prompt)}, completion {shown(completion)}"
+                ) from error
+        return scores
+
+
+class Task(ProblemSource):
+    """A procedural task with a verifier. Subclasses are final. Every method is pure."""
+
+    name: str
+    """The name in the registry."""
+    alphabet: str
+    """The characters of its prompts and right answers, each once."""
+    held_out_means: str = "No test problem occurs in training."
+    """What the split keeps apart and what it does not, for the model card."""
+
+    @property
+    def base_model(self) -> Path:
+        """The folder of the base model that ships with the package (Hugging Face format)."""
+        return Path(__file__).parent.parent / "models" / self.name
 
     @abstractmethod
     def solve(self, problem: Problem, rng: random.Random) -> str:

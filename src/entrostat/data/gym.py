@@ -1,0 +1,60 @@
+"""Problems of reasoning-gym (arXiv 2505.24760), made from a seed without the hub."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from entrostat.data.columns import Item
+from entrostat.verify.gym import SIZE
+
+PREFIX = "gym:"
+TASKS: tuple[str, ...] = tuple(
+    """
+    ab advanced_geometry aiw arc_1d base_conversion basic_arithmetic binary_alternation bitwise_arithmetic
+    caesar_cipher calendar_arithmetic chain_sum circuit_logic codeio color_cube_rotation complex_arithmetic
+    count_bits count_primes course_schedule cryptarithm decimal_arithmetic decimal_chain_sum dice emoji_mystery
+    family_relationships figlet_font fraction_simplification game_of_life gcd gsm_symbolic isomorphic_strings jugs
+    kakurasu knights_knaves largest_island lcm leg_counting letter_counting letter_jumble list_functions
+    mahjong_puzzle manipulate_matrix maze mini_sudoku modulo_grid needle_haystack number_filtering number_format
+    number_sequence number_sorting palindrome_generation palindrome_partitioning path_star polynomial_equations
+    pool_matrix power_function products quantum_lock ransom_note rearc rotate_matrix rotten_oranges self_reference
+    sentence_reordering shortest_path simple_equations simple_geometry spell_backward string_manipulation
+    string_splitting string_synthesis sudoku survo syllogism time_intervals tower_of_hanoi tsumego
+    word_sequence_reversal word_sorting
+    """.split()  # noqa: SIM905
+)
+"""Tasks whose scorer can be trusted with what a model wrote, of version 0.1.25 (docs/data.md says which are not)."""
+
+
+def parse_tasks(dataset: str) -> list[str]:
+    """The tasks of "gym:TASK[,TASK...]".
+
+    Raises:
+        ValueError: one that is not there or not allowed, one that is there twice, or no reasoning-gym.
+    """
+    names = dataset.removeprefix(PREFIX).split(",")
+    for name in names:
+        if name not in TASKS:
+            near = get_close_matches(name, TASKS, n=2)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ValueError(
+                f"--dataset has no task {name!r} of reasoning-gym that its scorer judges safely; {hint}"
+                "docs/data.md lists them"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"--dataset {dataset} names a task twice")
+    if importlib.util.find_spec("reasoning_gym") is None:
+        raise ValueError(f"--dataset {dataset} needs reasoning-gym: pip install 'entrostat[gym]'")
+    return names
+
+
+def gym_items(tasks: list[str], seed: int) -> Iterator[Item]:
+    """Problems of one task after the other, in turn, the same for the same seed, without end."""
+    import reasoning_gym
+
+    made: list[Any] = [reasoning_gym.create_dataset(task, size=SIZE, seed=seed) for task in tasks]
+    for number in range(SIZE):
+        for task, data in zip(tasks, made, strict=True):
+            yield Item(str(data[number]["question"]).strip(), json.dumps([task, seed, number]))
