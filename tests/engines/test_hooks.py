@@ -138,7 +138,9 @@ def test_prime_rl_gets_the_clipped_loss_of_each_sequence(name, weighted):
 def test_prime_rls_kwargs_are_the_strategys_options():
     old, now, advantages, mask = world()
     inputs = LossInputs(now[1], old[1], None, advantages[1], mask[1])
-    losses = {low: float(prime_rl.policy_loss(inputs, strategy="clip-lower", low=low).loss) for low in (0.01, 0.5)}
+    losses = {
+        low: float(prime_rl.policy_loss(inputs, strategy="clip-lower", low=low).loss.detach()) for low in (0.01, 0.5)
+    }
     assert losses[0.01] != losses[0.5]
     strategy, row = make_strategy("clip-lower", low=0.01), (x[1:2] for x in (old, now, advantages, mask))
     assert losses[0.01] == pytest.approx(wanted(strategy, strategy.init(), *row)[0], rel=1e-5)
