@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from entrostat.verify import registry
 from entrostat.verify.registry import check_verifier
@@ -192,7 +192,7 @@ class VerifierPool:
         while self._workers:
             self._workers.pop().stop()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VerifierPool":
         return self
 
     def __exit__(self, *_: object) -> None:
