@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from entrostat.lab.config import TrainConfig
 
 OnError = Literal["stop", "skip"]
+TIMEOUT = 5.0
+"""Seconds that a verifier may take over one completion."""
 
 
 class Judged(ProblemSource):
@@ -55,7 +57,7 @@ class Judged(ProblemSource):
         verdicts: list[Any] = [None] * len(problems)
         for verifier in sorted({problem.data["verifier"] for problem in problems}):
             if verifier not in self._pools:
-                self._pools[verifier] = VerifierPool(verifier)
+                self._pools[verifier] = VerifierPool(verifier, timeout=TIMEOUT)
             mine = [i for i, problem in enumerate(problems) if problem.data["verifier"] == verifier]
             found = self._pools[verifier].score([(problems[i].data["answer"], completions[i]) for i in mine])
             for i, verdict in zip(mine, found, strict=True):
