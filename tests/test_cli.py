@@ -122,7 +122,8 @@ def test_a_damaged_run_is_refused_by_name(capsys, tmp_path):
 
 def test_several_processes_are_refused(capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "one process" in refused(capsys, "train", "grpo")
+    for command in (["train"], ["compare", "grpo"], ["reproduce", "a1"]):
+        assert "one process" in refused(capsys, *command)
 
 
 def test_help_and_version(capsys):

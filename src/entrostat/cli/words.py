@@ -87,6 +87,6 @@ def one_process() -> None:
     """ValueError where the command was started as one of several ranks."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
-            "the lab trains in one process, got WORLD_SIZE over 1: under accelerate or torchrun use "
-            "EntropyControlGRPOTrainer in a script of your own (docs/engines.md)"
+            "this command works in one process, got WORLD_SIZE over 1: under accelerate or torchrun give train a "
+            "method, entrostat train METHOD (docs/engines.md)"
         )

@@ -17,11 +17,14 @@ def check_reward(reward: str) -> None:
         raise ValueError(f"--reward is {reward!r}: use true, normal, or bernoulli:P with P between 0 and 1")
 
 
-def make_reward(reward: str, task: ProblemSource, seed: int) -> Callable[..., list[float | None]]:
-    """A reward function in TRL's signature.
+def make_reward(
+    reward: str, task: ProblemSource, seed: int, rank: int = 0, ranks: int = 1
+) -> Callable[..., list[float | None]]:
+    """A reward function in TRL's signature, for the completions of one rank of several, each with equally many.
 
     Random rewards are those of arXiv 2509.26114's section on random rewards: independent of prompt and completion,
-    Bernoulli(P) or N(0, 1), from a generator keyed by seed and optimizer step, so that a resumed run draws the same.
+    Bernoulli(P) or N(0, 1), from a generator keyed by seed and optimizer step, so that a resumed run draws the same,
+    and so do ranks together.
     """
     check_reward(reward)
 
@@ -30,9 +33,12 @@ def make_reward(reward: str, task: ProblemSource, seed: int) -> Callable[..., li
 
     def drawn(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float | None]:
         rng = random.Random(f"{reward}/{seed}/{trainer_state.global_step}")
+        n = len(completions)
         if reward == "normal":
-            return [rng.gauss(0.0, 1.0) for _ in completions]
-        chance = float(reward.removeprefix("bernoulli:"))
-        return [float(rng.random() < chance) for _ in completions]
+            everyones: list[float | None] = [rng.gauss(0.0, 1.0) for _ in range(n * ranks)]
+        else:
+            chance = float(reward.removeprefix("bernoulli:"))
+            everyones = [float(rng.random() < chance) for _ in range(n * ranks)]
+        return everyones[rank * n :][:n]
 
     return verified if reward == "true" else drawn

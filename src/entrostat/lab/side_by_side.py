@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from entrostat.lab.ranks import Ranks
 from entrostat.lab.run import Run
 from entrostat.lab.train import Watcher, train
 
@@ -21,13 +22,14 @@ _stop = threading.Event()
 """Ctrl-C has come: what is still in the queue does not begin."""
 
 
-def train_all(runs: list[Run], watchers: list[Watcher]) -> bool:
+def train_all(runs: list[Run], watchers: list[Watcher], ranks: Ranks | None = None) -> bool:
     """Trains runs that have not ended, at most one a core; False where Ctrl-C stopped them at a resumable point.
 
+    `ranks`: the processes that share the one run, where it is one.
     Raises what a run raises, once the others have ended.
     """
     if len(runs) == 1:
-        return train(runs[0], watchers[0]) is not None
+        return train(runs[0], watchers[0], ranks=ranks) is not None
     # spawn: a fork would copy torch's thread pools in an unknown state
     context = multiprocessing.get_context("spawn")
     at_once = max(1, (os.cpu_count() or 1) // max(run.config["threads"] for run in runs))

@@ -30,6 +30,7 @@ from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
 from entrostat.lab.evaluate import evaluate, held_out, held_out_entropy
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
+from entrostat.lab.ranks import Ranks
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.source import Judged, make_source
@@ -121,8 +122,10 @@ class _Aim(TrainerCallback):
 class _Recorder(TrainerCallback):
     """Writes the run's folder as TRL goes, and turns Ctrl-C into a checkpoint at the end of the rollout."""
 
-    def __init__(self, run: Run, config: TrainConfig, task: ProblemSource, watcher: Watcher, parent: int | None):
-        self.run, self.config, self.watcher, self.parent = run, config, watcher, parent
+    def __init__(
+        self, run: Run, config: TrainConfig, task: ProblemSource, watcher: Watcher, parent: int | None, ranks: Ranks
+    ):
+        self.run, self.config, self.watcher, self.parent, self.ranks = run, config, watcher, parent, ranks
         self.task = task
         self.trainer: EntropyControlMixin | None = None
         self.probed: dict[str, float] = {}
@@ -144,7 +147,8 @@ class _Recorder(TrainerCallback):
             return
         with self._off_the_clock():
             options = {"temperature": self.config.temperature, "seed": rollout}
-            self.probed = {"held_out_entropy": held_out_entropy(model, processing_class, self.task, **options)}
+            probe = lambda: held_out_entropy(model, processing_class, self.task, **options)  # noqa: E731
+            self.probed = {"held_out_entropy": self.ranks.first(probe)}
 
     @contextlib.contextmanager
     def _off_the_clock(self) -> Iterator[None]:
@@ -155,11 +159,14 @@ class _Recorder(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_):
         if not logs or PREFIX + "clip_low" not in logs:
             return
+        assert self.trainer is not None
+        tokens = self.ranks.gather_tokens(self.trainer.take_tokens())
+        if not self.ranks.is_first:
+            return
         step = state.global_step // self.config.updates_per_rollout - 1
         line = metrics_line(step, self.config.steps, logs) | self.probed
         self.run.append("metrics.jsonl", line)
-        assert self.trainer is not None
-        if (tokens := self.trainer.take_tokens()) is not None:
+        if tokens is not None:
             self.run.append("response.jsonl", map_line(step, tokens))
         now = time.perf_counter()
         self.run.append("timing.jsonl", {"step": step, "seconds": round(now - self.started, 4)})
@@ -170,15 +177,22 @@ class _Recorder(TrainerCallback):
         rollouts, update = divmod(state.global_step, self.config.updates_per_rollout)
         if not update and rollouts in self.config.eval_at:
             with self._off_the_clock():
-                _score(self.run, str(rollouts), model, processing_class, self.task, self.config, self.watcher)
+                _score(
+                    self.run, str(rollouts), model, processing_class, self.task, self.config, self.watcher, self.ranks
+                )
         if self.parent is not None and os.getppid() != self.parent:
             self.interrupted = True  # nobody waits for this worker any more
-        if self.interrupted and state.global_step % self.config.updates_per_rollout == 0:
+        if not update:
+            self.interrupted = self.ranks.any(self.interrupted)  # all stop after the same rollout
+        if self.interrupted and not update:
             control.should_save = True
             control.should_training_stop = True
         return control
 
     def on_save(self, args, state, control, **_):
+        self.ranks.any(False)  # each has written its part
+        if not self.ranks.is_first:
+            return
         assert self.trainer is not None
         checkpoint = get_last_checkpoint(str(args.output_dir))
         assert checkpoint is not None
@@ -272,14 +286,18 @@ def read_run(run: Run) -> tuple[TrainConfig, Method]:
         raise ValueError(f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued") from None
 
 
-def train(run: Run, watcher: Watcher | None = None, *, parent: int | None = None) -> dict[str, Any] | None:
+def train(
+    run: Run, watcher: Watcher | None = None, *, parent: int | None = None, ranks: Ranks | None = None
+) -> dict[str, Any] | None:
     """Starts the run or goes on with it, to its end: its summary, or None where Ctrl-C stopped it.
 
     `parent` is the process that waits for this one; the run stops, resumable, when that one is gone.
+    `ranks` are the processes that share the run: each calls this, with its own place among them.
     Raises ValueError for a state that cannot be continued, RewardError from a reward, OSError from a full disk.
     """
-    with run.locked(), _naming_full_disk(run):
-        return run.summary or _train(run, watcher or Watcher(), parent)
+    ranks = ranks or Ranks()
+    with ranks.holding(run.locked()), _naming_full_disk(run):
+        return run.summary or _train(run, watcher or Watcher(), parent or ranks.launcher, ranks)
 
 
 # what the libraries that write checkpoints say of a write that the disk refuses; torch only says where it stood
@@ -299,22 +317,23 @@ def _naming_full_disk(run: Run) -> Iterator[None]:
         raise OSError(errno.ENOSPC, told, str(run.path)) from error
 
 
-def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | None:
+def _train(run: Run, watcher: Watcher, parent: int | None, ranks: Ranks) -> dict[str, Any] | None:
     config, method = read_run(run)
+    share = {"per_device_train_batch_size": ranks.share(config)}
     strategy, objective, overrides, target = recipe(method)
     torch.set_num_threads(config.threads)
     quiet()
-    checkpoint = run.rewind()
+    checkpoint = ranks.first(run.rewind)
     model, tokenizer = load_model(config)
     task = _same_source(config, tokenizer, run, watcher)
-    start = _score(run, "start", model, tokenizer, task, config, watcher)
-    recorder = _Recorder(run, config, task, watcher, parent)
+    start = _score(run, "start", model, tokenizer, task, config, watcher, ranks)
+    recorder = _Recorder(run, config, task, watcher, parent, ranks)
     kind, critic = _trainer_kind(config)
     trainer = kind(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=make_reward(config.reward, task, config.seed),
-        args=grpo_config(config, run.trainer_folder, overrides),
+        reward_funcs=make_reward(config.reward, task, config.seed, ranks.rank, ranks.size),
+        args=grpo_config(config, run.trainer_folder, {**overrides, **share}),
         train_dataset=_dataset(task, config),
         strategy=strategy,
         objective=objective,
@@ -329,9 +348,9 @@ def _train(run: Run, watcher: Watcher, parent: int | None) -> dict[str, Any] | N
     _with_interrupt(recorder, lambda: trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None))
     if recorder.interrupted and trainer.state.global_step < trainer.state.max_steps:
         return None
-    run.save_model(trainer.model, tokenizer)
-    end = _score(run, "end", trainer.model, tokenizer, task, config, watcher)
-    return run.finish(start, end)
+    ranks.first(lambda: run.save_model(trainer.model, tokenizer))
+    end = _score(run, "end", trainer.model, tokenizer, task, config, watcher, ranks)
+    return ranks.first(lambda: run.finish(start, end))
 
 
 def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
@@ -343,25 +362,29 @@ def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
 
 
 def _score(
-    run: Run, when: str, model, tokenizer, task: ProblemSource, config: TrainConfig, watcher: Watcher
+    run: Run, when: str, model, tokenizer, task: ProblemSource, config: TrainConfig, watcher: Watcher, ranks: Ranks
 ) -> dict[str, Any]:
-    """The model's scores, from the run's folder where a former process has left them."""
-    known = run.read_scores(when)
-    if known is None:
-        which = "held-out" if config.eval_split == "test" else "validation"
-        watcher.note(f"scoring {config.eval_problems} {which} problems x {config.eval_samples}")
-        known = evaluate(
-            model,
-            tokenizer,
-            task,
-            problems=config.eval_problems,
-            samples=config.eval_samples,
-            split=config.eval_split,
-            temperature=config.temperature,
-            batch=max(config.micro_batch, 512 if config.model == "" else 1),
-        )
-        run.write_scores(when, known)
-    return known
+    """The model's scores, from the run's folder where a former process has left them; rank 0 makes them."""
+
+    def score() -> dict[str, Any]:
+        known = run.read_scores(when)
+        if known is None:
+            which = "held-out" if config.eval_split == "test" else "validation"
+            watcher.note(f"scoring {config.eval_problems} {which} problems x {config.eval_samples}")
+            known = evaluate(
+                model,
+                tokenizer,
+                task,
+                problems=config.eval_problems,
+                samples=config.eval_samples,
+                split=config.eval_split,
+                temperature=config.temperature,
+                batch=max(config.micro_batch, 512 if config.model == "" else 1),
+            )
+            run.write_scores(when, known)
+        return known
+
+    return ranks.first(score)
 
 
 def _with_interrupt(recorder: _Recorder, work: Callable[[], Any]) -> None:

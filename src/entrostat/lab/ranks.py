@@ -1,0 +1,126 @@
+"""The processes of one run under accelerate or torchrun: who writes, what all must agree on, who waits for whom.
+
+Rank 0 owns the run's folder and the terminal. What it alone does (create the folder, take its lock, score the model)
+goes through `first`: the others wait for its result, however long that takes, or for its error.
+"""
+
+import contextlib
+import datetime
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+
+from entrostat.engines.meter import TokenSample
+from entrostat.lab.config import TrainConfig, grpo_fields
+
+T = TypeVar("T")
+# torchrun's name, then those of the MPIs: the list that accelerate goes through
+_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_PATIENCE = datetime.timedelta(days=365)
+"""How long a rank waits for rank 0's scores. A rank that dies ends the wait at once."""
+
+
+class ElsewhereError(RuntimeError):
+    """Rank 0 has failed, and says why itself."""
+
+
+class Ranks:
+    """This process among those of its run. Alone, everything is done here and nothing waits."""
+
+    def __init__(self, rank: int = 0, size: int = 1, group: Any = None):
+        self.rank, self.size, self._group = rank, size, group
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def launcher(self) -> int | None:
+        """The process that started several ranks: they stop, resumable, when it is gone."""
+        return os.getppid() if self.size > 1 else None
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What `work` gives on rank 0, on every rank; it must pickle. Its error there, ElsewhereError on the others."""
+        if self.size == 1:
+            return work()
+        told: list[Any] = [False, None]
+        try:
+            if self.is_first:
+                told = [True, work()]
+        finally:  # after an error too: the others would wait for ever
+            dist.broadcast_object_list(told, src=0, group=self._group)
+        if not told[0]:
+            raise ElsewhereError("rank 0 has failed")
+        return told[1]
+
+    @contextlib.contextmanager
+    def holding(self, lock: AbstractContextManager[None]) -> Iterator[None]:
+        """Inside, rank 0 holds `lock`."""
+        with contextlib.ExitStack() as held:
+            self.first(lambda: held.enter_context(lock))
+            yield
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is set on any rank. All must call it, and none goes on before the last has."""
+        if self.size == 1:
+            return flag
+        found = torch.tensor(int(flag))
+        dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self._group)
+        return bool(found)
+
+    def gather_tokens(self, mine: TokenSample | None) -> TokenSample | None:
+        """The sampled tokens of all ranks on rank 0, None on the others and where there are none. All must call it."""
+        if self.size == 1:
+            return mine
+        found: list[Any] = [None] * self.size
+        dist.gather_object(mine, found if self.is_first else None, dst=0, group=self._group)
+        parts = [part for part in found if part is not None]
+        return TokenSample(*map(torch.cat, zip(*parts, strict=True))) if parts else None
+
+    def share(self, config: TrainConfig) -> int:
+        """Completions of a pass on each rank. ValueError where they cannot be shared, or the model is."""
+        whole = grpo_fields(config, Path(), {})["per_device_train_batch_size"]
+        if whole % self.size:
+            raise ValueError(
+                f"{self.size} processes cannot share the {whole} completions that pass through the model together "
+                f"(--prompts {config.prompts} x --samples {config.samples} over --updates-per-rollout "
+                f"{config.updates_per_rollout}): choose numbers that {self.size} divides"
+            )
+        for name, what in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+            if self.size > 1 and os.environ.get(name, "").lower() in ("1", "true"):
+                raise ValueError(
+                    f"the lab keeps a whole model on each rank, got {what}: launch it without, or use "
+                    "EntropyControlGRPOTrainer in a script of your own (docs/engines.md)"
+                )
+        return whole // self.size
+
+
+def world_size() -> int:
+    """How many processes the launcher has started, by the environment that it has set."""
+    return next((int(os.environ[name]) for name in _SIZES if os.environ.get(name)), 1)
+
+
+def join() -> Ranks:
+    """This process's place among those that the launcher has started."""
+    if world_size() == 1:
+        return Ranks()
+    state = PartialState(cpu=not torch.cuda.is_available())
+    # its own group: waiting for scores must not run into the timeout of training, nor training lose its own
+    group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    return Ranks(state.process_index, state.num_processes, group)
+
+
+def is_lone() -> bool:
+    """Whether accelerate was asked for several processes and has started this one alone.
+
+    Its --cpu does, unless it is given an --mpirun_hostfile (accelerate 1.15, commands/launch.py, simple_launcher):
+    then it sets an address to meet at, and no rank.
+    """
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") and "MASTER_ADDR" in os.environ
+    return asked and not any(os.environ.get(name) for name in _SIZES)
