@@ -108,7 +108,8 @@ class Critic:
 
     def load(self, path: Path) -> None:
         """Takes what `save` wrote."""
-        saved = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        # not the accelerator's device: on CPU ranks that is cpu:0, which torch.load does not know
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         self.module.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
 
