@@ -1,7 +1,7 @@
 """What a backend is: something that samples completions of prompts that are token ids already."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from entrostat.evaluation.presets import Sampling
 
@@ -28,6 +28,7 @@ class Drawn(NamedTuple):
     """By an end of sequence; False where it ran into its limit."""
 
 
+@runtime_checkable
 class Backend(Protocol):
     """A model with its tokenizer, ready to sample."""
 
