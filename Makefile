@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VERL := .venv-verl
 
-.PHONY: demo test claims clean
+.PHONY: demo test test-verl claims clean
 
 demo: $(STAMP)
 	$(BIN)/entrostat train --steps 70
@@ -14,6 +15,11 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+
+# verl beside the plug-in, on this machine's CPU: an environment of its own, since verl and TRL 1.16 cannot share one
+test-verl: $(VERL)/.installed
+	$(VERL)/bin/pyright -p tests/with_verl --pythonpath $(VERL)/bin/python
+	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -c tests/with_verl/pytest.ini tests/with_verl
 
 # docs/claims.md from the results beside it; `entrostat reproduce --all --out docs/results/reproduce` makes those
 claims: $(STAMP)
@@ -25,5 +31,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VERL)/.installed: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt -e '.[verl]' pyright pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VERL)

@@ -13,6 +13,8 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "RAY_DEDUP_LOGS": "0",
+    # beside whatever else runs here Ray's own 15 would starve
+    "RAY_worker_niceness": "0",
 }
 ACTOR = "actor_rollout_ref.actor"
 FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"

@@ -40,63 +40,85 @@ def batch():
     return DataProto.from_dict(tensors=tensors, meta_info={"temperature": 1.0})
 
 
+class Case:
+    """One case on this rank: verl's worker, and its share of the batch with the old policy's columns."""
+
+    def __init__(self, case, path):
+        from hydra import compose, initialize_config_module
+        from verl.utils.config import omega_conf_to_dataclass
+        from verl.workers.engine_workers import ActorRolloutRefWorker
+
+        from entrostat.engines.verl.loss import ControlledLoss
+
+        fixed = [
+            f"{ACTOR}.ppo_mini_batch_size={MINI}",
+            f"{ACTOR}.ppo_micro_batch_size_per_gpu=2",
+            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=2",
+            "actor_rollout_ref.rollout.name=hf",
+            f"{ACTOR}.optim.total_training_steps=10",
+        ]
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            config = compose("ppo_trainer", overrides=[*model(path), *fixed, *case["overrides"]])
+        self.state = case["state"]
+        self.worker = ActorRolloutRefWorker(config=config.actor_rollout_ref, role="actor")
+        self.worker.init_model()
+        if self.state is not None:
+            self.worker.set_loss_fn(ControlledLoss(omega_conf_to_dataclass(config.actor_rollout_ref.actor), None))
+        self._add_old_policy()
+
+    def _add_old_policy(self):
+        import torch
+        from verl.utils import tensordict_utils as tu
+        from verl.workers.utils.padding import left_right_2_no_padding, no_padding_2_padding
+
+        rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        rows = slice(rank * ROWS // ranks, (rank + 1) * ROWS // ranks)  # what Ray's dispatch would give this rank
+        self.mine = batch()[rows]
+        data = left_right_2_no_padding(self.mine.to_tensordict())
+        tu.assign_non_tensor(data, calculate_entropy=True, compute_loss=False)
+        said = self.worker.compute_log_prob(data)
+        old, entropy = (no_padding_2_padding(tu.get(said, name), data).float() for name in ("log_probs", "entropy"))
+        # off-policy, so that ratios are not 1 and the window acts
+        noise = torch.randn(ROWS, old.shape[1], generator=torch.Generator().manual_seed(3))[rows] * 0.3
+        mask = self.mine.batch["response_mask"]
+        self.mine.batch["old_log_probs"] = (old + noise) * mask
+        self.mine.batch["entropy"] = entropy
+        self.first = {"old": old, "entropy": entropy, "mask": mask.bool()}
+
+    def update(self):
+        """Two epochs of mini-batches, and verl's metrics of them."""
+        from verl.utils import tensordict_utils as tu
+        from verl.workers.utils.padding import left_right_2_no_padding
+
+        from entrostat.engines.verl.loss import KEY
+
+        data = left_right_2_no_padding(self.mine.to_tensordict())
+        settings = {"calculate_entropy": True, "epochs": 2, "seed": 42, "dataloader_kwargs": {"shuffle": False}}
+        if self.state is not None:
+            settings[KEY] = json.dumps({"state": self.state, "step": 0, "dump": 0})
+        tu.assign_non_tensor(data, global_batch_size=MINI, mini_batch_size=MINI, compute_loss=True, **settings)
+        return tu.get(self.worker.update_actor(data), "metrics")
+
+
 def run(case, path):
-    """One case, on this rank."""
-    import torch
-    from hydra import compose, initialize_config_module
-    from verl.utils import tensordict_utils as tu
-    from verl.utils.config import omega_conf_to_dataclass
-    from verl.workers.engine_workers import ActorRolloutRefWorker
-    from verl.workers.utils.padding import left_right_2_no_padding, no_padding_2_padding
+    """One case with what the loss was given and set, by micro-batch."""
+    from entrostat.engines.verl.loss import MicroBatch
 
-    from entrostat.engines.verl import loss as plugin
+    prepared, seen, stock = Case(case, path), [], MicroBatch.set_bounds
 
-    fixed = [
-        f"{ACTOR}.ppo_mini_batch_size={MINI}",
-        f"{ACTOR}.ppo_micro_batch_size_per_gpu=2",
-        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=2",
-        "actor_rollout_ref.rollout.name=hf",
-        f"{ACTOR}.optim.total_training_steps=10",
-    ]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", overrides=[*model(path), *fixed, *case["overrides"]])
-    worker = ActorRolloutRefWorker(config=config.actor_rollout_ref, role="actor")
-    worker.init_model()
-    rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    whole = batch()
-    rows = slice(rank * ROWS // ranks, (rank + 1) * ROWS // ranks)  # what Ray's dispatch would give this rank
-    mine = whole[rows]
-    data = left_right_2_no_padding(mine.to_tensordict())
-    tu.assign_non_tensor(data, calculate_entropy=True, compute_loss=False)
-    said = worker.compute_log_prob(data)
-    old, entropy = (no_padding_2_padding(tu.get(said, name), data).float() for name in ("log_probs", "entropy"))
-    # off-policy, so that ratios are not 1 and the window acts
-    noise = torch.randn(ROWS, old.shape[1], generator=torch.Generator().manual_seed(3))[rows] * 0.3
-    mine.batch["old_log_probs"] = (old + noise) * mine.batch["response_mask"]
-    mine.batch["entropy"] = entropy
-    data = left_right_2_no_padding(mine.to_tensordict())
-    settings = {"calculate_entropy": True, "epochs": 2, "seed": 42, "dataloader_kwargs": {"shuffle": False}}
-    tu.assign_non_tensor(data, global_batch_size=MINI, mini_batch_size=MINI, compute_loss=True, **settings)
-    seen = []
-    if case["state"] is not None:
-        tu.assign_non_tensor(data, **{plugin.KEY: json.dumps({"state": case["state"], "step": 0, "dump": 0})})
-        worker.set_loss_fn(plugin.ControlledLoss(omega_conf_to_dataclass(config.actor_rollout_ref.actor), None))
-        stock = plugin.MicroBatch.set_bounds
+    def recording(self, old_logprobs, advantages, mask):
+        low, high = stock(self, old_logprobs, advantages, mask)
+        seen.append((old_logprobs, self.old_entropy, advantages, mask, low, high))
+        return low, high
 
-        def recording(self, old_logprobs, advantages, mask):
-            low, high = stock(self, old_logprobs, advantages, mask)
-            seen.append((old_logprobs, self.old_entropy, advantages, mask, low, high))
-            return low, high
-
-        plugin.MicroBatch.set_bounds = recording
+    MicroBatch.set_bounds = recording
     try:
-        metrics = tu.get(worker.update_actor(data), "metrics")
+        metrics = prepared.update()
     finally:
-        if case["state"] is not None:
-            plugin.MicroBatch.set_bounds = stock
-    parameters = {name: value.detach().clone() for name, value in worker.actor.engine.get_per_tensor_param()[0]}
-    first = {"old": old, "entropy": entropy, "mask": mine.batch["response_mask"].bool()}
-    return {"parameters": parameters, "seen": seen, "metrics": dict(metrics), "first": first}
+        MicroBatch.set_bounds = stock
+    weights = prepared.worker.actor.engine.get_per_tensor_param()[0]
+    parameters = {name: value.detach().clone() for name, value in weights}
+    return {"parameters": parameters, "seen": seen, "metrics": dict(metrics), "first": prepared.first}
 
 
 def rank_main(rank, job, port):

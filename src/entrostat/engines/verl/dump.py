@@ -68,16 +68,16 @@ def _columns(
     data: TensorDict, logprobs: Tensor, entropy: Tensor | None, old_entropy: Tensor | None, bounds: tuple[Bound, Bound]
 ) -> dict[str, Tensor]:
     """The columns of a dump's rows, on the CPU: (b t), and (b,) for what belongs to a completion."""
-    names = ("responses", "response_mask", "old_log_probs", "advantages")
-    tokens, mask, old, advantages = data.select(*names).to_padded_tensor().select(*names).values()
+    whole = data.select("responses", "response_mask", "old_log_probs", "advantages").to_padded_tensor()
+    old, advantages = whole["old_log_probs"], whole["advantages"]
     low, high = (torch.as_tensor(x, device=old.device).expand_as(old).float() for x in bounds)
     events = clip_events(logprobs - old, advantages, low=low, high=high)
     columns = {
         "sample": data[SAMPLE],
         "group": data[GROUP],
         "reward": data[REWARD],
-        "tokens": tokens,
-        "mask": mask.bool(),
+        "tokens": whole["responses"],
+        "mask": whole["response_mask"].bool(),
         "advantages": advantages,
         "logprobs": logprobs,
         "old_logprobs": old,

@@ -18,7 +18,7 @@ from verl.workers.config import ActorConfig
 from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
-from entrostat.clip import Bound, ClipBounds
+from entrostat.clip import Bound
 from entrostat.engines.verl.checks import NAME, TARGET, check_without_entropy
 from entrostat.engines.verl.config import EntrostatLossConfig
 from entrostat.engines.verl.dump import StepDump
@@ -57,12 +57,12 @@ class MicroBatch:
         """The half-widths for verl's clamp: numbers where they are the same for all tokens, else (b t)."""
         old = TokenStats(old_logprobs, self.old_entropy)
         if not self.strategy.per_token:
-            one = TokenStats(*(None if x is None else x[:1, :1] for x in old))  # pyright: ignore[reportArgumentType]
-            self.bounds = tuple(x.item() for x in self.strategy.bounds(self.state, one))
+            entropy = None if self.old_entropy is None else self.old_entropy[:1, :1]
+            first = self.strategy.bounds(self.state, TokenStats(old_logprobs[:1, :1], entropy))
+            self.bounds = first.low.item(), first.high.item()
             if sum(self.bounds) >= 0:
                 return self.bounds
-        low, high = self.strategy.bounds(self.state, old)
-        self.bounds = uncrossed(ClipBounds(low, high), advantages, mask)
+        self.bounds = uncrossed(self.strategy.bounds(self.state, old), advantages, mask)
         return self.bounds
 
 
@@ -82,7 +82,7 @@ def policy_loss(
     micro = config.get(KEY) or _without_trainer(config)
     mask = response_mask.bool()
     low, high = micro.set_bounds(old_log_prob, advantages, mask)
-    loss, metrics = compute_policy_loss_vanilla(
+    loss, metrics = compute_policy_loss_vanilla(  # pyright: ignore[reportCallIssue]
         old_log_prob=old_log_prob,
         log_prob=log_prob,
         advantages=advantages,
@@ -105,7 +105,7 @@ class ControlledLoss:
         self.config, self.strategy, self.dump = config, config.policy_loss.make(), dump
 
     def __call__(self, model_output: Any, data: TensorDict, dp_group: Any = None) -> tuple[Tensor, dict[str, Any]]:
-        told = json.loads(tu.get_non_tensor_data(data, KEY, None))
+        told = json.loads(str(tu.get_non_tensor_data(data, KEY, None)))
         state = state_from_json(self.strategy, told["state"])
         entropy = model_output.get("entropy")
         micro = MicroBatch(

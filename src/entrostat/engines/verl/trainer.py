@@ -75,7 +75,7 @@ class EntropyControlTrainer(PPOTrainerSync):
         if self.options.dump_every and told["step"] % self.options.dump_every == 0:
             batch = self._mark(batch, columns)
             told["dump"] = len(batch) * actor.ppo_epochs
-        batch.extra_info[KEY] = json.dumps(told)
+        batch.extra_info = (batch.extra_info or {}) | {KEY: json.dumps(told)}
         batch = super()._update_actor(batch, metrics)
         signals = {"entropy": summary.entropy, "entropy_error": summary.entropy_error}
         signals |= self.strategy.signals(self.controller_state)
@@ -87,7 +87,7 @@ class EntropyControlTrainer(PPOTrainerSync):
         """The step's tokens of all ranks."""
         names = ["uid", "response_mask", "old_log_probs", "advantages", "rm_scores"]
         names += [] if bypasses(self.config) else ["entropy"]
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=str(batch.partition_id), select_fields=names)
         uids = data.pop("uid").tolist()
         data = data.to_padded_tensor()
         return Batch(
@@ -104,7 +104,7 @@ class EntropyControlTrainer(PPOTrainerSync):
         """Adds to the batch what a dump says of a completion."""
         fields: dict[str, Tensor] = dict(zip((SAMPLE, GROUP, REWARD), columns.labels(), strict=True))
         return tq.kv_batch_put(
-            keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(fields, batch_size=len(batch))
+            keys=batch.keys, partition_id=str(batch.partition_id), fields=TensorDict(fields, batch_size=len(batch))
         )
 
     # Checkpoints
