@@ -45,7 +45,12 @@ def tokenizer() -> Any:
 
 def model() -> Any:
     torch.manual_seed(0)
-    shape: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+    }
     return Qwen2ForCausalLM(Qwen2Config(vocab_size=VOCABULARY, num_key_value_heads=4, eos_token_id=1, **shape))
 
 
