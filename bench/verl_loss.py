@@ -4,7 +4,8 @@
     python bench/verl_loss.py step        verl's whole update_actor on the tests' tiny model
 
 Both sides live in one process and take turns, each turn on the same tokens, so the machine drifts alike under both.
-A call is forward and backward. `ratio` is the ratio of median seconds, with a 95% bootstrap interval over repeats.
+A call is forward and backward, on one thread. Seconds are the process's own on the CPU, so that other load counts little.
+`ratio` is the ratio of median seconds, with a 95% bootstrap interval over repeats.
 """
 
 import json
@@ -29,10 +30,10 @@ def ratios(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for i in range(repeats + 1):
         for name, work in sides.items():
-            start = time.perf_counter()
+            start = time.process_time()
             work()
             if i:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.process_time() - start)
     base = np.array(next(iter(seconds.values())))
     rng = np.random.default_rng(0)
     out = {}

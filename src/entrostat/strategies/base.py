@@ -104,7 +104,7 @@ def required(value: float | None, owner: object, field: str) -> float:
     if value is None or not math.isfinite(value):
         raise ValueError(
             f"{type(owner).__name__} needs the rollout's mean {field}, got {value}: in TRL use "
-            "EntropyControlGRPOTrainer, which measures it; in verl set actor.calculate_entropy=true"
+            "EntropyControlGRPOTrainer, which measures it; in verl set trainer.v1.trainer_mode=entrostat"
         )
     return value
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from entrostat.clip import Bound, clip_events
-from entrostat.entropy import Region, TokenStats, entropy_change_own_term, regions
+from entrostat.clip import Bound
+from entrostat.entropy import Region, TokenStats
 
 PREFIX = "entrostat/"
 _SUMS = f"actor/{PREFIX}sums/"
@@ -41,30 +41,46 @@ def token_sums(
         Sums by the keys that `step_means` divides: tokens, clip_low, clip_high, clip_dual (the dual clip alone),
         dropped (clipped at a ratio of 1 already), and R/share, R/own_term_kept, R/own_term_clipped for R in E1..E4.
     """
+    # few passes over memory, and into buffers that are there: this runs beside every loss call
     logratio = stats.logprobs - old_logprobs
-    events = clip_events(logratio, advantages, low=low, high=high)
-    negative = advantages < 0
-    over = (logratio.exp() > dual) & negative & ~events.low
-    columns = [
-        mask,
-        events.low & mask,
-        events.high & mask,
-        over & mask,
-        _dropped(negative, advantages, low, high, mask),
-    ]
-    counts = torch.stack([column.sum() for column in columns]).double()
+    ratio = logratio.exp()
+    advantages = torch.where(mask, advantages, 0.0)
+    positive, negative = advantages > 0, advantages < 0
+    below, above = (ratio < 1 - low).logical_and_(negative), (ratio > 1 + high).logical_and_(positive)
+    dual_alone = (ratio > dual).logical_and_(negative).logical_and_(~below)
+    counts = [mask, below, above, dual_alone, _dropped(positive, negative, low, high)]
+    sums = torch.stack([torch.count_nonzero(each) for each in counts]).double()
     names = ["tokens", *_SHARES]
     if stats.entropy is not None:
-        key = regions(stats.logprobs, stats.entropy, advantages) + 5 * (events.low | events.high | over)
-        key = torch.where(mask, key, 10).reshape(-1)
-        change = entropy_change_own_term(stats, logratio, advantages).reshape(-1)
-        tokens, own = (counts.new_zeros(11) for _ in range(2))
-        tokens.index_add_(0, key, torch.ones_like(change, dtype=torch.float64))
-        own.index_add_(0, key, change.double())
-        counts = torch.cat([counts, (tokens[1:5] + tokens[6:10]), own[1:5], own[6:10]])
+        clipped = below.logical_or_(above).logical_or_(dual_alone)
+        sums = torch.cat([sums, _by_region(stats, logratio, advantages, mask, positive, negative, clipped)])
         for what in ("share", "own_term_kept", "own_term_clipped"):
             names += [f"{region.name}/{what}" for region in _REGIONS]
-    return {_SUMS + name: value for name, value in zip(names, counts.tolist(), strict=True)}
+    return {_SUMS + name: value for name, value in zip(names, sums.tolist(), strict=True)}
+
+
+def _by_region(
+    stats: TokenStats,
+    logratio: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b t"],
+    mask: Bool[Tensor, "b t"],
+    positive: Bool[Tensor, "b t"],
+    negative: Bool[Tensor, "b t"],
+    clipped: Bool[Tensor, "b t"],
+) -> Float[Tensor, " 12"]:
+    """Tokens, own terms of kept and own terms of clipped tokens, by region: `regions`, `entropy_change_own_term`."""
+    assert stats.entropy is not None
+    excess = stats.logprobs + stats.entropy
+    likely, unlikely = excess > 0, excess < 0
+    inside = excess.new_empty(4, *excess.shape)
+    for out, sign, side in zip(inside, (positive, positive, negative, negative), (likely, unlikely) * 2, strict=True):
+        torch.logical_and(sign, side, out=out)
+    inside = inside.view(4, -1)
+    # -A r Q_a, in the place of the log-ratio: r p = exp(ln r + ln p)
+    own = logratio.add_(stats.logprobs).exp_().mul_(excess).mul_(advantages).neg_().masked_fill_(~mask, 0.0)
+    held = own * clipped
+    parts = (inside.sum(1), torch.mv(inside, own.sub_(held).view(-1)), torch.mv(inside, held.view(-1)))
+    return torch.cat(parts).double()
 
 
 def step_means(metrics: dict[str, float]) -> dict[str, float]:
@@ -74,7 +90,7 @@ def step_means(metrics: dict[str, float]) -> dict[str, float]:
     return {PREFIX + name: value / tokens for name, value in sums.items()}
 
 
-def _dropped(negative: Tensor, advantages: Tensor, low: Bound, high: Bound, mask: Tensor) -> Tensor:
+def _dropped(positive: Tensor, negative: Tensor, low: Bound, high: Bound) -> Tensor:
     """Where the window does not let even a ratio of 1 through."""
-    below, above = (torch.as_tensor(bound, device=mask.device) < 0 for bound in (low, high))
-    return ((below & negative) | (above & (advantages > 0))) & mask
+    below, above = (torch.as_tensor(bound, device=negative.device) < 0 for bound in (low, high))
+    return (below & negative).logical_or_(above & positive)
