@@ -8,6 +8,7 @@ from rich.text import Text
 from tyro.conf import Positional
 
 from entrostat.doctor import Found, Settings, findings, read, settings
+from entrostat.doctor.verl_workers import answer_verl
 from entrostat.strategies import STRATEGIES, make_strategy
 
 
@@ -27,10 +28,14 @@ class Doctor:
     """Processes of the run; TRL derives steps_per_generation from them where only generation_batch_size is given."""
     ignore_unknown: bool = False
     """Pass over fields that the trainer does not have."""
+    verl: bool = False
+    """Start a local Ray and ask its workers whether verl finds the plug-in there. Takes no CONFIG."""
     json: bool = False
     """Print the result as JSON."""
 
     def __post_init__(self):
+        if self.verl and (self.config or self.strategy):
+            raise ValueError("--verl asks the workers of a local Ray and reads no CONFIG: run it by itself")
         if self.strategy is not None and self.strategy not in STRATEGIES:
             make_strategy(self.strategy)
         if self.processes < 1:
@@ -39,6 +44,8 @@ class Doctor:
 
 def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
     """A JSON-able result, the same to print, and the exit code. ValueError or OSError for bad input."""
+    if options.verl:
+        return answer_verl()
     source = read(options.config)
     config = settings(source, ignore_unknown=options.ignore_unknown)
     strategy = None if options.strategy is None else make_strategy(options.strategy)
