@@ -5,7 +5,8 @@ evaluation that goes on makes the batches that it would have made, and little of
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,11 +62,14 @@ def evaluate(
         raise ValueError(f"--benchmark has two of one name ({', '.join(names)}): rename a file")
     _check_out(out)
     jobs = [_job(out, benchmark, settings) for benchmark in benchmarks]
-    for job in jobs:
-        _check_answers(job.benchmark, watcher)
-    missing = [job for job in jobs if len(job.done) < len(job.benchmark.questions)]
-    if missing:
-        _sample_all(missing, settings, load(), watcher)
+    with ExitStack() as stack:
+        # a pool a verifier: its workers start once, at the first answer
+        pools = {name: stack.enter_context(VerifierPool(name)) for name in {one.verifier for one in benchmarks}}
+        for job in jobs:
+            _check_answers(job.benchmark, pools[job.benchmark.verifier], watcher)
+        missing = [job for job in jobs if len(job.done) < len(job.benchmark.questions)]
+        if missing:
+            _sample_all(missing, settings, load(), pools, watcher)
     results = {}
     for job in jobs:
         samples = job.folder.samples()
@@ -85,11 +89,10 @@ def _job(out: Path, benchmark: Benchmark, settings: Settings) -> _Job:
     return _Job(benchmark, folder, set(check_benchmark(folder, benchmark)))
 
 
-def _check_answers(benchmark: Benchmark, watcher: Watcher) -> None:
+def _check_answers(benchmark: Benchmark, pool: VerifierPool, watcher: Watcher) -> None:
     """Each answer, put as a right completion, must be right: a user's file is refused, a published set warned of."""
     pairs = [(question.answer, SPELLINGS[benchmark.verifier](question.answer)) for question in benchmark.questions]
-    with VerifierPool(benchmark.verifier) as pool:
-        verdicts = pool.score(pairs)
+    verdicts = pool.score(pairs)
     bad = [q for q, verdict in zip(benchmark.questions, verdicts, strict=True) if verdict.score != 1.0]
     if bad and benchmark.path is not None:
         raise ValueError(
@@ -101,7 +104,9 @@ def _check_answers(benchmark: Benchmark, watcher: Watcher) -> None:
         watcher.warn(f"{benchmark.name}: {len(bad)} answers that no completion can match, counted as wrong: {ids}")
 
 
-def _sample_all(jobs: list[_Job], settings: Settings, backend: Backend, watcher: Watcher) -> None:
+def _sample_all(
+    jobs: list[_Job], settings: Settings, backend: Backend, pools: Mapping[str, VerifierPool], watcher: Watcher
+) -> None:
     tokenizer: Any = backend.tokenizer
     if tokenizer.eos_token_id is None:
         raise ValueError(f"the tokenizer of {settings.model!r} has no token that ends a text (eos_token): set one")
@@ -116,26 +121,27 @@ def _sample_all(jobs: list[_Job], settings: Settings, backend: Backend, watcher:
             f"{backend.context - longest} after the longest prompt"
         )
     for job, of in zip(jobs, prompts, strict=True):
-        _sample(job, of, settings, backend, watcher)
+        _sample(job, of, settings, backend, pools[job.benchmark.verifier], watcher)
 
 
-def _sample(job: _Job, prompts: list[list[int]], settings: Settings, backend: Backend, watcher: Watcher) -> None:
+def _sample(
+    job: _Job, prompts: list[list[int]], settings: Settings, backend: Backend, pool: VerifierPool, watcher: Watcher
+) -> None:
     benchmark, done = job.benchmark, len(job.done)
     job.folder.start()
     watcher.progress(benchmark.name, done, len(prompts))
-    with VerifierPool(benchmark.verifier) as pool:
-        for batch in _batches(prompts, max(1, backend.batch // settings.samples)):
-            todo = [i for i in batch if benchmark.questions[i].id not in job.done]
-            if not todo:
-                continue
-            asked = [Prompt(prompts[i], settings.seed_of(benchmark.name, benchmark.questions[i].id)) for i in todo]
-            limit = settings.max_tokens
-            if backend.context is not None:
-                limit = min(limit, backend.context - max(len(prompt.ids) for prompt in asked))
-            drawn = backend.generate(asked, settings.samples, settings.sampling, limit)
-            job.folder.save(todo[0], list(_judged(benchmark, todo, drawn, pool)))
-            done += len(todo)
-            watcher.progress(benchmark.name, done, len(prompts))
+    for batch in _batches(prompts, max(1, backend.batch // settings.samples)):
+        todo = [i for i in batch if benchmark.questions[i].id not in job.done]
+        if not todo:
+            continue
+        asked = [Prompt(prompts[i], settings.seed_of(benchmark.name, benchmark.questions[i].id)) for i in todo]
+        limit = settings.max_tokens
+        if backend.context is not None:
+            limit = min(limit, backend.context - max(len(prompt.ids) for prompt in asked))
+        drawn = backend.generate(asked, settings.samples, settings.sampling, limit)
+        job.folder.save(todo[0], list(_judged(benchmark, todo, drawn, pool)))
+        done += len(todo)
+        watcher.progress(benchmark.name, done, len(prompts))
 
 
 def _batches(prompts: list[list[int]], size: int) -> Iterator[list[int]]:
