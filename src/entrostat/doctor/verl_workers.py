@@ -27,7 +27,8 @@ def ask_workers(workers: int = WORKERS) -> list[dict[str, Any]]:
         raise ValueError(f"{' and '.join(missing)} not installed in this environment: pip install 'entrostat[verl]'")
     ray: Any = importlib.import_module("ray")
     try:
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        # "local": without it Ray joins whatever cluster runs on the machine
+        ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except Exception as error:
         raise RuntimeError(f"a local Ray does not start ({error}): try `ray start --head` to see why") from error
     try:
