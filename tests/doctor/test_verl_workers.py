@@ -1,7 +1,6 @@
 """`entrostat doctor --verl`: what is wrong in a worker, and the environment without verl."""
 
 import importlib.util
-import json
 
 import pytest
 
