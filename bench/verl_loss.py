@@ -4,7 +4,7 @@
     python bench/verl_loss.py step        verl's whole update_actor on the tests' tiny model
 
 Both sides live in one process and take turns, each turn on the same tokens, so the machine drifts alike under both.
-A call is forward and backward, on one thread. Seconds are the process's own on the CPU, so that other load counts little.
+A call is forward and backward, on one thread. Seconds are the process's own, so that other load counts little.
 `ratio` is the ratio of median seconds, with a 95% bootstrap interval over repeats.
 """
 

@@ -1,5 +1,6 @@
 """The registered policy loss in this process: against verl's vanilla, its metrics against the TRL engine's meter."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from entrostat.clip import ClipBounds, clip_events, clip_loss
 from entrostat.engines.meter import RegionMeter
 from entrostat.engines.verl.config import EntrostatLossConfig
 from entrostat.engines.verl.loss import KEY, MicroBatch, With, policy_loss
-from entrostat.engines.verl.metrics import step_means
+from entrostat.engines.verl.metrics import step_means, token_sums
 from entrostat.engines.window import shut
 from entrostat.entropy import TokenStats
 from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
@@ -150,6 +151,28 @@ def test_metrics_are_those_of_the_trl_engines_meter(with_entropy):
     assert found.keys() == {f"entrostat/{name}" for name in expected}
     for name, value in expected.items():
         assert found[f"entrostat/{name}"] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+
+
+def test_masked_tokens_may_hold_anything_and_an_impossible_token_has_no_term():
+    x = tokens()
+    new, old = x.new.detach().clone(), x.old.clone()
+    new[1, 0], x.mask[1, 0] = -torch.inf, True
+    known = {"low": 0.2, "high": 0.2, "dual": 3.0}
+    clean = token_sums(TokenStats(new, x.entropy), old, x.advantages, x.mask, **known)
+    assert all(map(math.isfinite, clean.values()))
+    for junk in (torch.nan, torch.inf, -torch.inf):
+        spoilt = [torch.where(x.mask, values, junk) for values in (new, x.entropy, old)]
+        found = token_sums(TokenStats(*spoilt[:2]), spoilt[2], x.advantages, x.mask, **known)
+        assert found == pytest.approx(clean, rel=1e-5)
+
+
+def test_a_constant_window_can_shut_out_fresh_tokens():
+    x = tokens()
+    known = {"low": -0.1, "high": 0.3, "dual": 3.0}
+    sums = token_sums(TokenStats(x.old), x.old, x.advantages, x.mask, **known)
+    found = step_means(sums)
+    wanted = ((x.advantages < 0) & x.mask).sum().item() / x.mask.sum().item()
+    assert found["entrostat/dropped"] == found["entrostat/clip_low"] == pytest.approx(wanted)
 
 
 def test_the_dual_clip_is_counted_by_itself_and_its_change_as_held_back():

@@ -46,7 +46,8 @@ def overrides(work, ranks):
         f"{ACTOR}.ppo_epochs=2",
         f"{rollout}.name=hf_cpu",
         f"{rollout}.n=4",
-        f"{rollout}.tensor_model_parallel_size=1",
+        # one server, so that which samples a prompt gets hangs on no race
+        f"{rollout}.tensor_model_parallel_size={ranks}",
         f"{rollout}.log_prob_micro_batch_size_per_gpu=4",
         f"{rollout}.agent.num_workers=1",
         f"{rollout}.dtype=float32",
