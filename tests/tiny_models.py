@@ -4,22 +4,11 @@ import random
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    Olmo2Config,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen3Config,
-)
+from transformers import AutoModelForCausalLM, LlamaConfig, Olmo2Config, Qwen2Config, Qwen3Config
+
+from entrostat.lab.scratch import train_tokenizer
 
 KINDS = {"qwen2": Qwen2Config, "qwen3": Qwen3Config, "llama": LlamaConfig, "olmo2": Olmo2Config}
-PAD, EOS = "<|endoftext|>", "<|im_end|>"
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 def made_up_text(lines=400, seed=0):
@@ -32,27 +21,9 @@ def made_up_text(lines=400, seed=0):
         yield f"{rng.randrange(9)},{rng.randrange(9)}>{a}=({rng.randrange(9)}*{rng.randrange(9)})-{rng.randrange(9)}"
 
 
-def tiny_tokenizer(vocabulary=320, chat=True):
-    """A byte-level BPE, as Qwen2, Llama 3 and OLMo 2 have: it spells any text."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[PAD, "<|im_start|>", EOS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(made_up_text(), trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=PAD, eos_token=EOS)
-    if chat:
-        tokenizer.chat_template = CHATML
-    return tokenizer
-
-
 def tiny_model(folder: Path, kind: str, *, chat: bool = True, seed: int = 0) -> Path:
-    """Writes a model of about 50,000 random parameters and its tokenizer to `folder`; the folder."""
-    tokenizer = tiny_tokenizer(chat=chat)
+    """Writes a model of about 30,000 random parameters and its tokenizer to `folder`; the folder."""
+    tokenizer = train_tokenizer(made_up_text(), 320, chat=chat)
     config = KINDS[kind](
         vocab_size=len(tokenizer),
         hidden_size=32,

@@ -5,6 +5,7 @@ import dataclasses
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +22,11 @@ def train(args: list[str]) -> int:
             "warning: accelerate's --cpu has started one process; for several: accelerate launch --multi_gpu "
             "--num_processes 2, which needs no GPU (docs/engines.md)"
         )
-    if not any(arg in METHODS or arg.startswith("--resume") for arg in args):
+    if not any(arg in METHODS or arg.startswith(("--resume", "--config")) for arg in args):
         one_process()  # the demo: several runs
     ranks = join()
+    if "--dry-run" in args:
+        return ranks.first(lambda: _dry_run(args))
     try:
         return _run(*ranks.first(lambda: _prepare(args, ranks)), ranks)
     except ElsewhereError:
@@ -32,17 +35,37 @@ def train(args: list[str]) -> int:
 
 def _prepare(args: list[str], ranks: Any) -> tuple[list[Any], Path, bool]:
     """The runs that the arguments name, new or not, the folder that holds them, and whether to answer in JSON."""
+    options, chosen = _parsed(args)
+    if options.resume is not None:
+        return _existing(options.resume, ranks), options.resume, options.json
+    ranks.share(options.run)
+    runs, out = _new(options, chosen, ["entrostat", "train", *args])
+    return runs, out, options.json
+
+
+def _parsed(args: list[str]) -> tuple[Any, Method | None]:
+    """The options and the method, those of a recipe beneath those that were typed."""
     from tyro.conf import OmitArgPrefixes
 
     from entrostat.lab.config import TrainConfig
+    from entrostat.lab.recipe import RecipeFile, read_recipe
+
+    at = next((i for i, arg in enumerate(args) if arg in METHODS), len(args))
+    path = _option(args[:at], "--config")
+    names = {field.name for field in dataclasses.fields(TrainConfig)} - {"grpo"}
+    recipe = read_recipe(Path(path), names) if path is not None else RecipeFile([], None, {})
 
     @dataclasses.dataclass(frozen=True)
     class Train:
-        config: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
+        run: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=lambda: TrainConfig(grpo=recipe.grpo))
+        config: Path | None = None
+        """TOML file with the options of a run: recipes/trl. What is typed behind it, a method too, wins."""
         out: Annotated[Path | None, "folder"] = None
         """Folder of the run; runs/METHOD-seedS-TIME without it. It must not hold anything yet."""
         resume: Path | None = None
         """Folder of a run to go on with. Its options are its own: no others may be given."""
+        dry_run: bool = False
+        """Build all of the run but its weights, and say what it would be: a prompt, batches, memory, hours."""
         json: bool = False
         """Print the result as JSON."""
 
@@ -51,16 +74,50 @@ def _prepare(args: list[str], ranks: Any) -> tuple[list[Any], Path, bool]:
         f"its own options (entrostat train METHOD --help). Methods: {', '.join(METHODS)}. Without one: grpo, "
         "clip-lower --low 0.02 and thermostat, side by side."
     )
-    at = next((i for i, arg in enumerate(args) if arg in METHODS), len(args))
     chosen = method(args[at], args[at + 1 :], "train") if at < len(args) else None
-    options = parse(Train, args[:at], "entrostat train", list(METHODS))
-    if options.resume is not None:
-        if chosen is not None or dataclasses.replace(options, resume=None, json=False) != Train():
-            raise ValueError("--resume takes no other option: a run goes on with its own")
-        return _existing(options.resume, ranks), options.resume, options.json
-    ranks.share(options.config)
-    runs, out = _new(options, chosen, ["entrostat", "train", *args])
-    return runs, out, options.json
+    if path is not None:
+        with _naming(path):
+            parse(Train, recipe.words, "entrostat train")
+            chosen = chosen or (method(*recipe.method, "train") if recipe.method else None)
+            if chosen is None:
+                raise ValueError("no method: give [method] a name, or type one behind the options")
+    options = parse(Train, [*recipe.words, *args[:at]], "entrostat train", list(METHODS))
+    if options.resume is not None and (
+        chosen is not None or dataclasses.replace(options, resume=None, json=False) != Train()
+    ):
+        raise ValueError("--resume takes no other option: a run goes on with its own")
+    return options, chosen
+
+
+def _option(args: list[str], name: str) -> str | None:
+    """The last value of an option that is read before the others."""
+    found = None
+    for i, arg in enumerate(args):
+        if arg == name and i + 1 < len(args):
+            found = args[i + 1]
+        elif arg.startswith(f"{name}="):
+            found = arg.partition("=")[2]
+    return found
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Puts the file in front of what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _dry_run(args: list[str]) -> int:
+    from entrostat.lab.dryrun import dry_run, shown
+
+    options, chosen = _parsed(args)
+    if chosen is None or options.resume is not None:
+        raise ValueError("--dry-run is of one new run: name a method, or a --config that does, and no --resume")
+    result = dry_run(options.run, chosen)
+    show(result, shown(result), options.json)
+    return 0
 
 
 def _new(options: Any, chosen: Method | None, command: list[str]) -> tuple[list[Any], Path]:
@@ -73,14 +130,14 @@ def _new(options: Any, chosen: Method | None, command: list[str]) -> tuple[list[
     methods = [chosen] if chosen else demo
     name = method_name(chosen).replace(":", "-") if chosen else "demo"
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    out = options.out or Path("runs") / f"{name}-seed{options.config.seed}-{stamp}"
+    out = options.out or Path("runs") / f"{name}-seed{options.run.seed}-{stamp}"
     if chosen:
-        runs = [new_run(options.config, chosen, out, shlex.join(command))]
+        runs = [new_run(options.run, chosen, out, shlex.join(command))]
     else:
         if out.exists() and any(out.iterdir()):
             raise ValueError(f"{out} is not empty: choose another --out, or continue with --resume {out}")
         runs = [
-            new_run(options.config, m, out / f"{i}-{method_name(m)}", shlex.join([*command, *as_arguments(m)]))
+            new_run(options.run, m, out / f"{i}-{method_name(m)}", shlex.join([*command, *as_arguments(m)]))
             for i, m in enumerate(methods, 1)
         ]
     return runs, out

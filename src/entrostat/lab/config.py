@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import torch
 from trl.trainer.grpo_config import GRPOConfig
+from tyro.conf import Fixed, Suppress
 
 from entrostat.data.sources import find_source
+from entrostat.lab.recipe import check_grpo
 from entrostat.lab.rewards import check_reward
 from entrostat.lab.tasks import make_task
 from entrostat.verify import check_verifier
@@ -33,6 +35,8 @@ class TrainConfig:
     """AdamW, constant."""
     updates_per_rollout: int = 8
     """Optimizer steps on each rollout, over disjoint parts of it. With 1 no static clip threshold does anything."""
+    micro_batches: int = 1
+    """Parts of an update that pass through the model one after another: less memory, the same update."""
     prompts: int = 32
     """Prompts a rollout."""
     samples: int = 16
@@ -57,6 +61,10 @@ class TrainConfig:
     """Tokens of a completion at most, with --dataset. A task of the lab has its own."""
     model: str = ""
     """Folder or hub name of a causal language model; empty for the task's own base model."""
+    lora_rank: int = 0
+    """Train LoRA adapters of this rank on every linear layer but the LM head in place of the model; 0 for the model."""
+    lora_alpha: int = 0
+    """Scale of the adapters, over their rank; 0 for twice the rank."""
     loss_type: LossType = "dapo"
     """TRL's loss aggregation."""
     advantage: Literal["group", "gae"] = "group"
@@ -77,7 +85,7 @@ class TrainConfig:
     attribution_share: float = 0.25
     """Share of tokens whose full-vocabulary sums enter the entropy change per region."""
     eval_problems: int = 128
-    """Held-out problems scored before and after."""
+    """Held-out problems scored before and after; 0 for none, where entrostat evaluate does that later."""
     eval_samples: int = 32
     """Completions of each held-out problem."""
     eval_split: Literal["test", "validation"] = "test"
@@ -97,34 +105,44 @@ class TrainConfig:
     """CPU threads. 1 leaves the other cores to other runs; results are equal only between equal values."""
     report_to: tuple[str, ...] = ()
     """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
+    grpo: Suppress[Fixed[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    """Fields of TRL's GRPOConfig beside the lab's own: the table [trl] of a recipe (entrostat.lab.recipe)."""
 
     def __post_init__(self):
         self._check_advantage()
         for name in (
             "steps",
             "updates_per_rollout",
+            "micro_batches",
             "prompts",
             "eval_samples",
             "save_every",
             "threads",
         ):
             _at_least(name, getattr(self, name), 1)
-        for name in ("probe_every", "map_every", "dump_every"):
+        for name in ("probe_every", "map_every", "dump_every", "lora_rank", "lora_alpha"):
             _at_least(name, getattr(self, name), 0)
         for rollouts in self.eval_at:
             _at_least("eval_at", rollouts, 1)
-        for name in ("samples", "eval_problems"):
-            _at_least(name, getattr(self, name), 2)
+        _at_least("samples", self.samples, 2)
+        if self.eval_problems != 0:
+            _at_least("eval_problems", self.eval_problems, 2)
         for name in ("learning_rate", "temperature", "max_grad_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}")
         if not 0 <= self.attribution_share <= 1:
             raise ValueError(f"--attribution-share must be in [0, 1], got {self.attribution_share}")
+        self._check_model()
         if (self.prompts * self.samples) % self.updates_per_rollout:
             raise ValueError(
                 f"--updates-per-rollout {self.updates_per_rollout} must divide the {self.prompts * self.samples} "
                 f"completions of a rollout (--prompts {self.prompts} x --samples {self.samples})"
             )
+        if self.micro_batch % self.micro_batches:
+            raise ValueError(
+                f"--micro-batches {self.micro_batches} must divide the {self.micro_batch} completions of an update"
+            )
+        check_grpo(self.grpo)
         check_reward(self.reward)
         make_task(self.task)
         self._check_dataset()
@@ -146,6 +164,14 @@ class TrainConfig:
             check_verifier("gym")
         else:
             check_verifier(find_source(self.dataset, self.columns, self.verifier).verifier)
+
+    def _check_model(self) -> None:
+        if self.lora_alpha and not self.lora_rank:
+            raise ValueError(f"--lora-alpha {self.lora_alpha} needs --lora-rank: there are no adapters without it")
+        if self.lora_rank and self.advantage == "gae":
+            raise ValueError("--advantage gae trains a whole model and its critic: leave out --lora-rank")
+        if self.eval_at and not self.eval_problems:
+            raise ValueError("--eval-at scores nothing with --eval-problems 0")
 
     def _check_advantage(self) -> None:
         for name in CRITIC:
@@ -171,8 +197,9 @@ class TrainConfig:
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
-    group = {name: getattr(TrainConfig, name) for name in ("advantage", *CRITIC, "dataset", *DATASET)}
-    record = {"eval_split": "test", "map_every": 0, "dump_every": 0, **group, **record}
+    later = ("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches")
+    group = {name: getattr(TrainConfig, name) for name in later}
+    record = {"eval_split": "test", "map_every": 0, "dump_every": 0, "grpo": {}, **group, **record}
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
     return TrainConfig(**chosen)
@@ -193,9 +220,9 @@ def grpo_fields(config: TrainConfig, folder: Path, method: Mapping[str, Any]) ->
     fields: dict[str, Any] = dict(
         output_dir=str(folder),
         max_steps=config.steps * config.updates_per_rollout,
-        per_device_train_batch_size=config.micro_batch,
-        gradient_accumulation_steps=1,
-        steps_per_generation=config.updates_per_rollout,
+        per_device_train_batch_size=config.micro_batch // config.micro_batches,
+        gradient_accumulation_steps=config.micro_batches,
+        steps_per_generation=config.updates_per_rollout * config.micro_batches,
         num_generations=config.samples,
         max_completion_length=config.max_completion if config.dataset else make_task(config.task).max_completion,
         temperature=config.temperature,
@@ -216,4 +243,4 @@ def grpo_fields(config: TrainConfig, folder: Path, method: Mapping[str, Any]) ->
         disable_tqdm=True,
         report_to=list(config.report_to) or "none",
     )
-    return {**fields, **method}
+    return {**fields, **config.grpo, **method}

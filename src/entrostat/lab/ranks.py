@@ -18,6 +18,7 @@ from accelerate import PartialState
 
 from entrostat.engines.meter import TokenSample
 from entrostat.lab.config import TrainConfig, grpo_fields
+from entrostat.lab.weights import check_weights
 
 T = TypeVar("T")
 # torchrun's name, then those of the MPIs: the list that accelerate goes through
@@ -84,7 +85,9 @@ class Ranks:
         return TokenSample(*map(torch.cat, zip(*parts, strict=True))) if parts else None
 
     def share(self, config: TrainConfig) -> int:
-        """Completions of a pass on each rank. ValueError where they cannot be shared, or the model is."""
+        """Completions of a pass on each rank. ValueError where they cannot be shared."""
+        if self.size > 1:
+            check_weights(config)
         whole = grpo_fields(config, Path(), {})["per_device_train_batch_size"]
         if whole % self.size:
             raise ValueError(
@@ -92,12 +95,6 @@ class Ranks:
                 f"(--prompts {config.prompts} x --samples {config.samples} over --updates-per-rollout "
                 f"{config.updates_per_rollout}): choose numbers that {self.size} divides"
             )
-        for name, what in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
-            if self.size > 1 and os.environ.get(name, "").lower() in ("1", "true"):
-                raise ValueError(
-                    f"the lab keeps a whole model on each rank, got {what}: launch it without, or use "
-                    "EntropyControlGRPOTrainer in a script of your own (docs/engines.md)"
-                )
         return whole // self.size
 
 

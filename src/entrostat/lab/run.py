@@ -154,9 +154,18 @@ class Run:
 
     def save_model(self, model: Any, tokenizer: Any) -> None:
         """Writes checkpoint/ aside and renames it."""
-        aside, final = self.path / ".checkpoint", self.path / "checkpoint"
+        model.save_pretrained(self.clear_aside())
+        self.keep_aside(tokenizer)
+
+    def clear_aside(self) -> Path:
+        """The folder that a model is written to before it becomes checkpoint/, with nothing in it."""
+        aside = self.path / ".checkpoint"
         shutil.rmtree(aside, ignore_errors=True)
-        model.save_pretrained(aside)
+        return aside
+
+    def keep_aside(self, tokenizer: Any) -> None:
+        """Makes that folder, the model in it, the run's checkpoint/."""
+        aside, final = self.path / ".checkpoint", self.path / "checkpoint"
         tokenizer.save_pretrained(aside)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(aside, final)
@@ -174,12 +183,12 @@ class Run:
         seconds = sum(json.loads(line)["seconds"] for line in (self.path / "timing.jsonl").read_text().splitlines())
         summary = {
             **end,
-            "entropy_start": start["entropy"],
-            "entropy_end": end["entropy"],
+            "entropy_start": start.get("entropy"),
+            "entropy_end": end.get("entropy"),
             "seconds": round(seconds, 2),
             "start": start,
         }
-        del summary["entropy"]
+        summary.pop("entropy", None)
         write_atomic(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
         return summary
 

@@ -17,7 +17,7 @@ import datasets
 import torch
 import transformers
 import trl
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -28,13 +28,15 @@ from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
 from entrostat.lab.evaluate import evaluate, held_out, held_out_entropy
+from entrostat.lab.load import first_line, load_model, load_tokenizer
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
 from entrostat.lab.ranks import Ranks
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.source import Judged, make_source
-from entrostat.lab.tasks import ProblemSource, make_task
+from entrostat.lab.tasks import ProblemSource
+from entrostat.lab.weights import adapters, check_weights, placed, save
 from entrostat.schedule import Schedule
 
 
@@ -54,48 +56,6 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
-
-
-def load_tokenizer(config: TrainConfig) -> Any:
-    """The model's tokenizer, padding on the left. ValueError, one line, where there is none."""
-    source = _source(config)
-    # what can only be a folder is not looked up on the hub
-    if not Path(source).is_dir() and (source.count("/") > 1 or source.startswith((".", "/", "~"))):
-        raise ValueError(
-            f"--model {source!r} is no folder: give a folder with a model and its tokenizer, or a hub name"
-        )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-    except Exception as error:
-        raise ValueError(f"no tokenizer in {source!r} ({_first_line(error)}): --model needs one") from None
-    # a data set has a check of its own
-    prompt = "1" if config.dataset else make_task(config.task).problems(1, split="train", seed=0)[0].prompt
-    # transformers makes an empty tokenizer for a folder that has none
-    if not tokenizer(prompt)["input_ids"] or tokenizer.eos_token_id is None:
-        raise ValueError(f"no tokenizer in {source!r} that can spell {prompt!r} and end a text: --model needs one")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_model(config: TrainConfig) -> tuple[Any, Any]:
-    """The model in float32 and its tokenizer. ValueError, one line, where either is missing."""
-    tokenizer = load_tokenizer(config)
-    source = _source(config)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    except Exception as error:
-        raise ValueError(f"no causal language model in {source!r} ({_first_line(error)})") from None
-    return model, tokenizer
-
-
-def _source(config: TrainConfig) -> str:
-    return config.model or str(make_task(config.task).base_model)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _dataset(task: ProblemSource, config: TrainConfig) -> datasets.Dataset:
@@ -234,6 +194,7 @@ def check_run(config: TrainConfig, method: Method) -> None:
 def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -> Run:
     """The folder of a run that has not begun. ValueError, before anything is written, where it could not."""
     check_run(config, method)
+    check_weights(config)
     data = _checked_data(config)
     strategy, objective, overrides, _ = recipe(method)
     record = {
@@ -275,7 +236,8 @@ def _same_source(config: TrainConfig, tokenizer: Any, run: Run, watcher: Watcher
 def _label(config: TrainConfig, method: Method) -> str:
     """What the run is called, beside others: its method, and where there is a critic, its options."""
     chosen = [f"{name} {value}" for name, value in config.critic.items() if value != getattr(TrainConfig, name)]
-    return ", ".join([label(method), *(["gae"] if config.critic else []), *chosen])
+    lora = [f"lora {config.lora_rank}"] if config.lora_rank else []
+    return ", ".join([label(method), *(["gae"] if config.critic else []), *chosen, *lora])
 
 
 def read_run(run: Run) -> tuple[TrainConfig, Method]:
@@ -312,7 +274,7 @@ def _naming_full_disk(run: Run) -> Iterator[None]:
         if isinstance(error, ValueError) or not _REFUSED_WRITE.search(str(error)):
             raise
         told = (
-            f"the disk takes no more ({_first_line(error)}): free some space, then entrostat train --resume {run.path}"
+            f"the disk takes no more ({first_line(error)}): free some space, then entrostat train --resume {run.path}"
         )
         raise OSError(errno.ENOSPC, told, str(run.path)) from error
 
@@ -325,6 +287,7 @@ def _train(run: Run, watcher: Watcher, parent: int | None, ranks: Ranks) -> dict
     quiet()
     checkpoint = ranks.first(run.rewind)
     model, tokenizer = load_model(config)
+    model = placed(model)
     task = _same_source(config, tokenizer, run, watcher)
     start = _score(run, "start", model, tokenizer, task, config, watcher, ranks)
     recorder = _Recorder(run, config, task, watcher, parent, ranks)
@@ -332,6 +295,7 @@ def _train(run: Run, watcher: Watcher, parent: int | None, ranks: Ranks) -> dict
     trainer = kind(
         model=model,
         processing_class=tokenizer,
+        peft_config=adapters(config),
         reward_funcs=make_reward(config.reward, task, config.seed, ranks.rank, ranks.size),
         args=grpo_config(config, run.trainer_folder, {**overrides, **share}),
         train_dataset=_dataset(task, config),
@@ -348,8 +312,8 @@ def _train(run: Run, watcher: Watcher, parent: int | None, ranks: Ranks) -> dict
     _with_interrupt(recorder, lambda: trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None))
     if recorder.interrupted and trainer.state.global_step < trainer.state.max_steps:
         return None
-    ranks.first(lambda: run.save_model(trainer.model, tokenizer))
-    end = _score(run, "end", trainer.model, tokenizer, task, config, watcher, ranks)
+    model = save(trainer, tokenizer, run, ranks.first)
+    end = _score(run, "end", model, tokenizer, task, config, watcher, ranks)
     return ranks.first(lambda: run.finish(start, end))
 
 
@@ -364,7 +328,12 @@ def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
 def _score(
     run: Run, when: str, model, tokenizer, task: ProblemSource, config: TrainConfig, watcher: Watcher, ranks: Ranks
 ) -> dict[str, Any]:
-    """The model's scores, from the run's folder where a former process has left them; rank 0 makes them."""
+    """The model's scores, from the run's folder where a former process has left them; rank 0 makes them.
+
+    None at all where no problem is to be scored.
+    """
+    if not config.eval_problems:
+        return {}
 
     def score() -> dict[str, Any]:
         known = run.read_scores(when)
