@@ -170,8 +170,9 @@ def test_a_resumed_run_goes_on_exactly(thermostat, resumed):
 
 
 def test_ppo_with_verls_critic_and_gae_is_its_own_bit_by_bit(folder):
-    stock = main_ppo(folder / "ppo-vanilla", 1, "PPO", *CLIP)
-    ours_ = main_ppo(folder / "ppo-constant", 1, "PPO", *CONSTANT)
+    critic = {"VERL_USE_EXTERNAL_MODULES": "cpu_platform,cpu_rollout,cpu_critic"}
+    stock = main_ppo(folder / "ppo-vanilla", 1, "PPO", *CLIP, **critic)
+    ours_ = main_ppo(folder / "ppo-constant", 1, "PPO", *CONSTANT, **critic)
     for part in ("actor", "critic"):
         assert same(parameters(stock, 2, 1, part), parameters(ours_, 2, 1, part))
         assert not same(parameters(stock, 1, 1, part), parameters(stock, 2, 1, part))

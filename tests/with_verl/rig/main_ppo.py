@@ -99,7 +99,7 @@ if __name__ == "__main__":
     chosen = overrides(work, ranks)
     if "PPO" in more:
         more.remove("PPO")
-        chosen += critic(work / "model")
+        chosen += critic(build(work / "critic", critic=True))
     else:
         chosen += ["algorithm.adv_estimator=grpo", "critic.enable=False"]
     sys.argv = ["main_ppo", *chosen, *more]

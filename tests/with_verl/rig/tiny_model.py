@@ -6,7 +6,7 @@ transformers loads a BPE tokenizer for model type qwen2 whatever was saved, and 
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
 
 SPECIAL = ["<pad>", "<|im_end|>", "<|im_start|>"]
 VOCABULARY = len(SPECIAL) + 256
@@ -16,7 +16,8 @@ TEMPLATE = (
 )
 
 
-def build(path, seed=0):
+def build(path, seed=0, critic=False):
+    """Writes model and tokenizer. A critic has its value head too: one that verl drew would be another in each run."""
     vocab = {t: i for i, t in enumerate(SPECIAL + sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -43,6 +44,8 @@ def build(path, seed=0):
         bos_token_id=2,
         initializer_range=0.2,
     )
-    Qwen2ForCausalLM(config).save_pretrained(path)
+    if critic:
+        config.num_labels = 1
+    (Qwen2ForTokenClassification if critic else Qwen2ForCausalLM)(config).save_pretrained(path)
     fast.save_pretrained(path)
     return str(path)

@@ -82,14 +82,9 @@ def policy_loss(
     micro = config.get(KEY) or _without_trainer(config)
     mask = response_mask.bool()
     low, high = micro.set_bounds(old_log_prob, advantages, mask)
-    loss, metrics = compute_policy_loss_vanilla(  # pyright: ignore[reportCallIssue]
-        old_log_prob=old_log_prob,
-        log_prob=log_prob,
-        advantages=advantages,
-        response_mask=response_mask,
-        loss_agg_mode=loss_agg_mode,
-        config=With(config, clip_ratio_low=low, clip_ratio_high=high),  # pyright: ignore[reportArgumentType]
-        rollout_is_weights=rollout_is_weights,
+    windowed: Any = With(config, clip_ratio_low=low, clip_ratio_high=high)
+    loss, metrics = compute_policy_loss_vanilla(
+        old_log_prob, log_prob, advantages, response_mask, loss_agg_mode, windowed, rollout_is_weights
     )
     stats = TokenStats(log_prob.detach(), micro.entropy)
     dual = config.get("clip_ratio_c", 3.0)

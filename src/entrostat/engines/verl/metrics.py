@@ -58,7 +58,7 @@ def _sums(
     stats: TokenStats, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, low: Bound, high: Bound, dual: float
 ) -> list[float]:
     """The sums in the order of their names. It runs beside every loss call: few passes over memory, and no `where`,
-    which costs as much as ten products on a CPU."""
+    which costs as much as ten products on a CPU; few new tensors, whose pages the system has to clear."""
     logratio = stats.logprobs - old_logprobs
     ratio = logratio.exp()
     positive, negative = (advantages > 0).logical_and_(mask), (advantages < 0).logical_and_(mask)
@@ -70,19 +70,23 @@ def _sums(
     counted = [mask, below, above, dual_alone, dropped]
     if stats.entropy is None:
         return _counts(counted).tolist()
-    excess = stats.logprobs + stats.entropy
+    own, spare = ratio.mul_(torch.exp(stats.logprobs, out=logratio)), logratio
+    excess = torch.add(stats.logprobs, stats.entropy, out=spare)
     likely, unlikely = excess > 0, excess < 0
     counted += [positive & likely, positive & unlikely, negative & likely, negative & unlikely]
-    # -A r Q_a, in the place of the log-ratio: r p = exp(ln r + ln p)
-    own = logratio.add_(stats.logprobs).exp_().mul_(excess).mul_(advantages).neg_()
-    held = own * (below | above).logical_or_(dual_alone).float()
+    own.mul_(excess).mul_(advantages)  # A r Q_a, whose entropy change is its negative
+    held = (below | above).logical_or_(dual_alone).to(own.dtype).mul_(own)
     own.sub_(held)
-    # with the sign of A known, that of the term says which side of H the token is on: E1, E2 | E4, E3
-    signs = torch.stack([positive, negative]).float().view(2, -1)
-    terms = [torch.mv(signs, x.view(-1)) for each in (own, held) for x in (each.clamp(max=0), each.clamp(min=0))]
-    (kept1, kept4), (kept2, kept3), (held1, held4), (held2, held3) = terms
-    parts = (kept1, kept2, kept3, kept4, held1, held2, held3, held4)
-    return torch.cat([_counts(counted).double(), torch.stack(parts).double()]).tolist()
+    signs = own.new_empty(2, *own.shape)
+    signs[0], signs[1] = positive, negative
+    signs = signs.view(2, -1)
+    # with the sign of A known, that of the term says which side of H the token is on: E1, E4 | E2, E3
+    terms = []
+    for each in (own, held):
+        first, fourth = torch.mv(signs, torch.clamp(each, min=0, out=spare).reshape(-1)).neg()
+        second, third = torch.mv(signs, torch.clamp(each, max=0, out=spare).reshape(-1)).neg()
+        terms += [first, second, third, fourth]
+    return torch.cat([_counts(counted).double(), torch.stack(terms).double()]).tolist()
 
 
 def _counts(counted: list[Tensor]) -> Tensor:
