@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VERL := .venv-verl
 
-.PHONY: demo test test-verl claims clean
+.PHONY: demo test test-verl claims bench-gpu clean
 
 demo: $(STAMP)
 	$(BIN)/entrostat train --steps 70
@@ -24,6 +24,12 @@ test-verl: $(VERL)/.installed
 # docs/claims.md from the results beside it; `entrostat reproduce --all --out docs/results/reproduce` makes those
 claims: $(STAMP)
 	$(BIN)/entrostat reproduce --render docs/results/reproduce > docs/claims.md
+
+# needs a GPU, and hours of it; goes on where it stopped
+bench-gpu: $(STAMP)
+	mkdir -p runs
+	$(BIN)/python bench/gpu.py --out runs/bench-gpu > runs/bench-gpu.json
+	cp runs/bench-gpu.json docs/results/gpu.json
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "entrostat needs Python 3.11 or newer; set PYTHON=/path/to/it" >&2; exit 2; }

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -127,6 +129,22 @@ def test_a_sharded_model_is_not_scored(monkeypatch):
     with pytest.raises(ValueError, match="--eval-problems 128 needs the whole model on one device"):
         check_weights(TrainConfig())
     check_weights(TrainConfig(eval_problems=0))
+
+
+def test_the_trainer_gathers_the_checkpoint_where_the_launcher_shards(command):
+    """accelerate shards nothing on a CPU: what the environment changes here is who writes the checkpoint."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    options = ["-m", "entrostat", "train", *SMALL, "--eval-problems", "0", "--map-every", "0"]
+    for folder, env in (("plain", {}), ("fsdp", {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"})):
+        done = subprocess.run(
+            [*launch, *options, "--out", folder, "grpo"], capture_output=True, text=True, env={**os.environ, **env}
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert not (command.folder / "fsdp" / ".checkpoint").exists()
+    plain, fsdp = (weights(command.folder / name / "checkpoint") for name in ("plain", "fsdp"))
+    assert all(torch.equal(plain[name], fsdp[name]) for name in plain)
+    assert load_model(TrainConfig(model=str(command.folder / "fsdp" / "checkpoint")))[1] is not None
 
 
 def test_a_run_without_scores_ends(command):

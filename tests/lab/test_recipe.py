@@ -8,6 +8,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_fields
 from entrostat.lab.recipe import OURS, as_words, fits, read_recipe
+from entrostat.strategies import flags
 from tiny_models import tiny_model
 
 GOOD = """
@@ -119,6 +120,13 @@ def test_all_that_the_lab_sets_is_refused_in_trl(tmp_path):
         if instead.startswith("[train]"):
             named = instead.removeprefix("[train] ").split(":")[0].replace(" and ", ", ").split(", ")
             assert set(named) <= options, instead
+
+
+def test_the_options_of_a_run_without_a_recipe_are_spelt_and_hashed_as_ever():
+    """A run of `reproduce` is known by these words."""
+    config = TrainConfig(seed=3, prompts=16)
+    assert flags(config) == ["--seed", "3", "--prompts", "16"]
+    assert hash(config) == hash(TrainConfig(seed=3, prompts=16))
 
 
 def test_values():

@@ -105,7 +105,7 @@ class TrainConfig:
     """CPU threads. 1 leaves the other cores to other runs; results are equal only between equal values."""
     report_to: tuple[str, ...] = ()
     """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
-    grpo: Suppress[Fixed[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    grpo: Suppress[Fixed[Mapping[str, Any]]] = dataclasses.field(default_factory=dict, hash=False)
     """Fields of TRL's GRPOConfig beside the lab's own: the table [trl] of a recipe (entrostat.lab.recipe)."""
 
     def __post_init__(self):

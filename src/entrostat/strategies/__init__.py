@@ -90,7 +90,8 @@ def flags(chosen: Any) -> list[str]:
     """A dataclass's options that are not its defaults, as words of the command line."""
     words: list[str] = []
     for field in dataclasses.fields(chosen):
-        if (value := getattr(chosen, field.name)) == field.default:
+        made = field.default_factory
+        if (value := getattr(chosen, field.name)) == (field.default if made is dataclasses.MISSING else made()):
             continue
         if isinstance(value, bool):
             words.append(f"--{'' if value else 'no-'}{field.name.replace('_', '-')}")
