@@ -22,20 +22,21 @@ import numpy as np
 import torch
 
 RIG = Path(__file__).parents[1] / "tests/with_verl/rig"
-ROWS, WIDTH, REPEATS = 64, 4096, 40
+ROWS, WIDTH, REPEATS = 64, 4096, 60
 
 
 def ratios(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
     """Every side's median seconds and its ratio to the first, from interleaved repeats after one to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
+    rng = np.random.default_rng(0)
     for i in range(repeats + 1):
-        for name, work in sides.items():
+        # in any order: who comes after whom decides on what the allocator and the caches hold
+        for name in rng.permutation(list(sides)):
             start = time.process_time()
-            work()
+            sides[name]()
             if i:
                 seconds[name].append(time.process_time() - start)
     base = np.array(next(iter(seconds.values())))
-    rng = np.random.default_rng(0)
     out = {}
     for name, each in seconds.items():
         values = np.array(each)

@@ -60,21 +60,22 @@ def _sums(
     """The sums in the order of their names. It runs beside every loss call: few passes over memory, and no `where`,
     which costs as much as ten products on a CPU; few new tensors, whose pages the system has to clear."""
     logratio = stats.logprobs - old_logprobs
-    ratio = logratio.exp()
     positive, negative = (advantages > 0).logical_and_(mask), (advantages < 0).logical_and_(mask)
-    below, above = (ratio < 1 - low).logical_and_(negative), (ratio > 1 + high).logical_and_(positive)
+    below, above = _beyond(logratio, low, high)
+    below.logical_and_(negative)
+    above.logical_and_(positive)
     dual_alone = torch.zeros((), dtype=torch.bool, device=mask.device)
-    if not ratio.max() <= dual:  # also where the largest is NaN
-        dual_alone = (ratio > dual).logical_and_(negative).logical_and_(~below)
+    if not logratio.max() <= math.log(dual):  # also where the largest is NaN
+        dual_alone = (logratio > math.log(dual)).logical_and_(negative).logical_and_(~below)
     dropped = _dropped(positive, negative, low, high)
     counted = [mask, below, above, dual_alone, dropped]
     if stats.entropy is None:
         return _counts(counted).tolist()
-    own, spare = ratio.mul_(torch.exp(stats.logprobs, out=logratio)), logratio
-    excess = torch.add(stats.logprobs, stats.entropy, out=spare)
+    excess = stats.logprobs + stats.entropy
     likely, unlikely = excess > 0, excess < 0
     counted += [positive & likely, positive & unlikely, negative & likely, negative & unlikely]
-    own.mul_(excess).mul_(advantages)  # A r Q_a, whose entropy change is its negative
+    # A r Q_a, whose negative is the entropy change; r p = exp(ln r + ln p)
+    own, spare = logratio.add_(stats.logprobs).exp_().mul_(excess).mul_(advantages), excess
     held = (below | above).logical_or_(dual_alone).to(own.dtype).mul_(own)
     own.sub_(held)
     signs = own.new_empty(2, *own.shape)
@@ -87,6 +88,15 @@ def _sums(
         second, third = torch.mv(signs, torch.clamp(each, max=0, out=spare).reshape(-1)).neg()
         terms += [first, second, third, fourth]
     return torch.cat([_counts(counted).double(), torch.stack(terms).double()]).tolist()
+
+
+def _beyond(logratio: Tensor, low: Bound, high: Bound) -> tuple[Tensor, Tensor]:
+    """Where the ratio is under 1 - low, and where it is over 1 + high."""
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        ratio = logratio.exp()
+        return ratio < 1 - low, ratio > 1 + high
+    floor, cap = (math.log(x) if x > 0 else -math.inf for x in (1 - low, 1 + high))
+    return logratio < floor, logratio > cap
 
 
 def _counts(counted: list[Tensor]) -> Tensor:
