@@ -32,6 +32,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from entrostat import make_strategy
 from entrostat.data.gym import gym_items
 from entrostat.engines.trl import EntropyControlGRPOTrainer
 from entrostat.lab.config import TrainConfig, grpo_config
@@ -249,8 +250,8 @@ def turn(size: Size, warm: Path, stock: bool, seed: int, folder: Path) -> list[f
         "train_dataset": Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in problems]),
         "callbacks": [clock],
     }
-    thermostat = make_method("thermostat", target="1x")
-    trainer = GRPOTrainer(**common) if stock else EntropyControlGRPOTrainer(strategy=thermostat, **common)
+    ours = lambda: EntropyControlGRPOTrainer(strategy=make_strategy("thermostat", target="1x"), **common)  # noqa: E731
+    trainer = GRPOTrainer(**common) if stock else ours()
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     return clock.seconds[1:]
