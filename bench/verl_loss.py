@@ -107,7 +107,13 @@ def steps() -> dict[str, Callable[[], None]]:
     return {name: update_actor.Case(case, model).update for name, case in known.items()}
 
 
+# glibc hands pages back to the system and faults them in again after each large tensor, where a process is as small as
+# this one: what a fresh page costs is not what a loss costs, and in a training process, or on a GPU, they are kept
+KEEP_PAGES = {"MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_MMAP_THRESHOLD_": str(2**32)}
+
 if __name__ == "__main__":
+    if not KEEP_PAGES.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_PAGES)
     torch.set_num_threads(1)
     whole = sys.argv[1:] == ["step"]
     print(json.dumps(ratios(steps() if whole else calls(), REPEATS), indent=1))
