@@ -111,6 +111,7 @@ def test_a_recipe_passes_its_dry_run_without_a_hub(path, monkeypatch):
     # eight devices of 80 GB hold it, and the page says how well
     need = estimate["bytes_per_device"]["total"]
     assert estimate["devices"] == 8 and estimate["sharded"] and need < 80e9
+    assert f"; {estimate['completions_per_device_at_once']} sequences at once on each of 8 devices" in path.read_text()
     row = next(line for line in PAGE.splitlines() if line.startswith("|") and f"`{path.stem}`" in line)
     hours = [found["total"] for found in estimate["hours"].values()]
     assert [cell.strip() for cell in row.split("|")[2:5]] == [f"{x:.0f}" for x in (need / 1e9, *hours)]

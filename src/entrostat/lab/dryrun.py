@@ -169,6 +169,7 @@ def _estimate(config: TrainConfig, prompt: int, unchecked: _Unchecked) -> dict[s
         "parameters": shape.parameters,
         "devices": devices,
         "sharded": job.sharded,
+        "completions_per_device_at_once": at_once,
         "prompt_tokens": prompt,
         "completion_tokens": length,
         "bytes_per_device": memory(shape, job),
@@ -219,6 +220,7 @@ def _estimate_table(estimate: dict[str, Any]) -> Table:
     )
     table.add_column()
     table.add_column(justify="right")
+    table.add_row("completions at once", str(estimate["completions_per_device_at_once"]))
     for name, size in estimate["bytes_per_device"].items():
         table.add_row(name, f"{size / 1e9:.1f} GB a device")
     for name, found in (estimate["hours"] or {}).items():
