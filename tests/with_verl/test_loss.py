@@ -1,6 +1,8 @@
 """The registered policy loss in this process: against verl's vanilla, its metrics against the TRL engine's meter."""
 
 import math
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -81,6 +83,17 @@ def thermostat_state(strategy):
 def test_importing_verl_registers_both_names():
     assert get_policy_loss_fn("entrostat") is policy_loss
     assert get_trainer_cls("entrostat").__name__ == "EntropyControlTrainer"
+
+
+@pytest.mark.parametrize("module", ["config", "trainer"])
+def test_both_names_are_registered_whatever_is_imported_first(module):
+    code = f"""
+import entrostat.engines.verl.{module}
+from verl.trainer.ppo.core_algos import get_policy_loss_fn
+from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
+get_policy_loss_fn("entrostat"), get_trainer_cls("entrostat")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -75,7 +75,7 @@ def _benchmarks(options: Any, preset: Any) -> int:
     import torch
 
     from entrostat.data.benchmarks import load_benchmark
-    from entrostat.evaluation.backend import load_backend
+    from entrostat.evaluation.load import load_backend
     from entrostat.evaluation.run import evaluate
     from entrostat.evaluation.settings import Settings
     from entrostat.evaluation.show import Screen, scores_table

@@ -4,3 +4,7 @@
 step on the driver and hands the state to all ranks; `loss` runs on the ranks, once a micro-batch; `metrics` and `dump`
 measure there. docs/engines.md has the lines to copy.
 """
+
+# first of all: verl loads our entry point while it is imported, which fails without a word where one of our modules is
+# already half imported
+import verl  # noqa: F401
