@@ -21,6 +21,13 @@ from entrostat.statefile import read_state
 CLIP = (f"{ACTOR}.clip_ratio_low=0.2", f"{ACTOR}.clip_ratio_high=0.28")
 MODE = "trainer.v1.trainer_mode=entrostat"
 CONSTANT = (MODE, *ours("clip-higher"))
+DYNAMIC = (
+    f"{ACTOR}.use_dynamic_bsz=True",
+    f"{ACTOR}.ppo_max_token_len_per_gpu=112",
+    "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True",
+    "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=112",
+)
+BYPASS = ("algorithm.rollout_correction.bypass_mode=true", "actor_rollout_ref.rollout.calculate_log_probs=True")
 THERMOSTAT = (MODE, *ours("thermostat", target="0.6x", rate=0.5), f"+{ACTOR}.policy_loss.dump_every=2")
 STEPS = "trainer.total_training_steps"
 
@@ -167,6 +174,29 @@ def test_a_resumed_run_goes_on_exactly(thermostat, resumed):
     assert same(parameters(thermostat, 3, 2), parameters(resumed, 3, 2))
     names = [path.name for path in sorted((resumed / "ckpt/entrostat_dumps").iterdir())]
     assert names == [path.name for path in sorted((thermostat / "ckpt/entrostat_dumps").iterdir())]
+
+
+def test_without_a_pass_of_its_own_under_dynamic_batch_sizes_and_three_epochs(folder):
+    """Observed is the mean of -ln p of the rollout's own log-probabilities, once a step, however rows are packed."""
+    work = folder / "bypassed"
+    work.mkdir()
+    chosen = [MODE, *ours("od"), f"+{ACTOR}.policy_loss.dump_every=1", *DYNAMIC, *BYPASS]
+    chosen += [f"{ACTOR}.ppo_epochs=3", f"{ACTOR}.ppo_mini_batch_size=4"]
+    main_ppo(work, 2, *chosen, RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
+    made = [calls(work, rank) for rank in (0, 1)]
+    assert len({call["rows"] for rank in made for call in rank}) > 1, "all micro-batches of one size"
+    for step in (0, 1):
+        found = [call for rank in made for call in rank if call["step"] == step]
+        assert sum(call["rows"] for call in found) == 3 * 16
+        assert all(call["state"] == state(work, step + 1)["state"] for call in found)
+        assert found[0]["state"]["rollouts"] == step + 1
+        surprisal, samples = [], []
+        for rank in (0, 1):
+            for batch in dump.read(work / "ckpt/entrostat_dumps" / dump.file_name(step, rank, 2)):
+                samples += [row["sample"] for row in batch.to_pylist()]
+                surprisal += (-dump.per_token(batch)["old_logprobs"]).tolist()
+        assert sorted(samples) == sorted([*range(16)] * 3)
+        assert metrics(work)[step + 1]["entrostat/entropy"] == pytest.approx(sum(surprisal) / len(surprisal), abs=1e-6)
 
 
 def test_ppo_with_verls_critic_and_gae_is_its_own_bit_by_bit(folder):

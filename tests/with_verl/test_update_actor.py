@@ -17,6 +17,12 @@ from entrostat.entropy import TokenStats, token_stats
 from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy, state_to_json
 
 CLIP = (f"{ACTOR}.clip_ratio_low=0.2", f"{ACTOR}.clip_ratio_high=0.28")
+DYNAMIC = (
+    f"{ACTOR}.use_dynamic_bsz=True",
+    f"{ACTOR}.ppo_max_token_len_per_gpu=10",
+    "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True",
+    "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=10",
+)
 LAST = "seq-mean-token-sum-norm"
 
 
@@ -37,6 +43,8 @@ def cases(request, tiny_model, tmp_path_factory):
     known = {
         "vanilla": {"overrides": list(CLIP), "state": None},
         "constant": {"overrides": ours("clip-higher"), "state": {}},
+        "vanilla, dynamic batch sizes": {"overrides": [*CLIP, *DYNAMIC], "state": None},
+        "constant, dynamic batch sizes": {"overrides": [*ours("clip-higher"), *DYNAMIC], "state": {}},
     }
     if request.param == 1:
         mode = f"{ACTOR}.loss_agg_mode={LAST}"
@@ -67,6 +75,9 @@ def test_constant_bounds_leave_verls_parameters_bit_by_bit(cases):
     for out in cases:
         assert same(out["vanilla"]["parameters"], out["constant"]["parameters"])
         assert out["constant"]["seen"] and not out["vanilla"]["seen"]
+        vanilla, packed = (out[f"{name}, dynamic batch sizes"] for name in ("vanilla", "constant"))
+        assert same(vanilla["parameters"], packed["parameters"])
+        assert {len(old) for old, *_ in packed["seen"]} != {2}
         if "vanilla of a mode" in out:
             other = out["vanilla of a mode"]["parameters"]
             assert same(other, out["constant of a mode"]["parameters"])
