@@ -1,7 +1,10 @@
 """What the plug-in costs in verl, as ratios to verl's vanilla policy loss. In the verl environment (make test-verl):
 
     python bench/verl_loss.py             the policy-loss call, 64 x 4,096 tokens
-    python bench/verl_loss.py step        verl's whole update_actor on the tests' tiny model
+    python bench/verl_loss.py step        verl's whole update_actor on the lab's countdown model (.64M parameters):
+                                          two epochs of 4 mini-batches of 64 completions, 20 + 24 tokens
+    python bench/verl_loss.py step tiny   the same on the tests' model (35,000 parameters), 2 x 10 tokens a micro-batch:
+                                          what is left is the cost of single calls
 
 Both sides live in one process and take turns, each turn on the same tokens, so the machine drifts alike under both.
 A call is forward and backward, on one thread. Seconds are the process's own, so that other load counts little.
@@ -92,7 +95,7 @@ def calls() -> dict[str, Callable[[], None]]:
     }
 
 
-def steps() -> dict[str, Callable[[], None]]:
+def steps(tiny: bool) -> dict[str, Callable[[], None]]:
     sys.path.insert(0, str(RIG))
     from settings import ENVIRONMENT, ours
 
@@ -101,10 +104,13 @@ def steps() -> dict[str, Callable[[], None]]:
     import update_actor
     from tiny_model import build
 
-    model = build(tempfile.mkdtemp())
+    lab = Path(__file__).parents[1] / "src/entrostat/lab/models/countdown"
+    model, shape = str(lab), update_actor.Shape(256, 20, 24, 21, mini=64, micro=32)
+    if tiny:
+        model, shape = build(tempfile.mkdtemp()), update_actor.Shape()
     vanilla, constant = {"overrides": [], "state": None}, {"overrides": ours("grpo"), "state": {}}
     known = {"vanilla": vanilla, "constant bounds": constant}
-    return {name: update_actor.Case(case, model).update for name, case in known.items()}
+    return {name: update_actor.Case(case, model, shape).update for name, case in known.items()}
 
 
 # glibc hands pages back to the system and faults them in again after each large tensor, where a process is as small as
@@ -115,5 +121,5 @@ if __name__ == "__main__":
     if not KEEP_PAGES.keys() <= os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_PAGES)
     torch.set_num_threads(1)
-    whole = sys.argv[1:] == ["step"]
-    print(json.dumps(ratios(steps() if whole else calls(), REPEATS), indent=1))
+    words = sys.argv[1:]
+    print(json.dumps(ratios(steps(words[1:] == ["tiny"]) if words[:1] == ["step"] else calls(), REPEATS), indent=1))

@@ -9,22 +9,35 @@ import json
 import os
 import socket
 import sys
+from typing import NamedTuple
 
 from settings import ACTOR, model
 
 ROWS, MINI = 8, 4
 
 
-def batch():
+class Shape(NamedTuple):
+    """How large the batch is, and its mini- and micro-batches."""
+
+    rows: int = ROWS
+    prompt: int = 4
+    response: int = 6
+    vocabulary: int = 64
+    mini: int = MINI
+    micro: int = 2
+
+
+def batch(shape=None):
     import torch
     from verl import DataProto
 
+    shape = shape or Shape()
     draw = torch.Generator().manual_seed(7)
-    n, p, r = ROWS, 4, 6
+    n, p, r = shape[:3]
     prompt_lengths = torch.randint(2, p + 1, (n,), generator=draw)
     lengths = torch.randint(2, r + 1, (n,), generator=draw)
-    prompts = torch.randint(4, 64, (n, p), generator=draw)
-    responses = torch.randint(4, 64, (n, r), generator=draw)
+    prompts = torch.randint(4, shape.vocabulary, (n, p), generator=draw)
+    responses = torch.randint(4, shape.vocabulary, (n, r), generator=draw)
     prompt_mask = (torch.arange(p)[None] >= (p - prompt_lengths)[:, None]).long()
     mask = (torch.arange(r)[None] < lengths[:, None]).long()
     attention = torch.cat([prompt_mask, mask], 1)
@@ -43,17 +56,18 @@ def batch():
 class Case:
     """One case on this rank: verl's worker, and its share of the batch with the old policy's columns."""
 
-    def __init__(self, case, path):
+    def __init__(self, case, path, shape=None):
         from hydra import compose, initialize_config_module
         from verl.utils.config import omega_conf_to_dataclass
         from verl.workers.engine_workers import ActorRolloutRefWorker
 
         from entrostat.engines.verl.loss import ControlledLoss
 
+        self.shape = shape or Shape()
         fixed = [
-            f"{ACTOR}.ppo_mini_batch_size={MINI}",
-            f"{ACTOR}.ppo_micro_batch_size_per_gpu=2",
-            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=2",
+            f"{ACTOR}.ppo_mini_batch_size={self.shape.mini}",
+            f"{ACTOR}.ppo_micro_batch_size_per_gpu={self.shape.micro}",
+            f"actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu={self.shape.micro}",
             "actor_rollout_ref.rollout.name=hf",
             f"{ACTOR}.optim.total_training_steps=10",
         ]
@@ -72,14 +86,15 @@ class Case:
         from verl.workers.utils.padding import left_right_2_no_padding, no_padding_2_padding
 
         rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        rows = slice(rank * ROWS // ranks, (rank + 1) * ROWS // ranks)  # what Ray's dispatch would give this rank
-        self.mine = batch()[rows]
+        n = self.shape.rows
+        rows = slice(rank * n // ranks, (rank + 1) * n // ranks)  # what Ray's dispatch would give this rank
+        self.mine = batch(self.shape)[rows]
         data = left_right_2_no_padding(self.mine.to_tensordict())
         tu.assign_non_tensor(data, calculate_entropy=True, compute_loss=False)
         said = self.worker.compute_log_prob(data)
         old, entropy = (no_padding_2_padding(tu.get(said, name), data).float() for name in ("log_probs", "entropy"))
         # off-policy, so that ratios are not 1 and the window acts
-        noise = torch.randn(ROWS, old.shape[1], generator=torch.Generator().manual_seed(3))[rows] * 0.3
+        noise = torch.randn(n, old.shape[1], generator=torch.Generator().manual_seed(3))[rows] * 0.3
         mask = self.mine.batch["response_mask"]
         self.mine.batch["old_log_probs"] = (old + noise) * mask
         self.mine.batch["entropy"] = entropy
@@ -96,7 +111,8 @@ class Case:
         settings = {"calculate_entropy": True, "epochs": 2, "seed": 42, "dataloader_kwargs": {"shuffle": False}}
         if self.state is not None:
             settings[KEY] = json.dumps({"state": self.state, "step": 0, "dump": 0})
-        tu.assign_non_tensor(data, global_batch_size=MINI, mini_batch_size=MINI, compute_loss=True, **settings)
+        mini = self.shape.mini
+        tu.assign_non_tensor(data, global_batch_size=mini, mini_batch_size=mini, compute_loss=True, **settings)
         return tu.get(self.worker.update_actor(data), "metrics")
 
 

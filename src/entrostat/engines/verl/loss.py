@@ -8,6 +8,7 @@ takes tensors where it expects the two clip ratios.
 import json
 from typing import Any
 
+import torch
 from tensordict import TensorDict
 from torch import Tensor
 from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
@@ -55,13 +56,12 @@ class MicroBatch:
 
     def set_bounds(self, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> tuple[Bound, Bound]:
         """The half-widths for verl's clamp: numbers where they are the same for all tokens, else (b t)."""
-        old = TokenStats(old_logprobs, self.old_entropy)
         if not self.strategy.per_token:
-            entropy = None if self.old_entropy is None else self.old_entropy[:1, :1]
-            first = self.strategy.bounds(self.state, TokenStats(old_logprobs[:1, :1], entropy))
+            first = self.strategy.bounds(self.state, TokenStats(old_logprobs[:1, :1]))
             self.bounds = first.low.item(), first.high.item()
             if sum(self.bounds) >= 0:
                 return self.bounds
+        old = TokenStats(old_logprobs, self.old_entropy)
         self.bounds = uncrossed(self.strategy.bounds(self.state, old), advantages, mask)
         return self.bounds
 
@@ -102,17 +102,21 @@ class ControlledLoss:
     def __call__(self, model_output: Any, data: TensorDict, dp_group: Any = None) -> tuple[Tensor, dict[str, Any]]:
         told = json.loads(str(tu.get_non_tensor_data(data, KEY, None)))
         state = state_from_json(self.strategy, told["state"])
+        dumps = self.dump is not None and told["dump"]
+        # where the bounds are the same for all tokens they hang on no token's entropy
+        keeps = "entropy" in data and (self.strategy.per_token or dumps)
         entropy = model_output.get("entropy")
-        micro = MicroBatch(
-            self.strategy,
-            state,
-            padded(data, "entropy").float() if "entropy" in data else None,
-            None if entropy is None else no_padding_2_padding(entropy.detach(), data).float(),
-        )
+        with torch.no_grad():  # to detach a nested tensor costs more than the rest of it
+            micro = MicroBatch(
+                self.strategy,
+                state,
+                padded(data, "entropy").float() if keeps else None,
+                None if entropy is None else no_padding_2_padding(entropy, data).float(),
+            )
         config: Any = With(self.config, **{KEY: micro})
         loss, metrics = ppo_loss(config=config, model_output=model_output, data=data, dp_group=dp_group)
         metrics |= {name: Metric(AggregationType.SUM, value) for name, value in micro.sums.items()}
-        if self.dump is not None and told["dump"]:
+        if self.dump is not None and dumps:
             logprobs = no_padding_2_padding(model_output["log_probs"].detach(), data)
             self.dump.add(told, data, dp_group, logprobs, micro.entropy, micro.old_entropy, micro.bounds)
         return loss, metrics
