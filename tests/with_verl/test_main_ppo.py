@@ -219,3 +219,13 @@ def test_a_killed_rank_is_an_error_and_no_hang(folder):
     assert len(calls(work, 1)) == 1
     assert not Path(work / "ckpt/global_step_1").exists()
     assert "died" in done.stderr or "Connection closed" in done.stderr or "gloo" in done.stderr
+
+
+def test_a_strategy_with_a_state_is_refused_by_the_v0_trainer_and_one_without_trains(folder):
+    """v0 knows nothing of our trainer: the loss alone has to tell."""
+    done = launch(folder / "v0-thermostat", 1, "trainer.use_v1=False", *ours("thermostat"))
+    assert done.returncode != 0
+    assert "set trainer.use_v1=true and trainer.v1.trainer_mode=entrostat" in done.stdout + done.stderr
+    work = main_ppo(folder / "v0", 1, "trainer.use_v1=False", f"{STEPS}=1", *ours("clip-lower"))
+    assert metrics(work)[1]["actor/grad_norm"] > 0
+    assert (work / "ckpt/global_step_1").is_dir() and not (work / f"ckpt/global_step_1/{STATE_FILE}").exists()
