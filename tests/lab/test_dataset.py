@@ -6,6 +6,7 @@ import pytest
 
 from entrostat.engines.rewards import RewardError
 from entrostat.lab.config import TrainConfig
+from entrostat.lab.rewards import make_reward
 from entrostat.lab.source import make_source
 from entrostat.lab.train import load_tokenizer
 from hub_files import sums, write_dapo, write_gsm8k
@@ -36,6 +37,7 @@ def test_a_run_on_a_data_set_says_what_it_was(data):
     assert config["dataset"] == "./dapo" and config["data"]["counts"]["train"] == 40
     assert len(config["data"]["fingerprint"]) == 64
     assert {line["reward"] for line in data.lines("run")} == {0.0}
+    assert {line["unscored"] for line in data.lines("run")} == {0.0}
     assert all(line["completion_length"] <= 6 for line in data.lines("run"))
     (data.folder / "run" / "summary.json").unlink()
     data.run("train", "--resume", "run")
@@ -113,3 +115,7 @@ def test_a_completion_that_hangs_the_verifier_is_never_a_zero(data, told, monkey
     else:
         assert source.judge([problem] * 2, completions) == [None, 0.0]
         assert len(notes) == 1 and "not scored (timed out after 1 s)" in notes[0]
+        known, logged = {"key": [problem.key] * 2, "data": [problem.data] * 2}, {}
+        reward = make_reward("true", source, 0)
+        assert reward([problem.prompt] * 2, completions, **known, log_metric=logged.__setitem__) == [None, 0.0]
+        assert logged == {"unscored": 0.5}

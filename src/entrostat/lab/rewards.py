@@ -5,7 +5,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from entrostat.lab.source import Judged
 from entrostat.lab.tasks import Problem, ProblemSource
+
+UNSCORED = "unscored"
+"""What the log calls the share of completions that the verifier gave no verdict on."""
 
 
 def check_reward(reward: str) -> None:
@@ -24,12 +28,22 @@ def make_reward(
 
     Random rewards are those of arXiv 2509.26114's section on random rewards: independent of prompt and completion,
     Bernoulli(P) or N(0, 1), from a generator keyed by seed and optimizer step, so that a resumed run draws the same,
-    and so do ranks together.
+    and so do ranks together. Of a data set's verifier the share UNSCORED is logged.
     """
     check_reward(reward)
 
-    def verified(prompts: list[str], completions: list[str], key: list[str], data: list[dict[str, Any]], **_: Any):
-        return task.judge([Problem(*one) for one in zip(prompts, key, data, strict=True)], completions)
+    def verified(
+        prompts: list[str],
+        completions: list[str],
+        key: list[str],
+        data: list[dict[str, Any]],
+        log_metric: Any,
+        **_: Any,
+    ) -> list[float | None]:
+        scores = task.judge([Problem(*one) for one in zip(prompts, key, data, strict=True)], completions)
+        if isinstance(task, Judged):
+            log_metric(UNSCORED, scores.count(None) / len(scores))
+        return scores
 
     def drawn(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float | None]:
         rng = random.Random(f"{reward}/{seed}/{trainer_state.global_step}")

@@ -32,7 +32,7 @@ from entrostat.lab.load import first_line, load_model, load_tokenizer
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
 from entrostat.lab.ranks import Ranks
-from entrostat.lab.rewards import make_reward
+from entrostat.lab.rewards import UNSCORED, make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.source import Judged, make_source
 from entrostat.lab.tasks import ProblemSource
@@ -172,9 +172,7 @@ def metrics_line(step: int, steps: int, logs: dict[str, float]) -> dict[str, Any
         ("grad_norm", "grad_norm"),
     ):
         line[name] = logs.get(key)
-    if "entropy_coef" in logs:
-        line["entropy_coef"] = logs["entropy_coef"]
-    return line
+    return line | {name: logs[name] for name in ("entropy_coef", UNSCORED) if name in logs}
 
 
 def check_run(config: TrainConfig, method: Method) -> None:
