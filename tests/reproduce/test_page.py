@@ -49,3 +49,16 @@ def _all(value):
 def test_a_folder_without_results_is_refused(capsys, tmp_path):
     assert main(["reproduce", "--render", str(tmp_path)]) == 2
     assert "holds no result of a claim" in capsys.readouterr().err
+
+
+def test_a_remark_stands_with_its_result(capsys, tmp_path):
+    stored = DOCS / "results" / "reproduce" / "a1.json"
+    (tmp_path / "a1.json").write_bytes(stored.read_bytes())
+    (tmp_path / "a1.md").write_text("Seen from here, it holds.\n", encoding="utf-8")
+    (tmp_path / "a2.md").write_text("Nobody ran this one.\n", encoding="utf-8")
+    assert main(["reproduce", "--render", str(tmp_path)]) == 0
+    page = capsys.readouterr().out
+    assert (
+        page.index("**Verdict: holds.**") < page.index("\nSeen from here, it holds.\n") < page.index("| other numbers")
+    )
+    assert "Nobody ran" not in page

@@ -2,6 +2,7 @@
 
 OUT/runs.jsonl     a record a run (runs.py)
 OUT/a4.json        a claim's result; OUT/a4.fast.json that of its fast version
+OUT/a4.md          what its reader should know of it, if anybody wrote that down
 """
 
 import dataclasses
@@ -116,9 +117,12 @@ def _words(mode: Mode) -> list[str]:
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """The results of full checks in a folder, by claim. ValueError where there is none."""
+    """Results of full checks in a folder, by claim, with the remarks beside them. ValueError where there is none."""
     files = {name: folder / f"{name}.json" for name in CLAIMS}
     found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+    for name in found:
+        if (remark := folder / f"{name}.md").is_file():
+            found[name]["remark"] = remark.read_text(encoding="utf-8").strip()
     if not found:
         raise ValueError(f"{folder} holds no result of a claim: entrostat reproduce --all --out {folder} makes them")
     return found

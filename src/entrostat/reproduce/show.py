@@ -107,11 +107,15 @@ interval lies where the claim forbids it, at this scale; `undecided` that it rea
 
 This page is made from docs/results/reproduce by `make claims`; CI makes it again and fails where it differs. Beside the
 results lies a record of every run (runs.jsonl): its command, versions, entropy by rollout, right samples by problem.
+Text below a verdict was written by hand after the runs (NAME.md beside the result).
 """
 
 
 def page(claims: Iterable[Claim], results: Mapping[str, dict[str, Any]]) -> str:
-    """The results, by claim, as Markdown: a table of all claims, then each with its criterion, parts and numbers."""
+    """The results, by claim, as Markdown: a table of all claims, then each with its criterion, parts and numbers.
+
+    A result's `remark`, written by hand after the runs, stands between its verdict and its parts.
+    """
     claims = list(claims)
     rows = [_row(claim, results.get(claim.name)) for claim in claims]
     out = [INTRO, _markdown(["claim", "statement", "verdict", "effect, 95% interval over seeds"], rows)]
@@ -137,6 +141,8 @@ def _section(result: dict[str, Any]) -> str:
         f"**Verdict: {result['verdict']}.** `{result['command']}`, {_runs(result)}.",
         "",
     ]
+    if result.get("remark"):
+        lines += [result["remark"], ""]
     if result["parts"]:
         rows = [
             [p["what"], f"{_number(p['interval']['value'])} {_span(p['interval'])}", p["wanted"], p["verdict"]]
