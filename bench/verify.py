@@ -2,13 +2,15 @@
 
     python bench/verify.py [--answers N] [--repeats R]
 
-Prints medians of ratios over repeats in which the three run one after another, so that a busy machine slows all: the
-pool of two processes over one (aim: at least 1.8), and the processor time of the pool's one worker over that of a plain
-loop of math-verify's parse and verify (aim: at most 1.2). Workers are started before the clock is.
+Prints medians of ratios over repeats in which all run one after another, so that a busy machine slows all: the pool of
+two processes over one (`speedup`, aim: at least 1.8), and the processor time of the pool's one worker over that of a
+plain loop of math-verify's parse and verify (`overhead`, aim: at most 1.2). `bound` is what two processes with a plain
+loop each, and nobody to feed them, get over one: no pool can do better. Workers are started before the clock is.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import statistics
@@ -40,6 +42,13 @@ def plain(pairs: Pairs) -> float:
     return time.process_time() - begin
 
 
+def clock(bare: Any, parts: list[Pairs]) -> float:
+    """Seconds of plain loops, one a part, in processes of their own."""
+    begin = time.perf_counter()
+    bare.map(plain, parts, chunksize=1)
+    return time.perf_counter() - begin
+
+
 def timed(pool: VerifierPool, pairs: Pairs) -> tuple[float, float]:
     """Seconds on the clock, and processor seconds of the workers and of this process."""
     before, begin = _used(pool), time.perf_counter()
@@ -62,8 +71,13 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    found: dict[str, list[float]] = {"speedup": [], "overhead": []}
-    with VerifierPool("math", processes=1) as one, VerifierPool("math", processes=2) as two:
+    found: dict[str, list[float]] = {"speedup": [], "bound": [], "overhead": []}
+    with (
+        VerifierPool("math", processes=1) as one,
+        VerifierPool("math", processes=2) as two,
+        multiprocessing.get_context("spawn").Pool(2) as bare,
+    ):
+        clock(bare, [made_up(100, seed=-1)] * 4)
         for pool in (one, two):
             pool.score(made_up(100, seed=-1))
         plain(made_up(100, seed=-1))
@@ -74,6 +88,9 @@ def main() -> None:
             both, _ = timed(two, pairs)
             found["speedup"].append(alone / both)
             found["overhead"].append(used / plain(pairs))
+            half = options.answers // 2
+            fresh, other = made_up(options.answers, seed=-2 - repeat), made_up(options.answers, seed=-1002 - repeat)
+            found["bound"].append(clock(bare, [fresh]) / clock(bare, [other[:half], other[half:]]))
     result: dict[str, Any] = {name: round(statistics.median(ratios), 3) for name, ratios in found.items()}
     print(json.dumps({"answers": options.answers, "repeats": options.repeats, "cores": os.cpu_count(), **result}))
 

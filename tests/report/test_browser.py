@@ -112,7 +112,9 @@ def test_a_click_in_a_legend_hides_a_label_in_all_figures(show, pair):
 def test_a_double_click_shows_a_label_alone(show, pair):
     browser = show(pair)
     entry = browser.find_elements(By.CSS_SELECTOR, "#reward .legendtoggle")[1]
-    ActionChains(browser).scroll_to_element(entry).double_click(entry).perform()
+    # in one task: a busy machine may deliver a driver's two clicks too far apart for a double click
+    twice = "for (const kind of ['mousedown', 'mouseup', 'mousedown', 'mouseup'])"
+    browser.execute_script(f"{twice} arguments[0].dispatchEvent(new MouseEvent(kind, {{bubbles: true}}))", entry)
     wait(browser, "document.getElementById('entropy').data[0].visible === 'legendonly'")
     assert visible(browser, "passk") == ["g1"]
 

@@ -2,11 +2,12 @@
 
 import importlib.util
 import random
+from collections import deque
 from pathlib import Path
 
 import pytest
 
-from entrostat.verify import VERIFIERS, VerifierPool, registry
+from entrostat.verify import VERIFIERS, VerifierPool, pool, registry
 
 SPEC = importlib.util.spec_from_file_location("hostile_verifier", Path(__file__).with_name("hostile_verifier.py"))
 
@@ -147,3 +148,13 @@ def test_hostile_answers_crash_nothing(verifier, n):
         assert pool.timeouts == len(unscored)
         if verifier != "math":
             assert not unscored
+
+
+def test_long_texts_go_out_a_few_at_a_time():
+    """What is out at once is bounded in letters too; a text over the bound goes alone."""
+    lengths = [10, 400_000, 700_000, 5 << 20, 1, 1]
+    waiting = deque((i, ("1", "x" * n)) for i, n in enumerate(lengths))
+    sent = []
+    while waiting:
+        sent.append([index for index, _ in pool._chunk(waiting, 3)])
+    assert sent == [[0, 1], [2], [3], [4, 5]]

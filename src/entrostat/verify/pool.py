@@ -22,8 +22,13 @@ from typing import NamedTuple
 from entrostat.verify import registry
 from entrostat.verify.registry import check_verifier
 
-CHUNK = 16
-"""Pairs sent to a worker at a time: what is out at once is at most this many for each process."""
+CHUNK, LETTERS = 128, 1 << 20
+"""Pairs sent to a worker at a time, and their characters unless one pair has more: the most that is out at once for
+each process."""
+NAP = 0.005
+"""Seconds in which lines gather: to wake up for each would take a tenth of a core from the workers."""
+FEW = 4
+"""Pairs left to a worker at which it is listened to without a nap, lest it waits for its next chunk."""
 START_SECONDS = 300.0
 """A worker that has not read its verifier by then is taken for broken."""
 STARTS = 3
@@ -134,7 +139,7 @@ class VerifierPool:
                     self._workers.append(_Worker(*self._source))
                 for worker in self._workers:
                     if worker.ready and not worker.pending and waiting:
-                        worker.send([waiting.popleft() for _ in range(min(size, len(waiting)))])
+                        worker.send(_chunk(waiting, size))
                 self._listen(verdicts, waiting)
         except BaseException:
             self.close()  # what is out would answer the next call's pairs
@@ -149,6 +154,8 @@ class VerifierPool:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # pyright: ignore[reportArgumentType]
             left = min(worker.since + self._limit(worker) for worker in busy) - time.monotonic()
             heard = [key.data for key, _ in selector.select(max(left, 0))]
+        if heard and min(len(worker.pending) for worker in busy) > FEW:
+            time.sleep(NAP)
         for worker in heard:
             lines = worker.read()
             if lines is None:
@@ -201,6 +208,15 @@ class VerifierPool:
     def __del__(self) -> None:
         if "_workers" in self.__dict__:
             self.close()
+
+
+def _chunk(waiting: deque[tuple[int, Pair]], size: int) -> list[tuple[int, Pair]]:
+    """The first pairs that wait, taken off: at least one."""
+    chunk, letters = [], 0
+    while waiting and len(chunk) < size and (not chunk or letters + sum(map(len, waiting[0][1])) <= LETTERS):
+        chunk.append(waiting.popleft())
+        letters += sum(map(len, chunk[-1][1]))
+    return chunk
 
 
 def _how(code: int) -> str:
