@@ -57,7 +57,8 @@ class MicroBatch:
     def set_bounds(self, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> tuple[Bound, Bound]:
         """The half-widths for verl's clamp: numbers where they are the same for all tokens, else (b t)."""
         if not self.strategy.per_token:
-            first = self.strategy.bounds(self.state, TokenStats(old_logprobs[:1, :1]))
+            entropy = None if self.old_entropy is None else self.old_entropy[:1, :1]
+            first = self.strategy.bounds(self.state, TokenStats(old_logprobs[:1, :1], entropy))
             self.bounds = first.low.item(), first.high.item()
             if sum(self.bounds) >= 0:
                 return self.bounds
@@ -102,21 +103,18 @@ class ControlledLoss:
     def __call__(self, model_output: Any, data: TensorDict, dp_group: Any = None) -> tuple[Tensor, dict[str, Any]]:
         told = json.loads(str(tu.get_non_tensor_data(data, KEY, None)))
         state = state_from_json(self.strategy, told["state"])
-        dumps = self.dump is not None and told["dump"]
-        # where the bounds are the same for all tokens they hang on no token's entropy
-        keeps = "entropy" in data and (self.strategy.per_token or dumps)
         entropy = model_output.get("entropy")
         with torch.no_grad():  # to detach a nested tensor costs more than the rest of it
             micro = MicroBatch(
                 self.strategy,
                 state,
-                padded(data, "entropy").float() if keeps else None,
+                padded(data, "entropy").float() if "entropy" in data else None,
                 None if entropy is None else no_padding_2_padding(entropy, data).float(),
             )
         config: Any = With(self.config, **{KEY: micro})
         loss, metrics = ppo_loss(config=config, model_output=model_output, data=data, dp_group=dp_group)
         metrics |= {name: Metric(AggregationType.SUM, value) for name, value in micro.sums.items()}
-        if self.dump is not None and dumps:
+        if self.dump is not None and told["dump"]:
             logprobs = no_padding_2_padding(model_output["log_probs"].detach(), data)
             self.dump.add(told, data, dp_group, logprobs, micro.entropy, micro.old_entropy, micro.bounds)
         return loss, metrics
