@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed.tensor
-from settings import ACTOR, HERE, environment, ours
+from settings import ACTOR, HERE, dynamic, environment, ours
 
 from entrostat import dump
 from entrostat.engines.verl.trainer import STATE_FILE
@@ -21,12 +21,6 @@ from entrostat.statefile import read_state
 CLIP = (f"{ACTOR}.clip_ratio_low=0.2", f"{ACTOR}.clip_ratio_high=0.28")
 MODE = "trainer.v1.trainer_mode=entrostat"
 CONSTANT = (MODE, *ours("clip-higher"))
-DYNAMIC = (
-    f"{ACTOR}.use_dynamic_bsz=True",
-    f"{ACTOR}.ppo_max_token_len_per_gpu=112",
-    "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True",
-    "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=112",
-)
 BYPASS = ("algorithm.rollout_correction.bypass_mode=true", "actor_rollout_ref.rollout.calculate_log_probs=True")
 THERMOSTAT = (MODE, *ours("thermostat", target="0.6x", rate=0.5), f"+{ACTOR}.policy_loss.dump_every=2")
 STEPS = "trainer.total_training_steps"
@@ -180,7 +174,7 @@ def test_without_a_pass_of_its_own_under_dynamic_batch_sizes_and_three_epochs(fo
     """Observed is the mean of -ln p of the rollout's own log-probabilities, once a step, however rows are packed."""
     work = folder / "bypassed"
     work.mkdir()
-    chosen = [MODE, *ours("od"), f"+{ACTOR}.policy_loss.dump_every=1", *DYNAMIC, *BYPASS]
+    chosen = [MODE, *ours("od"), f"+{ACTOR}.policy_loss.dump_every=1", *dynamic(112), *BYPASS]
     chosen += [f"{ACTOR}.ppo_epochs=3", f"{ACTOR}.ppo_mini_batch_size=4"]
     main_ppo(work, 2, *chosen, RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
     made = [calls(work, rank) for rank in (0, 1)]

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from settings import ACTOR, HERE, environment, ours
+from settings import ACTOR, HERE, dynamic, environment, ours
 from update_actor import ROWS, batch
 
 from entrostat.engines.window import uncrossed
@@ -17,12 +17,6 @@ from entrostat.entropy import TokenStats, token_stats
 from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy, state_to_json
 
 CLIP = (f"{ACTOR}.clip_ratio_low=0.2", f"{ACTOR}.clip_ratio_high=0.28")
-DYNAMIC = (
-    f"{ACTOR}.use_dynamic_bsz=True",
-    f"{ACTOR}.ppo_max_token_len_per_gpu=10",
-    "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True",
-    "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=10",
-)
 LAST = "seq-mean-token-sum-norm"
 
 
@@ -43,8 +37,8 @@ def cases(request, tiny_model, tmp_path_factory):
     known = {
         "vanilla": {"overrides": list(CLIP), "state": None},
         "constant": {"overrides": ours("clip-higher"), "state": {}},
-        "vanilla, dynamic batch sizes": {"overrides": [*CLIP, *DYNAMIC], "state": None},
-        "constant, dynamic batch sizes": {"overrides": [*ours("clip-higher"), *DYNAMIC], "state": {}},
+        "vanilla, dynamic batch sizes": {"overrides": [*CLIP, *dynamic(10)], "state": None},
+        "constant, dynamic batch sizes": {"overrides": [*ours("clip-higher"), *dynamic(10)], "state": {}},
     }
     if request.param == 1:
         mode = f"{ACTOR}.loss_agg_mode={LAST}"

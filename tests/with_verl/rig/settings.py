@@ -50,3 +50,14 @@ def ours(strategy, **options):
         f"+{loss}.strategy={strategy}",
         *(f"+{loss}.options.{name}={value}" for name, value in options.items()),
     ]
+
+
+def dynamic(tokens):
+    """Micro-batches of at most so many tokens, however many rows that is."""
+    rollout = "actor_rollout_ref.rollout"
+    return [
+        f"{ACTOR}.use_dynamic_bsz=True",
+        f"{ACTOR}.ppo_max_token_len_per_gpu={tokens}",
+        f"{rollout}.log_prob_use_dynamic_bsz=True",
+        f"{rollout}.log_prob_max_token_len_per_gpu={tokens}",
+    ]
