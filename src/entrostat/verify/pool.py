@@ -154,6 +154,7 @@ class VerifierPool:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # pyright: ignore[reportArgumentType]
             left = min(worker.since + self._limit(worker) for worker in busy) - time.monotonic()
             heard = [key.data for key, _ in selector.select(max(left, 0))]
+        now = time.monotonic()  # before the nap: who answers in it is not over its time
         if heard and min(len(worker.pending) for worker in busy) > FEW:
             time.sleep(NAP)
         for worker in heard:
@@ -167,7 +168,6 @@ class VerifierPool:
                     continue
                 index, _ = worker.pending.popleft()
                 verdicts[index] = Verdict(line.get("score"), line.get("error"))
-        now = time.monotonic()
         for worker in [w for w in busy if w not in heard and now >= w.since + self._limit(w)]:
             self._replace(worker, "timed out", verdicts, waiting)
 
