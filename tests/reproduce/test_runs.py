@@ -62,6 +62,29 @@ def test_what_was_begun_goes_on(tmp_path, monkeypatch):
     assert len(again[one]["entropy"]) == 3
 
 
+def test_the_base_model_is_scored_once_and_the_runs_are_the_same_for_it(tmp_path):
+    first, second, other = job(), job(seed=4), job(seed=4, temperature=0.7)
+    alone, store = Records(tmp_path / "alone"), Records(tmp_path / "store")
+    assert alone.train([second], lambda _: Counting())
+    assert alone.train([other], lambda _: Counting())
+    assert store.train([first], lambda _: Counting())
+    notes = []
+
+    class Notes(Watcher):
+        def note(self, text):
+            notes.append(text)
+
+    assert store.train([second], lambda _: Notes())
+    scored = [note for note in notes if note.startswith("scoring")]
+    assert len(scored) == 2, "half way and at the end"
+    notes.clear()
+    assert store.train([other], lambda _: Notes())
+    assert len([note for note in notes if note.startswith("scoring")]) == 3, "another temperature, other scores"
+    for one in (second, other):
+        same = [{k: v for k, v in records[one].items() if k != "seconds"} for records in (store, alone)]
+        assert same[0] == same[1]
+
+
 def test_jobs_differ_by_all_that_makes_a_run_differ():
     jobs = [job(), job(seed=4), job(steps=3), Job(make_method("clip-lower"), job().config)]
     assert len({j.command for j in jobs}) == len({j.folder for j in jobs}) == len(jobs)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from entrostat.lab.config import TrainConfig
+from entrostat.lab.config import DATASET, TrainConfig
 from entrostat.lab.methods import Method, as_arguments
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
@@ -23,6 +23,11 @@ from entrostat.reproduce.tokens import of_dumps
 from entrostat.strategies import flags
 
 DIGITS = 5
+SCORED_BY = (
+    *("versions", "task", "model", "dataset", *DATASET, "temperature", "threads", "prompts", "samples"),
+    *("updates_per_rollout", "micro_batches", "eval_problems", "eval_samples", "eval_split"),
+)
+"""What the scores of a run's base model depend on, of its config.json: model, problems, sampler, batches."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +77,8 @@ class Records:
 
     def train(self, jobs: Sequence[Job], watch: Callable[[Job], Watcher]) -> bool:
         """Trains and records those that are missing; False where Ctrl-C stopped it at a point to go on from."""
-        missing = {job.command: (job, self._run(job)) for job in jobs if job not in self}.values()
+        known = self._start_scores()
+        missing = {job.command: (job, self._run(job, known)) for job in jobs if job not in self}.values()
         begun = [(job, run) for job, run in missing if run.summary is None]
         done = not begun or train_all([run for _, run in begun], [watch(job) for job, _ in begun])
         for job, run in missing:
@@ -80,11 +86,19 @@ class Records:
                 self._add(job, run)
         return done
 
-    def _run(self, job: Job) -> Run:
+    def _run(self, job: Job, known: dict[str, dict[str, Any]]) -> Run:
         path = self.path / "runs" / job.folder
-        return (
-            Run.open(path) if (path / "config.json").is_file() else new_run(job.config, job.method, path, job.command)
-        )
+        if (path / "config.json").is_file():
+            return Run.open(path)
+        run = new_run(job.config, job.method, path, job.command)
+        if (scores := known.get(_scored_by(run))) is not None:
+            run.write_scores("start", scores)
+        return run
+
+    def _start_scores(self) -> dict[str, dict[str, Any]]:
+        """Scores of base models, by what they depend on: one sampling serves all runs that start alike."""
+        runs = [Run.open(file.parent) for file in (self.path / "runs").glob("*/config.json")]
+        return {_scored_by(run): scores for run in runs if (scores := run.read_scores("start")) is not None}
 
     def _add(self, job: Job, run: Run) -> None:
         record = {"command": job.command, **measured(run)}
@@ -93,6 +107,11 @@ class Records:
             file.write(json.dumps(record) + "\n")
         self._found[job.command] = record
         shutil.rmtree(run.trainer_folder, ignore_errors=True)  # only a run that goes on needs it
+
+
+def _scored_by(run: Run) -> str:
+    config = run.config
+    return json.dumps([config.get(name) for name in SCORED_BY])
 
 
 def measured(run: Run) -> dict[str, Any]:
