@@ -30,7 +30,8 @@ def random_runs(mode: Mode) -> dict[str, list[Job]]:
 def true_runs(mode: Mode) -> dict[str, list[Job]]:
     """a7's settings."""
     seeds = mode.repeats(5)
-    return {name: [true(mode, seed, method, **PPO) for seed in seeds] for name, method in a7.METHODS.items()}
+    options = {**PPO, "eval_at": ()}
+    return {name: [true(mode, seed, method, **options) for seed in seeds] for name, method in a7.METHODS.items()}
 
 
 def jobs(mode: Mode, records: Records) -> list[Job]:
