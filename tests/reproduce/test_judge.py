@@ -68,3 +68,10 @@ def test_differences_are_paired_and_of_one_length():
     assert differences([3.0, 5.0], [1.0, 1.0]) == [2.0, 4.0]
     with pytest.raises(ValueError, match="longer"):
         differences([1.0], [1.0, 2.0])
+
+
+def test_a_run_without_a_number_leaves_its_part_undecided():
+    parts = [above("known", [1.0, 1.1]), above("unknown", [1.0, math.nan]), within("unknown", [math.nan, 0.0], 1.0)]
+    assert [part.verdict for part in parts] == ["holds", "undecided", "undecided"]
+    assert not parts[1].right
+    assert conclude(parts).verdict == "undecided"

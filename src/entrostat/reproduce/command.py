@@ -1,7 +1,7 @@
 """`entrostat reproduce`: its options, what it trains and judges, and what it answers.
 
 OUT/runs.jsonl     a record a run (runs.py)
-OUT/a4.json        a claim's result; OUT/a4.fast.json that of its fast version
+OUT/a4.json        a claim's result; OUT/a4.fast.json, OUT/a4.seeds2.json that of its fast version, or over fewer seeds
 OUT/a4.md          what its reader should know of it, if anybody wrote that down
 """
 
@@ -98,18 +98,26 @@ def _settle(claim: Claim, mode: Mode, records: Records, out: Path) -> dict[str, 
     judged = claim.judge(mode, records)
     result = claim.report(undecided(judged) if mode.fast and jobs else judged)
     used = {job.command: records[job] for job in jobs}
-    here = {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__}
     seconds = time.perf_counter() - start + sum(record["seconds"] for record in used.values())
     result |= {
         "mode": dataclasses.asdict(mode),
         "command": " ".join(["entrostat reproduce", claim.name, *_words(mode)]),
-        "versions": {"entrostat": entrostat.__version__, **here},
+        "versions": _versions(list(used.values())),
         "seconds": round(seconds, 1),
         "runs": list(used),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / f"{claim.name}{'.fast' if mode.fast else ''}.json", json.dumps(result, indent=1) + "\n")
+    name = [claim.name, *(["fast"] if mode.fast else []), *([f"seeds{mode.seeds}"] if mode.seeds else [])]
+    write_atomic(out / f"{'.'.join(name)}.json", json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _versions(records: list[dict[str, Any]]) -> dict[str, str]:
+    """What trained the runs, several versions of one thing beside each other; without runs, what is judging."""
+    here = {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__}
+    found = [{"entrostat": record["entrostat"], **record["versions"]} for record in records]
+    found = found or [{"entrostat": entrostat.__version__, **here}]
+    return {name: " and ".join(sorted({versions[name] for versions in found})) for name in found[0]}
 
 
 def _words(mode: Mode) -> list[str]:

@@ -1,13 +1,16 @@
 """From numbers over seeds to verdicts: Student's t intervals, and where they have to lie.
 
 An interval that lies wholly where the claim wants it holds; one that lies wholly where the claim forbids it fails; one
-that reaches into both is undecided. A claim of several parts holds where all do, and fails where one does.
+that reaches into both is undecided, and so is a part of which a run has given no number (nan). A claim of several parts
+holds where all do, and fails where one does.
 """
 
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from entrostat.estimate import Interval, seed_interval
 from entrostat.reproduce.claim import Part, Result, Verdict
@@ -49,12 +52,12 @@ def differences(values: Sequence[float], others: Sequence[float]) -> list[float]
 
 
 def spread(values: Sequence[float]) -> Interval:
-    """Mean over seeds with its 95% interval, for numbers that no verdict needs."""
-    return seed_interval(values)
+    """Mean over seeds with its 95% interval; nan where a seed has no number."""
+    return seed_interval(values) if np.isfinite(values).all() else Interval(math.nan, math.nan, math.nan)
 
 
 def _part(what: str, values: Sequence[float], low: float, high: float, wanted: str) -> Part:
-    interval = seed_interval(values)
+    interval = spread(values)
     inside = low < interval.low and interval.high < high
     outside = interval.high < low or interval.low > high
     right = low < interval.value < high

@@ -2,9 +2,10 @@
 
 A dynamic threshold is not only of another shape than .2, it is also looser or tighter on the whole. So it is compared
 with the static threshold that takes as many tokens, read off the ladder: the statistic at the same clip share, linear
-between the two nearest values, seed by seed.
+between the two nearest values, seed by seed. A share that no rung of the ladder reaches has no match: nan.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -59,4 +60,4 @@ def matched(mode: Mode, records: Records, side: Side, statistic: Statistic) -> l
 
 def _at(shares: Sequence[float] | np.ndarray, values: np.ndarray, found: float) -> float:
     order = np.argsort(shares)
-    return float(np.interp(found, np.asarray(shares)[order], values[order]))
+    return float(np.interp(found, np.asarray(shares)[order], values[order], left=math.nan, right=math.nan))

@@ -97,9 +97,10 @@ def table(results: Sequence[dict[str, Any]]) -> Table:
 
 INTRO = """# The papers' claims
 
-Each claim of arXiv 2509.26114 (a1 to a9) and arXiv 2602.09782 (b1 to b8) as a check that runs, on the lab's tiny
-countdown model: the criterion was fixed before the runs, the verdict follows from the interval. `fails` means that the
-interval lies where the claim forbids it, at this scale; `undecided` that it reaches into both.
+Each claim of arXiv 2509.26114 (a1 to a9) and arXiv 2602.09782 (b1 to b8), and one misreading of both (c1), as a check
+that runs, on the lab's tiny countdown model: the criterion was fixed before the runs, the verdict follows from the
+interval. `fails` means that the interval lies where the claim forbids it, at this scale; `undecided` that it reaches
+into both.
 
     entrostat reproduce                 # the list
     entrostat reproduce a4 b1           # some, in full; a stopped set goes on where it was
@@ -144,10 +145,7 @@ def _section(result: dict[str, Any]) -> str:
     if result.get("remark"):
         lines += [result["remark"], ""]
     if result["parts"]:
-        rows = [
-            [p["what"], f"{_number(p['interval']['value'])} {_span(p['interval'])}", p["wanted"], p["verdict"]]
-            for p in result["parts"]
-        ]
+        rows = [[p["what"], _estimate(p["interval"]), p["wanted"], p["verdict"]] for p in result["parts"]]
         lines.append(_markdown(["part", "mean, 95% interval", "wanted", "verdict"], rows))
     if result["numbers"]:
         rows = [[name, _value(value)] for name, value in result["numbers"].items()]
@@ -168,7 +166,12 @@ def _markdown(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{_number(value['value'])} {_span(value)}" if isinstance(value, dict) else _number(value)
+    return _estimate(value) if isinstance(value, dict) else _number(value)
+
+
+def _estimate(interval: dict[str, Any]) -> str:
+    value = interval["value"]
+    return _number(value) if value is None else f"{_number(value)} {_span(interval)}"
 
 
 def _number(value: Any) -> str:

@@ -44,7 +44,7 @@ def _positive(brackets: list[list[float]], at: int) -> float:
 
 CLAIM = Claim(
     name="a3",
-    statement="Inequality 7: along a run both brackets of theorem 1 are positive",
+    statement="Inequality 7: on average along a run both brackets of theorem 1 are positive",
     source="arXiv 2509.26114, inequality 7, figures 1 and 2",
     criterion=(
         "runs at .2/.2, 3 seeds, all tokens of every 10th rollout: the mean of each bracket over 0 under a random (60 "

@@ -61,6 +61,9 @@ def judge(mode: Mode, records: Records) -> Result:
         below(".2/.2: pass@n, end - start", differences(read(plain, pass_score()), read(plain, pass_score("start")))),
     ]
     numbers = {"chosen low": low, "balanced: pass@n": spread(read(ours, pass_score()))._asdict()}
+    for score, statistic in (("mean@n", mean_score), ("pass@n", pass_score)):
+        gained = differences(read(ours, statistic()), read(ours, statistic("start")))
+        numbers[f"balanced: {score}, end - start"] = spread(gained)._asdict()
     return conclude(parts, numbers)
 
 

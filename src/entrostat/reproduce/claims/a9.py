@@ -64,7 +64,7 @@ def judge(mode: Mode, records: Records) -> Result:
 CLAIM = Claim(
     name="a9",
     statement="PPO with a critic and GAE: the directions of a4 and a7",
-    source="arXiv 2509.26114",
+    source="arXiv 2509.26114, whose theory speaks of PPO and GRPO alike; the set-up with a critic is ours",
     criterion="the criteria of a4 and a7, 5 seeds, with --advantage gae",
     measure="nats that clip-low alone adds under a random reward",
     jobs=jobs,

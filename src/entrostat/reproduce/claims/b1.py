@@ -87,7 +87,7 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 CLAIM = Claim(
     name="b1",
-    statement="Tokens of E1 and E4 lower entropy, of E2 and E3 raise it, and the first-order estimate says by how much",
+    statement="Tokens of E1 and E4 lower entropy, of E2 and E3 raise it, and the first-order estimate goes with it",
     source="arXiv 2602.09782, figure 3",
     criterion=(
         f"true reward, {STEPS} rollouts, 5 seeds: shutting a region's gradient moves the late entropy against the "

@@ -36,6 +36,12 @@ def judge(mode: Mode, records: Records) -> Result:
     parts.append(above("od: turns between raising and lowering", turns, 1.0))
     plain = runs(mode, "grpo")
     numbers = {}
+    for start, end in sorted({stretch[:2] for stretches in SHAPES.values() for stretch in stretches}):
+        values = [slope(records[job]["entropy"], start, end) for job in plain]
+        numbers[f".2/.2: slope of entropy over progress {start:g} to {end:g}, nats a run"] = spread(values)._asdict()
+    reached = [low_point(records[job]["entropy"]) for job in runs(mode, "od")]
+    numbers["od: lowest entropy / start (od raises from its floor on)"] = spread(reached)._asdict()
+    numbers["od: its floor"] = Od().floor
     for name in ("id", "did", "od"):
         for when, start, end in (("middle", 0.4, 0.6), ("end", 0.9, 1.0)):
             found = [_mean(records[job]["entropy"], start, end) for job in runs(mode, name)]
@@ -51,6 +57,12 @@ def slope(entropy: list[float | None], start: float, end: float) -> float:
     x = np.arange(len(y)) / len(entropy)
     known = np.isfinite(y)
     return float(np.polyfit(x[known], y[known], 1)[0])
+
+
+def low_point(entropy: list[float | None]) -> float:
+    """Lowest entropy of a run over its first."""
+    known = [h for h in entropy if h is not None]
+    return min(known) / known[0]
 
 
 def switches(entropy: list[float | None]) -> int:

@@ -28,6 +28,8 @@ def judge(mode: Mode, records: Records) -> Result:
         within("mean@n half way, id - .2/.2", differences(mean["id"], mean["grpo"]), MARGIN),
     ]
     numbers = {f"{name}: entropy half way": spread(values)._asdict() for name, values in entropy.items()}
+    learnt = differences(mean["grpo"], over_seeds(records, found["grpo"], mean_score("start")))
+    numbers[".2/.2: mean@n half way - start"] = spread(learnt)._asdict()
     return conclude(parts, numbers)
 
 

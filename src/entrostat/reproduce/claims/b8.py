@@ -1,4 +1,4 @@
-"""The table of methods: 2602.09782's strategies, its baselines, and what else there is, at the best of their settings.
+"""The table of methods: 2602.09782's strategies, its baselines, and what else there is.
 
 A method with SETTINGS (entrostat.lab.methods) is first run at each on seeds of their own, and scored on validation
 problems; the best setting takes part. A method that aims at an entropy aims at TARGET.
@@ -91,7 +91,7 @@ def _off(record: dict[str, Any]) -> float:
 
 CLAIM = Claim(
     name="b8",
-    statement="ID, DID and OD score above GRPO; beside them the other methods, each at the best of its settings",
+    statement="ID, DID and OD score above GRPO; beside them, the other methods",
     source="arXiv 2602.09782, main table",
     criterion=(
         "true reward, 100 rollouts, 5 seeds, 297 held-out problems x 32 samples: mean@32 and pass@32 of id, did and "
