@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 RIG = Path(__file__).parents[1] / "tests/with_verl/rig"
-ROWS, WIDTH, REPEATS = 64, 4096, 60
+ROWS, WIDTH = 64, 4096
+REPEATS, STEP_REPEATS = 60, 24
 
 
 def ratios(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
@@ -122,4 +123,6 @@ if __name__ == "__main__":
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_PAGES)
     torch.set_num_threads(1)
     words = sys.argv[1:]
-    print(json.dumps(ratios(steps(words[1:] == ["tiny"]) if words[:1] == ["step"] else calls(), REPEATS), indent=1))
+    step = words[:1] == ["step"]
+    sides = steps(words[1:] == ["tiny"]) if step else calls()
+    print(json.dumps(ratios(sides, STEP_REPEATS if step else REPEATS), indent=1))

@@ -2,7 +2,7 @@
 
     accelerate launch --config_file recipes/accelerate/fsdp2.yaml recipes/accelerate/grpo_7b.py
 
-It needs `pip install 'entrostat[train]' vllm`, and deepspeed under zero3.yaml. DATA is a JSON Lines file with a prompt
+It needs `pip install -e '.[train,vllm]'`, and deepspeed under zero3.yaml. DATA is a JSON Lines file with a prompt
 and an answer in each line. It was not run on GPUs here: the files were read, built and checked by accelerate and TRL.
 """
 
