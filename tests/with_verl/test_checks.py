@@ -7,9 +7,12 @@ import torch
 from hydra import compose, initialize_config_module
 from settings import ACTOR, ours
 
+from entrostat import dump
+from entrostat.diagnose.plan import plan
 from entrostat.engines.controller import controller_payload
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.verl.checks import check_can_act, checked_options
+from entrostat.engines.verl.dump import run_notes
 from entrostat.engines.verl.observe import Batch, observed
 from entrostat.engines.verl.trainer import STATE_FILE, restored
 from entrostat.entropy import TokenStats
@@ -121,3 +124,14 @@ def test_a_state_comes_back_whole_and_only_to_its_own_strategy(tmp_path):
     assert restored(strategy, tmp_path) == state
     with pytest.raises(ValueError, match="resume with 'thermostat'"):
         restored(make_strategy("grpo"), tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["token-mean", "token-sum", "seq-mean-token-sum-norm"])
+def test_diagnosis_knows_the_loss_of_a_dump_however_it_is_reduced(tmp_path, mode):
+    noted = run_notes(config(*ours("grpo"), f"{ACTOR}.loss_agg_mode={mode}"))
+    assert (noted["loss_type"], noted["loss_agg_mode"]) == ("vanilla", mode)
+    tokens = {"tokens": [[1]], "logprobs": [[-1.0]], "advantages": [[1.0]]}
+    dump.write(tmp_path / "a.parquet", **tokens, notes=noted)
+    dump.write(tmp_path / "b.parquet", **tokens, notes={"loss_type": mode})  # as it was noted before
+    for name in ("a", "b"):
+        assert not [line for line in plan([tmp_path / f"{name}.parquet"]).left_out if "loss" in line]

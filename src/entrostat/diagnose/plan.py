@@ -1,5 +1,6 @@
 """What a set of dumps can tell: the columns that all its files share, and what is left out for want of others."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 
 from entrostat import dump
 
-CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
-"""Loss types of TRL whose gradient is that of r A until the clip takes it; engines.checks, with the same, loads TRL."""
+CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla")
+"""Losses whose gradient is that of r A until the clip takes it: those of TRL that engines.checks has, and verl's."""
+_AGGREGATIONS = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
+"""What older dumps of the verl plug-in have for a loss type: how verl's vanilla loss was reduced."""
 _EVENTS = {"low", "high", "old_logprobs"}
 
 
@@ -82,7 +85,7 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
             sources.append(Source(i, file))
             shared = names if shared is None else shared & names
             levels.add(_word(noted.get("importance_sampling_level", "token")))
-            losses.add(_word(noted.get("loss_type", "grpo")))
+            losses.add(_loss(noted))
     if shared is None:
         raise ValueError(f"no dump that can be read in {', '.join(map(str, paths))}: give another")
     if len(levels) > 1:
@@ -90,8 +93,13 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
     return Plan(tuple(sources), shared, levels == {"sequence"}, tuple(_left_out(shared, losses)))
 
 
+def _loss(noted: dict[str, Any]) -> str:
+    loss = _word(noted.get("loss_type", "grpo"))
+    return "vanilla" if loss in _AGGREGATIONS else loss
+
+
 def _word(value: Any) -> str:
-    return value if isinstance(value, str) and value.isidentifier() and len(value) < 40 else "unknown"
+    return value if isinstance(value, str) and re.fullmatch(r"[\w:-]{1,40}", value, re.ASCII) else "unknown"
 
 
 def _columns(file: Path) -> frozenset[str]:

@@ -53,7 +53,7 @@ def read(path: Path | str, columns: Sequence[str] | None = None, *, bad: Bad | N
 def notes(path: Path | str) -> dict[str, Any]:
     """What the writer noted of the run: of a dump, or of the first in a folder. {} for prime-rl's export.
 
-    The TRL engine notes loss_type, importance_sampling_level, temperature and ranks.
+    What the engines note is in docs/dump.md.
 
     Raises:
         ValueError: as `read`.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from omegaconf import DictConfig
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -17,6 +18,16 @@ from entrostat.dump import file_name, rows, save
 
 SAMPLE, GROUP, REWARD = "entrostat_sample", "entrostat_group", "entrostat_reward"
 """Columns that the driver adds to a batch that is dumped, (b,). A sample under 0 is verl's padding."""
+
+
+def run_notes(config: DictConfig) -> dict[str, Any]:
+    """What a dump notes of a run with this configuration of verl's; `vanilla` is verl's name of the loss beneath ours."""
+    model = config.actor_rollout_ref
+    return {
+        "loss_type": "vanilla",
+        "loss_agg_mode": model.actor.loss_agg_mode,
+        "temperature": model.rollout.temperature,
+    }
 
 
 class StepDump:

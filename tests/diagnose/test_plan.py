@@ -1,0 +1,30 @@
+"""What is said of a run's loss, from what its dump notes of it."""
+
+import pytest
+
+from entrostat import dump
+from entrostat.diagnose.plan import plan
+from made_up_dumps import made_up
+
+
+@pytest.fixture
+def noted(tmp_path):
+    """Writes a dump with these notes and gives what is left out of its diagnosis."""
+
+    def write(**notes):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.parquet"
+        dump.write(path, **made_up(0)[0], notes=notes)
+        return plan([path]).left_out
+
+    return write
+
+
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla", "token-mean"])
+def test_of_a_clamped_loss_nothing_is_said(noted, loss):
+    assert noted(loss_type=loss) == noted() == ()
+
+
+@pytest.mark.parametrize(("loss", "name"), [("sapo", "sapo"), ("my-loss", "my-loss"), ("\x1b[31m", "unknown")])
+def test_another_loss_is_named(noted, loss, name):
+    (line,) = noted(loss_type=loss)
+    assert line.startswith(f"loss type {name} ")
