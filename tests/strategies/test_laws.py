@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrostat import ClipBounds, TokenStats
+from entrostat.engines.summary import summarise
 from entrostat.strategies import (
     STRATEGIES,
     RolloutSummary,
@@ -22,7 +23,8 @@ from entrostat.strategies import (
 
 NAMES = sorted(STRATEGIES)
 logprobs = st.lists(st.floats(-40.0, 0.0, width=32), min_size=1, max_size=6)
-entropies = st.lists(st.floats(0.0, 12.0), min_size=1, max_size=12)
+# NaN: a rollout without a trained token
+entropies = st.lists(st.floats(0.0, 12.0) | st.just(math.nan), max_size=12)
 
 
 def policy(values, grad=False):
@@ -30,10 +32,18 @@ def policy(values, grad=False):
     return TokenStats(table, torch.full_like(table, 0.4))
 
 
+def without_tokens(strategy, progress):
+    """What an engine tells of a rollout in which every completion was masked."""
+    nothing = torch.zeros(4, 4)
+    return summarise(nothing, needs_sums=strategy.needs_sums, group=2, progress=progress, updates=8, ceiling=12.0)
+
+
 def observed(strategy, history):
     state = strategy.init()
     for i, entropy in enumerate(history):
-        state = strategy.observe(state, RolloutSummary(i / len(history), entropy, 0.1, 0.5))
+        progress = i / len(history)
+        blank = without_tokens(strategy, progress)
+        state = strategy.observe(state, blank if math.isnan(entropy) else RolloutSummary(progress, entropy, 0.1, 0.5))
     return state
 
 
@@ -63,7 +73,19 @@ def test_observe_and_bounds_are_pure(name, values, history):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(history=st.lists(st.floats(0.0, 12.0), max_size=12))
+@given(values=logprobs, history=entropies)
+def test_a_rollout_without_tokens_moves_no_bound(name, values, history):
+    strategy, old = make_strategy(name), policy(values)
+    last = (len(history) - 1) / len(history) if history else 0.0
+    state = observed(strategy, history)
+    before, after = (
+        strategy.bounds(each, old) for each in (state, strategy.observe(state, without_tokens(strategy, last)))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(history=entropies)
 def test_a_state_survives_json_exactly(name, history):
     strategy = make_strategy(name)
     state = observed(strategy, history)

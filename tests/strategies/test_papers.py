@@ -100,11 +100,24 @@ def test_od_raises_at_the_floor_and_lowers_over_the_falling_ceiling():
     assert expected == [0, 0, 1, 1, 1, 1, 0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("entropy", [None, math.nan, math.inf])
-def test_od_without_entropy_says_how_to_get_it(entropy):
+@pytest.mark.parametrize("unmeasured", [math.nan, math.inf])
+def test_od_goes_on_over_rollouts_that_measured_nothing(unmeasured):
+    """The entropies that it did measure, at the same progress, decide alone; the first of them is H_init."""
+    strategy = make_strategy("od")
+    entropy = [unmeasured, 1.0, unmeasured, 0.2, unmeasured, 0.5, 0.95]
+    state, bare = strategy.init(), strategy.init()
+    for k, h in enumerate(entropy):
+        summary = RolloutSummary(k / len(entropy), h)
+        state = strategy.observe(state, summary)
+        bare = strategy.observe(bare, summary) if math.isfinite(h) else bare
+        assert state == bare._replace(rollouts=k + 1)
+    assert bare == (0, 4, 1.0)
+
+
+def test_od_without_entropy_says_how_to_get_it():
     strategy = make_strategy("od")
     with pytest.raises(ValueError, match=r"needs the rollout's mean entropy.*TRL.*verl"):
-        strategy.observe(strategy.init(), RolloutSummary(0.0, entropy))
+        strategy.observe(strategy.init(), RolloutSummary(0.0, None))
 
 
 @pytest.mark.parametrize(

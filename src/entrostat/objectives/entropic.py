@@ -69,7 +69,7 @@ class Entropic(Objective):
 
         Raises ValueError where the engine gives no entropy.
         """
-        entropy = required(None, self, "entropy") if summary.entropy is None else summary.entropy
+        entropy = required(summary.entropy, self, "entropy")
         target = parse_schedule(self.target)(summary.progress, state.rollouts)
         state = state._replace(rollouts=state.rollouts + 1, target=target)
         if not math.isfinite(entropy):

@@ -100,8 +100,8 @@ class Strategy(ABC):
 
 
 def required(value: float | None, owner: object, field: str) -> float:
-    """A field of the summary that `owner` cannot work without. ValueError when it is absent, NaN or infinite."""
-    if value is None or not math.isfinite(value):
+    """A field of the summary that `owner` cannot work without; NaN where nothing was measured. ValueError on None."""
+    if value is None:
         raise ValueError(
             f"{type(owner).__name__} needs the rollout's mean {field}, got {value}: in TRL use "
             "EntropyControlGRPOTrainer, which measures it; in verl set trainer.v1.trainer_mode=entrostat"

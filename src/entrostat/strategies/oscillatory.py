@@ -1,6 +1,7 @@
 """OD (arXiv 2602.09782): entropy swings between a fixed floor and a ceiling that comes down to it over the run."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 from entrostat.clip import ClipBounds
@@ -17,7 +18,7 @@ class OscillatoryState(NamedTuple):
     rollouts: int
     """Rollouts observed."""
     initial_entropy: float
-    """Mean token entropy of the first rollout, in nats; 0 before it."""
+    """Mean token entropy of the first rollout that had tokens, in nats; 0 before it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Od(Dynamic):
     Raises entropy once it is at or under H_min = floor * H_init, lowers it once it is over
     H_min + (H_init - H_min)(1 - k/T), and goes on as before in between. Raising: (dynamic upper, eps); lowering:
     (eps, dynamic lower). The paper gives neither its first state (here: lowering) nor H_init (here: the entropy of the
-    first rollout observed).
+    first rollout that had tokens).
     """
 
     floor: float = 0.2
@@ -41,8 +42,14 @@ class Od(Dynamic):
         return OscillatoryState(raising=0, rollouts=0, initial_entropy=0.0)
 
     def observe(self, state: OscillatoryState, summary: RolloutSummary) -> OscillatoryState:
+        """The direction for the rollout's updates, which stays as it is with an entropy of NaN: no token was trained on.
+
+        Raises ValueError where the engine gives no entropy.
+        """
         entropy = required(summary.entropy, self, "entropy")
-        initial = state.initial_entropy if state.rollouts else entropy
+        if not math.isfinite(entropy):
+            return state._replace(rollouts=state.rollouts + 1)
+        initial = state.initial_entropy or entropy
         lowest = self.floor * initial
         highest = lowest + (initial - lowest) * (1 - summary.progress)
         raising = 1 if entropy <= lowest else 0 if entropy > highest else state.raising
