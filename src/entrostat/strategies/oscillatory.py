@@ -42,7 +42,7 @@ class Od(Dynamic):
         return OscillatoryState(raising=0, rollouts=0, initial_entropy=0.0)
 
     def observe(self, state: OscillatoryState, summary: RolloutSummary) -> OscillatoryState:
-        """The direction for the rollout's updates, which stays as it is with an entropy of NaN: no token was trained on.
+        """The direction for the rollout's updates. It stays where the entropy is NaN: no token was trained on.
 
         Raises ValueError where the engine gives no entropy.
         """
