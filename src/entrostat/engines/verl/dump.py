@@ -21,7 +21,7 @@ SAMPLE, GROUP, REWARD = "entrostat_sample", "entrostat_group", "entrostat_reward
 
 
 def run_notes(config: DictConfig) -> dict[str, Any]:
-    """What a dump notes of a run with this configuration of verl's; `vanilla` is verl's name of the loss beneath ours."""
+    """What a dump notes of a run with this configuration of verl's; `vanilla` names the loss beneath ours."""
     model = config.actor_rollout_ref
     return {
         "loss_type": "vanilla",
