@@ -63,6 +63,18 @@ def test_a_number_without_json_is_not_written(tmp_path):
     assert read_state(path) == PAYLOAD
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_who_may_read_it_is_the_umasks_to_say(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_state(tmp_path / "s.json", PAYLOAD)
+        (tmp_path / "plain").touch()
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("s.json", "plain")]
+    assert modes == [0o666 & ~umask] * 2
+
+
 def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path):
     path = tmp_path / "s.json"
     write_atomic(path, json.dumps([0] * 20_000))

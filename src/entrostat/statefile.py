@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,20 @@ VERSION = 1
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Writes `text` to `path`, in one step: a reader, or a kill half way, finds the old file or the new one whole."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Writes `text` to `path`, in one step: a reader, or a kill half way, finds the old file or the new one whole.
+
+    Its mode is the umask's, as of any new file.
+    """
+    # not mkstemp's, which its owner alone may read: who shares a checkpoint resumes from it
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with open(temporary, "x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
