@@ -57,7 +57,7 @@ class Critic:
         accelerator: averages gradients over ranks, and says when an accumulation window ends.
         learning_rate: of AdamW, no weight decay.
         clip: half-width of the value clip, in units of the reward.
-        max_grad_norm: the gradient norm is cut to this.
+        max_grad_norm: the gradient norm is cut to this; 0 leaves it, as transformers' trainer does.
     """
 
     def __init__(self, model: Any, accelerator: Any, *, learning_rate: float, clip: float, max_grad_norm: float):
@@ -97,7 +97,8 @@ class Critic:
             total = value_loss(values, old, aim, self.clip).sum()
             self.accelerator.backward(total / tokens)
         if last:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+            if self.max_grad_norm > 0:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         return torch.stack([total.detach(), mask.sum().to(total.dtype)])
