@@ -229,10 +229,17 @@ def throws(completions, **_):
     raise KeyError("no such column")
 
 
+def throws_late(completions, **_):
+    yield 1.0
+    raise KeyError("no such column")
+
+
 @pytest.mark.parametrize(
     ("reward", "message"),
     [
         (throws, r"'throws' threw KeyError: .*no such column.* the first being prompt '.*=', completion '"),
+        (throws_late, r"'throws_late' threw KeyError: .*no such column.* the first being prompt '.*=', completion '"),
+        (lambda completions, **_: map(float, ["nan"] * len(completions)), "returned nan for prompt '.*=', comp"),
         (lambda completions, **_: [math.nan] * len(completions), "returned nan for prompt '.*=', completion '"),
         (lambda completions, **_: [1.0] * (len(completions) - 1) + [math.inf], "returned inf for prompt '.*=', comp"),
     ],
@@ -249,6 +256,25 @@ def test_a_reward_that_does_not_apply_keeps_trls_meaning(lab):
     some = lambda completions, **_: [None if i % 2 else 1.0 for i in range(len(completions))]  # noqa: E731
     other = lambda completions, **_: [float(len(c)) for c in completions]  # noqa: E731
     lab.trainer(args=lab.config(max_steps=4), strategy="grpo", reward=[some, other]).train()
+
+
+def lengths(completions, **_):
+    return map(len, completions)
+
+
+async def lengths_later(completions, **_):
+    return (float(len(text)) for text in completions)
+
+
+@pytest.mark.parametrize("reward", [lengths, lengths_later])
+def test_an_iterator_of_rewards_trains_as_in_trl(lab, reward):
+    """Also its numbers: a guard that had used them up would leave TRL none."""
+    rewards = []
+    for kind, strategy in ((EntropyControlGRPOTrainer, {"strategy": "grpo"}), (lab.stock, {})):
+        trainer = lab.trainer(kind, args=lab.config(max_steps=4), reward=reward, **strategy)
+        trainer.train()
+        rewards += [line["reward"] for line in trainer.state.log_history if "reward" in line]
+    assert rewards[0] == rewards[1] > 0
 
 
 async def later(completions, **_):

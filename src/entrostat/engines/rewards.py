@@ -42,7 +42,10 @@ def _threw(name: str, error: Exception, prompts: Sequence[Any], completions: Seq
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, sync or async, with TRL's signature (prompts=, completions=, **columns), checked."""
+    """`function`, sync or async, with TRL's signature (prompts=, completions=, **columns), checked.
+
+    Rewards may be any iterable, as in TRL; they come back as a list.
+    """
     name = getattr(function, "__name__", type(function).__name__)
 
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
@@ -50,7 +53,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function, updated=())
         async def checked_async(prompts, completions, **columns):
             try:
-                rewards = await function(prompts=prompts, completions=completions, **columns)
+                rewards = list(await function(prompts=prompts, completions=completions, **columns))
             except RewardError:
                 raise
             except Exception as error:
@@ -63,7 +66,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function, updated=())
     def checked(prompts, completions, **columns):
         try:
-            rewards = function(prompts=prompts, completions=completions, **columns)
+            rewards = list(function(prompts=prompts, completions=completions, **columns))
         except RewardError:
             raise
         except Exception as error:
