@@ -109,6 +109,32 @@ def test_rising_entropy_has_the_signs_turned(path):
     assert "of what entropy gained" in text and "pushing down likely tokens of wrong answers (E3) 47%" in text
 
 
+@pytest.mark.parametrize("loss", ["sapo", "vespo", "my-loss", 3])
+def test_a_loss_without_a_window_brings_no_advice(path, loss):
+    found = world(path, [(1.0, 1.0, 10), (-1.0, 0.92, 8), (-1.0, 1.3, 3)], notes={"loss_type": loss})
+    assert advise(found) is None and kept(found).value
+    text = " ".join(said(found, path))
+    assert "ushing" in text and "would have held" not in text and "grid" not in text
+    assert [line for line in found.plan.left_out if line.endswith("no thresholds are advised")]
+
+
+def test_tokens_that_cispo_caps_keep_their_gradient(path):
+    """Dumps of older versions have them as clipped."""
+    kinds = [(1.0, 1.0, 10), (1.0, 1.3, 3)]
+    clipped = [[0] * 10, [1] * 3] * 30
+    found = world(path, kinds, clipped=clipped, notes={"loss_type": "cispo"})
+    assert kept(found).value == unclipped(found).value == pytest.approx(-BRACKET * (10 + 3 * 1.3) / 13, rel=1e-5)
+    assert "clip-" not in " ".join(said(found, path)) and advise(found) is None
+    assert [line for line in found.plan.left_out if "cispo caps the weight" in line]
+    other = world(path.with_name("b.parquet"), kinds, clipped=clipped, notes={"loss_type": "grpo"})
+    assert kept(other).value == pytest.approx(-BRACKET * 10 / 13, rel=1e-5)
+
+
+def test_a_loss_without_a_window_is_not_told_that_no_threshold_can_act(path):
+    found = world(path, [(1.0, 1.0, 10)], notes={"loss_type": "cispo"})
+    assert "threshold" not in " ".join(said(found, path))
+
+
 def test_one_update_a_rollout_is_told_that_nothing_can_act(path):
     found = world(path, [(1.0, 1.0, 10)], low=0.2, high=0.2)
     assert advise(found) is None

@@ -6,6 +6,9 @@ import math
 import pytest
 
 from entrostat import dump
+from entrostat.diagnose.advice import advise
+from entrostat.diagnose.causes import kept
+from entrostat.diagnose.stream import attribute
 
 INSIDE = {"rl": {"advantage": -0.5, "mask": True}}
 
@@ -132,3 +135,10 @@ def test_a_bad_line_is_named(whole, export, bad, message):
 def test_an_empty_export_is_said(whole, export):
     with pytest.raises(ValueError, match="no rows in it"):
         whole(export())
+
+
+def test_no_thresholds_are_advised_for_a_bound_that_is_not_of_the_ratio(export):
+    found, _ = attribute([export(*[record()] * 30)])
+    assert advise(found) is None and kept(found).value and not found.plan.clamped
+    assert [line for line in found.plan.left_out if line.startswith("prime-rl bounds the difference of probabilities")]
+    assert found.regions.tokens[:, 1].sum() == 30  # its own bound's events stand

@@ -204,11 +204,37 @@ def test_a_clip_that_is_not_the_tokens_own_is_in_clipped(lab, tmp_path):
     assert dump.notes(tmp_path / "d")["importance_sampling_level"] == "sequence"
 
 
-def test_a_loss_without_a_window_has_no_bounds(lab, tmp_path):
-    trained(lab, tmp_path / "d", strategy=None, loss_type="sapo")
+class Gradients(EntropyControlGRPOTrainer):
+    """Keeps the gradient that each pass of training gives to the log-probability of each token."""
+
+    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if found[0].requires_grad:
+            found[0].retain_grad()
+            self.passes = [*getattr(self, "passes", []), found[0]]
+        return found
+
+
+def assert_clipped_are_those_without_gradient(made, rows):
+    """By autograd through TRL's own loss. Returns how many tokens there are of each (side, sign of A)."""
+    gradients = [row for each in made.passes for row in each.grad]
+    count = Counter()
+    for row, gradient in zip(rows, gradients, strict=True):
+        for at, a in enumerate(row["advantages"]):
+            if a:
+                assert (row["clipped"][at] != 0) == (gradient[at] == 0)
+                count[row["clipped"][at], a > 0] += 1
+    return count
+
+
+@pytest.mark.parametrize(("loss", "high"), [("sapo", 0.2), ("cispo", 1.01), ("vespo", 0.2)])
+def test_a_loss_without_a_window_has_no_bounds(lab, tmp_path, loss, high):
+    made = trained(lab, tmp_path / "d", kind=Gradients, strategy=None, loss_type=loss, epsilon_high=high)
     rows = rows_of(tmp_path / "d")
     assert not {"low", "high"} & set(rows[0])
     assert {t["clipped"] for t in tokens_of(rows)} == {0}
+    assert assert_clipped_are_those_without_gradient(made, rows).total() > 100
+    assert (logged(made)[0]["entrostat/clip_high"] > 0) == (loss == "cispo")  # tokens whose weight is capped
 
 
 class Halves(EntropyControlGRPOTrainer):

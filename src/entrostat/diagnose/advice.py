@@ -46,10 +46,11 @@ def advise(found: Attribution) -> Advice | None:
 
     Pairs from LEAST_LOW and LEAST_HIGH on.
 
-    None where ratios or entropies are not known, where no ratio differs from 1, or where nothing moves.
+    None where ratios or entropies are not known, where no ratio differs from 1, where the loss has no window of the
+    ratio, or where nothing moves.
     """
-    now = kept(found)
-    if not (found.plan.has("old_logprobs", "entropy") and now.value) or found.fresh == found.tokens:
+    now, known = kept(found), found.plan.clamped and found.plan.has("old_logprobs", "entropy")
+    if not (known and now.value) or found.fresh == found.tokens:
         return None
     change, sign = response(found), np.sign(now.value)
     low, high = clipped_sums(found.bins.tokens.sum(1))

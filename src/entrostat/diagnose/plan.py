@@ -16,6 +16,13 @@ CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla")
 _AGGREGATIONS = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
 """What older dumps of the verl plug-in have for a loss type: how verl's vanilla loss was reduced."""
 _EVENTS = {"low", "high", "old_logprobs"}
+_PRIME_RL = "prime-rl"
+_NOT_CLAMPED = {
+    "cispo": "loss type cispo caps the weight of a token and keeps its gradient: no token counts as clipped, and the "
+    "change is that of r A without the cap",
+    _PRIME_RL: "prime-rl bounds the difference of probabilities and not the ratio: its events are those of that bound",
+}
+"""What is said of some of the other losses."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class Plan:
     """Of entrostat.dump.COLUMNS, in every file; "clipped" also where it can be worked out."""
     by_sequence: bool
     """One ratio a sequence is clipped (GSPO)."""
+    clamped: bool
+    """A window of the ratio takes a token's gradient or leaves it that of r A: only then are thresholds advised."""
     left_out: tuple[str, ...]
     """A line for everything that can't be said in full, and why."""
 
@@ -60,6 +69,15 @@ class Plan:
         return [name for name in numbers if name in self.columns | {"clipped", "low", "high"}]
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What one file says of itself before its rows are read."""
+
+    columns: frozenset[str]
+    level: str
+    loss: str
+
+
 def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = None) -> Plan:
     """Looks at the columns of every file below `paths`; reads no rows of Parquet.
 
@@ -70,32 +88,41 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
         ValueError: a path without dumps, a file that is none, or none left.
     """
     sources: list[Source] = []
-    shared: frozenset[str] | None = None
-    levels: set[str] = set()
-    losses: set[str] = set()
+    facts: list[_Facts] = []
     for i, path in enumerate(paths):
         for file in dump.files(path):
             try:
-                names, noted = _columns(file), dump.notes(file)
+                facts.append(_facts(file))
             except ValueError as error:
                 if bad is None:
                     raise
                 bad(str(error), 0)
                 continue
             sources.append(Source(i, file))
-            shared = names if shared is None else shared & names
-            levels.add(_word(noted.get("importance_sampling_level", "token")))
-            losses.add(_loss(noted))
-    if shared is None:
+    if not facts:
         raise ValueError(f"no dump that can be read in {', '.join(map(str, paths))}: give another")
+    levels, losses = {each.level for each in facts}, {each.loss for each in facts}
     if len(levels) > 1:
         raise ValueError(f"dumps of importance_sampling_level {' and '.join(sorted(levels))}: diagnose one at a time")
-    return Plan(tuple(sources), shared, levels == {"sequence"}, tuple(_left_out(shared, losses)))
+    return Plan(
+        sources=tuple(sources),
+        columns=frozenset.intersection(*(each.columns for each in facts)),
+        by_sequence=levels == {"sequence"},
+        clamped=losses <= set(CLAMPED_LOSSES),
+        left_out=tuple(_left_out(facts)),
+    )
 
 
-def _loss(noted: dict[str, Any]) -> str:
-    loss = _word(noted.get("loss_type", "grpo"))
-    return "vanilla" if loss in _AGGREGATIONS else loss
+def _facts(file: Path) -> _Facts:
+    columns, noted = _columns(file), dump.notes(file)
+    loss = _PRIME_RL if file.suffix == ".jsonl" else _word(noted.get("loss_type", "grpo"))
+    if loss in _AGGREGATIONS:
+        loss = "vanilla"
+    if loss == "cispo":
+        columns -= {"clipped"}
+    elif columns >= _EVENTS:
+        columns |= {"clipped"}
+    return _Facts(columns, _word(noted.get("importance_sampling_level", "token")), loss)
 
 
 def _word(value: Any) -> str:
@@ -104,19 +131,17 @@ def _word(value: Any) -> str:
 
 def _columns(file: Path) -> frozenset[str]:
     if file.suffix == ".jsonl":
-        names = set(next(dump.read(file)).schema.names)
-    else:
-        try:
-            names = set(pq.read_schema(file).names) & set(dump.COLUMNS)
-        except (pa.ArrowException, OSError) as error:
-            problem = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise ValueError(f"{file}: no whole Parquet file ({problem}): write the dump again") from None
-    if names >= _EVENTS:
-        names.add("clipped")
-    return frozenset(names)
+        return frozenset(next(dump.read(file)).schema.names)
+    try:
+        return frozenset(pq.read_schema(file).names).intersection(dump.COLUMNS)
+    except (pa.ArrowException, OSError) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"{file}: no whole Parquet file ({problem}): write the dump again") from None
 
 
-def _left_out(names: frozenset[str], losses: set[str]) -> list[str]:
+def _left_out(facts: Sequence[_Facts]) -> list[str]:
+    names = frozenset.intersection(*(each.columns for each in facts))
+    losses = {each.loss for each in facts}
     lines = []
     if "entropy" not in names:
         lines.append("no column entropy: no entropy change and no region, tokens and clip events are counted alone")
@@ -127,7 +152,7 @@ def _left_out(names: frozenset[str], losses: set[str]) -> list[str]:
         )
     if "old_logprobs" not in names:
         lines.append("no column old_logprobs: ratios are taken as 1, and no other thresholds are tried")
-    if "clipped" not in names:
+    if "clipped" not in names and "cispo" not in losses:
         lines.append("no column clipped, nor low and high with old_logprobs: every token counts as kept")
     if "group" not in names:
         lines.append("no column group: intervals are over completions and too narrow, no breakdown by prompt")
@@ -136,7 +161,7 @@ def _left_out(names: frozenset[str], losses: set[str]) -> list[str]:
         lines.append(f"no column {missing}: no breakdown by the share of right answers")
     if "text" not in names:
         lines.append("no column text: tokens are shown by id")
-    odd = sorted(losses - set(CLAMPED_LOSSES))
-    if odd:
-        lines.append(f"loss type {', '.join(odd)} weighs tokens otherwise than r A: the change is that of r A")
+    for loss in sorted(losses - set(CLAMPED_LOSSES)):
+        line = f"loss type {loss} weighs tokens otherwise than r A: the change is that of r A"
+        lines.append(f"{_NOT_CLAMPED.get(loss, line)}; no thresholds are advised")
     return lines

@@ -25,7 +25,7 @@ def sentences(
     if series.first is not None and series.last is not None and (series.last[1] < series.first[1]) != falls:
         lines.append("What was measured went the other way: first order does not explain this run.")
     lines.append(_blame(found, causes, falls))
-    if found.plan.has("old_logprobs") and found.fresh == found.tokens:
+    if found.plan.clamped and found.plan.has("old_logprobs") and found.fresh == found.tokens:
         lines.append(
             "Every ratio is exactly 1, as with one update a rollout: no threshold over 0 can act. Make several updates "
             "a rollout, or use the thermostat, which acts on fresh tokens too."

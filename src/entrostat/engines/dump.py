@@ -136,7 +136,8 @@ class DumpMixin(_Base):
             return
         old_logprobs = inputs.get("old_per_token_logps")
         sums = {} if full_stats is None else _sums(full_stats, mask)
-        if self.args.loss_type in CLAMPED_LOSSES:
+        clamped = self.args.loss_type in CLAMPED_LOSSES
+        if clamped:
             sums |= {"low": window.low, "high": window.high}
         decode, prompts = self.processing_class.decode, zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)
         self._parts.append(
@@ -156,7 +157,8 @@ class DumpMixin(_Base):
                 old_logprobs=stats.logprobs if old_logprobs is None else old_logprobs,
                 entropy=stats.entropy,
                 old_entropy=old_entropy,
-                clipped=events.high.to(torch.int8) - events.low.to(torch.int8),
+                # cispo's events are tokens that keep their gradient
+                clipped=(events.high.to(torch.int8) - events.low.to(torch.int8)) * clamped,
                 **sums,
             )
         )
