@@ -9,9 +9,10 @@ import torch
 from trl import GRPOTrainer
 
 import engines.conftest
-from entrostat import make_strategy
+from entrostat import TokenStats, make_strategy
 from entrostat.doctor import Finding, Source, findings, settings
 from entrostat.doctor.trl import READS, THRESHOLDS
+from entrostat.strategies import STRATEGIES, RolloutSummary
 
 # the tiny model in TRL's trainer
 lab = engines.conftest.lab
@@ -33,11 +34,16 @@ class Probe(GRPOTrainer):
 
 @pytest.fixture
 def loss(lab):
-    """Per-token gradient, loss and metrics of TRL's loss, by log-ratio and advantage (b t), under GRPOConfig fields."""
+    """Per-token gradient, loss and metrics of TRL's loss, by log-ratio and advantage (b t), under GRPOConfig fields.
 
-    def run(logratio, advantages, **fields):
+    `high` stands for epsilon_high, as the engine sets it.
+    """
+
+    def run(logratio, advantages, high=None, **fields):
         # a batch as large as the rollout: its parts have no meaning here
         trainer = lab.trainer(Probe, args=lab.config(**fields))
+        if high is not None:
+            trainer.epsilon_low, trainer.epsilon_high = torch.full_like(high, 0.2), high
         trainer.given = torch.full_like(logratio, -1.0).requires_grad_()
         b, t = logratio.shape
         ids, mask = torch.zeros(b, t, dtype=torch.long), torch.ones(b, t)
@@ -119,10 +125,28 @@ def test_delta_takes_the_gradient_inside_the_loosened_window(loss, delta, hit):
     assert (Finding.DUAL_CLIP in found(**fields)) == hit
 
 
-def test_delta_cuts_a_strategy_that_has_no_upper_bound():
-    assert Finding.DUAL_CLIP in found(make_strategy("clip-lower"), delta=4.0)
-    assert Finding.DUAL_CLIP in found(make_strategy("thermostat"), delta=4.0)
-    assert Finding.DUAL_CLIP not in found(make_strategy("clip-higher"), delta=4.0, steps_per_generation=4)
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_delta_is_found_where_it_takes_the_gradient_inside_a_strategys_window(loss, name):
+    """The widest bounds over states and tokens, in TRL's own loss, and a ratio just inside each of them."""
+    strategy = make_strategy(name)
+    old = TokenStats(torch.tensor([[-0.01, -1.0, -9.0, -40.0]]), torch.full((1, 4), 0.4))
+    highs, state = [], strategy.init()
+    for i, entropy in enumerate([1.0, 0.1, 0.1, 0.1]):
+        state = strategy.observe(state, RolloutSummary(i / 4, entropy, 0.1, 0.5))
+        highs.append(strategy.bounds(state, old).high)
+    high = torch.stack(highs).amax(0)
+    logratio = (0.999 * (1 + high.clamp(max=1e4))).log()
+    for delta in (1.1, 1.6, 4.0, 20.0):
+        out = loss(logratio, torch.ones(1, 4), high=high, delta=delta)
+        cut = (out.gradient == 0).any().item()
+        assert cut == (Finding.DUAL_CLIP in found(strategy, delta=delta)), delta
+    assert (loss(logratio, torch.ones(1, 4), high=high).gradient != 0).all()
+
+
+def test_the_end_of_the_window_is_named():
+    seen = found(make_strategy("dcpo"), delta=1.6)[Finding.DUAL_CLIP]
+    assert seen.said == "delta 1.6 caps the ratio where the window goes up to 1 + 9 (highest of dcpo)"
+    assert seen.settings == {"delta": 1.6, "highest of dcpo": 9.0}
 
 
 # Threshold ignored

@@ -129,6 +129,37 @@ def test_acting_on_fresh_tokens_is_what_it_says(name):
         assert strategy.acts_on_fresh or not excludes_one
 
 
+WINDOWS = [(name, {}) for name in NAMES] + [
+    ("clip-higher", {"high": 0.5}),
+    ("id", {"eps": 0.7}),
+    ("did", {"upper_beta": 2.0}),
+    ("od", {"eps": 0.7}),
+    ("dynamic", {"upper_dynamic": False}),
+    ("dcpo", {"high": 0.01, "cap": 3.0}),
+    ("regions", {"e1": -0.5, "e2": 2.0}),
+    ("regions", {"e1": 0.6}),
+    ("regions", {"e1": -1.0, "e2": -0.5}),
+    ("thermostat", {"eps": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "chosen"), WINDOWS)
+@given(values=logprobs, history=entropies)
+def test_no_bound_is_over_the_highest(name, chosen, values, history):
+    strategy = make_strategy(name, **chosen)
+    high = strategy.bounds(observed(strategy, history), policy(values)).high
+    assert high.max().item() <= strategy.highest + 1e-6
+
+
+@pytest.mark.parametrize(("name", "chosen"), WINDOWS)
+def test_the_highest_is_reached(name, chosen):
+    """By some token in some state: a looser one would tell of a window that is not there."""
+    strategy = make_strategy(name, **chosen)
+    states = [observed(strategy, history) for history in ([1.0], [1.0, 0.1], [1.0, 0.1, 0.1, 0.1], [0.1, 1.0, 1.0])]
+    highs = torch.stack([strategy.bounds(s, policy([-0.01, -1.0, -9.0, -40.0])).high for s in states])
+    assert highs.max().item() == pytest.approx(strategy.highest, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_per_token_is_what_it_says(name):
     strategy = make_strategy(name)

@@ -43,7 +43,7 @@ class Finding(enum.Enum):
         "dual clip",
         "A second cap of the ratio lies inside the window: tokens lose their gradient before the threshold that was "
         "loosened is reached, and the clip metric of that threshold does not count them.",
-        trl="delta to None, or over 1 + epsilon_high",
+        trl="delta to None, or over the window: over 1 + epsilon_high, or 1 + the highest that a strategy sets",
         verl="clip_ratio_c over 1 + clip_ratio_high",
     )
     THRESHOLD_IGNORED = Advice(

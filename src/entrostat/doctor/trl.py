@@ -184,9 +184,9 @@ def _ratio(s: Settings, strategy: Strategy | None, processes: int) -> Found | No
 
 
 def _high(s: Settings, strategy: Strategy | None) -> tuple[str, float]:
-    """The upper half-width that stands, and who says so; inf where it differs from token to token."""
+    """The largest upper half-width, and who says so."""
     if strategy is not None:
-        return f"high of {strategy_name(strategy)}", float(getattr(strategy, "high", float("inf")))
+        return f"highest of {strategy_name(strategy)}", strategy.highest
     if s["epsilon_high"] is not None:
         return "epsilon_high", s["epsilon_high"]
     return "epsilon", s["epsilon"]

@@ -74,6 +74,11 @@ class Strategy(ABC):
         return False
 
     @property
+    def highest(self) -> float:
+        """The half-width above 1 that `bounds` never goes over, in any state; inf where nothing is known of it."""
+        return math.inf
+
+    @property
     @abstractmethod
     def per_token(self) -> bool:
         """Whether the bounds differ from token to token; such a strategy needs token-level ratios."""

@@ -36,6 +36,10 @@ class Dcpo(Strategy):
         checked("cap", self.cap, low=1.0, why="at least 1, the ratio of a fresh token")
 
     @property
+    def highest(self) -> float:
+        return self.cap - 1
+
+    @property
     def per_token(self) -> bool:
         return True
 

@@ -22,6 +22,10 @@ class WholeRun(Dynamic):
         if not (self.upper_dynamic or self.lower_dynamic):
             raise ValueError("one of upper_dynamic and lower_dynamic must be on: for none of them use grpo")
 
+    @property
+    def highest(self) -> float:
+        return self.upper_beta if self.upper_dynamic else self.eps
+
     def init(self) -> NoState:
         return NoState()
 

@@ -52,6 +52,10 @@ class Dynamic(Strategy):
         checked("lower_beta", self.lower_beta, low=-self.lower_alpha, high=1.0, why="in [-lower_alpha, 1]")
 
     @property
+    def highest(self) -> float:
+        return max(self.eps, self.upper_beta)
+
+    @property
     def per_token(self) -> bool:
         return True
 

@@ -42,6 +42,10 @@ class Regions(Strategy):
         return min(self.e1, self.e2, self.e3, self.e4) < 0
 
     @property
+    def highest(self) -> float:
+        return max(self.e1, self.e2)
+
+    @property
     def per_token(self) -> bool:
         return len({self.e1, self.e2}) + len({self.e3, self.e4}) > 2
 

@@ -20,6 +20,10 @@ class Static(Strategy):
         checked("high", self.high, low=0.0, why="at least 0 (inf disables clip-high)")
 
     @property
+    def highest(self) -> float:
+        return self.high
+
+    @property
     def per_token(self) -> bool:
         return False
 

@@ -123,6 +123,10 @@ class Thermostat(Strategy):
         return True
 
     @property
+    def highest(self) -> float:
+        return 1.0
+
+    @property
     def per_token(self) -> bool:
         return True
 
