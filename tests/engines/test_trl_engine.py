@@ -16,6 +16,7 @@ from trl.trainer.utils import add_fused_lm_head
 from entrostat import ClipBounds, make_strategy
 from entrostat.engines.rewards import RewardError
 from entrostat.engines.trl import PREFIX, STATE_FILE, EntropyControlGRPOTrainer, EntropyControlMixin
+from entrostat.objectives.entropic import Entropic
 from entrostat.strategies import NoState, Strategy
 
 
@@ -137,6 +138,36 @@ def test_the_cures_that_the_refusal_names_do_cure(lab):
         trainer = lab.trainer(args=args, strategy=make_strategy("grpo", low=0.01, high=0.01))
         trainer.train()
         assert sum(line.get(PREFIX + "clip_low", 0) for line in trainer.state.log_history) > 0
+
+
+SEVERAL = {"steps_per_generation": 1, "gradient_accumulation_steps": 4}
+
+
+@pytest.mark.parametrize("control", [{"strategy": "thermostat"}, {"strategy": None, "objective": Entropic()}])
+def test_a_controller_is_refused_where_an_update_takes_several_rollouts(lab, control):
+    message = r"'(thermostat|entropic)' expects .* one update takes 4 rollouts: .*num_iterations \(1\).*steps \(4\)$"
+    with pytest.raises(ValueError, match=message) as caught:
+        lab.trainer(args=lab.config(**SEVERAL), **control)
+    assert "\n" not in str(caught.value)
+    for cure in ({"steps_per_generation": 4}, {"num_iterations": 4}):
+        trainer = lab.trainer(args=lab.config(**SEVERAL | cure, max_steps=2), **control)
+        trainer.train()
+        state = trainer.controller_state if control["strategy"] else trainer.objective_state
+        assert state.rollouts == 2
+
+
+def test_what_has_no_state_goes_on_where_an_update_takes_several_rollouts(lab):
+    """The refusal's reason is real in the installed trainer: rollouts are made within an update."""
+    made = []
+
+    class Counting(EntropyControlGRPOTrainer):
+        def _generate_and_score_completions(self, inputs):
+            made.append(self.state.global_step)
+            return super()._generate_and_score_completions(inputs)
+
+    for strategy in (None, make_strategy("regions", e1=-1.0)):
+        lab.trainer(Counting, args=lab.config(**SEVERAL, max_steps=2), strategy=strategy).train()
+    assert made == [0, 0, 0, 0, 1, 1, 1, 1] * 2
 
 
 def test_a_stock_trl_run_on_policy_clips_nothing(lab):

@@ -33,8 +33,8 @@ def is_on_policy(args: Any) -> bool:
 
 
 def updates_per_rollout(args: Any) -> int:
-    """Optimizer updates between two generations."""
-    return max(1, args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
+    """Optimizer updates between two generations; 0 where one update takes several of them."""
+    return args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps
 
 
 def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | None = None) -> None:
@@ -45,8 +45,15 @@ def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | N
     """
     if isinstance(objective, OnClipped):
         _check_window(args, strategy, objective)
-    if strategy is None:
-        return
+    if strategy is not None:
+        _check_strategy(args, strategy, objective)
+        _check_rollouts(args, f"strategy {strategy_name(strategy)!r}", strategy)
+    if objective is not None:
+        _check_rollouts(args, f"objective {objective_name(objective)!r}", objective)
+
+
+def _check_strategy(args: Any, strategy: Strategy, objective: Objective | None) -> None:
+    """Raises ValueError where nothing would read its bounds."""
     name = strategy_name(strategy)
     if args.loss_type not in CLAMPED_LOSSES:
         raise ValueError(
@@ -63,6 +70,17 @@ def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | N
             f"strategy {name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold "
             f"does anything; set steps_per_generation over gradient_accumulation_steps "
             f"({args.gradient_accumulation_steps}), or num_iterations over 1"
+        )
+
+
+def _check_rollouts(args: Any, name: str, owner: Strategy | Objective) -> None:
+    """Raises ValueError where what has a state would observe several rollouts an update: it counts on one at most."""
+    passes, window = args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps
+    if owner.init()._fields and not updates_per_rollout(args):
+        raise ValueError(
+            f"{name} expects its updates between two rollouts, but here one update takes {window / passes:g} rollouts: "
+            f"set steps_per_generation times num_iterations ({passes}) to at least gradient_accumulation_steps "
+            f"({window})"
         )
 
 
