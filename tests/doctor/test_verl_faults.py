@@ -41,10 +41,10 @@ def actor_config(**fields):
     return made
 
 
-def loss(mode, logratio=LOGRATIO, advantages=ADVANTAGES, **fields):
+def loss(mode, logratio=LOGRATIO, advantages=ADVANTAGES, old=-1.0, **fields):
     """Value, gradient per token and metrics of verl's own loss."""
     torch.manual_seed(0)
-    old = torch.full_like(logratio, -1.0)
+    old = torch.zeros_like(logratio) + old
     now = (old + logratio).requires_grad_()
     value, metrics = core.get_policy_loss_fn(mode)(
         old_log_prob=old,
@@ -102,6 +102,18 @@ def test_at_ratio_1_no_threshold_does_anything(mode):
     usual, other = loss(mode, fresh), loss(mode, fresh, **narrow)
     assert same(usual, other)
     assert other[2]["actor/pg_clipfrac"] == 0
+
+
+@pytest.mark.parametrize("mode", READS)
+def test_one_update_is_found_exactly_where_a_loss_has_a_ratio_and_nothing_that_acts_at_1(mode):
+    fresh, old = torch.zeros_like(LOGRATIO), torch.linspace(-3, -0.1, 8)
+    base = {"policy_loss.dro_beta": 1.0} if mode == "dro" else {}
+    usual = loss(mode, fresh, old=old, **base)[1]
+    acts = any(not torch.equal(usual, loss(mode, fresh, old=old, **base | {n: OTHER[n]})[1]) for n in READS[mode])
+    ratio = not torch.equal(usual, loss(mode, old=old, **base)[1])
+    assert (acts, ratio) == (mode == "clip_cov", mode != "gpg")
+    fields = {"data.train_batch_size": 256, f"{LOSS}.loss_mode": mode}
+    assert (Finding.RATIO_ALWAYS_ONE in found(**fields)) == (ratio and not acts)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in READS if "clip_ratio" in READS[mode]])

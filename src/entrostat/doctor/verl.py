@@ -60,6 +60,8 @@ READS: Mapping[str, tuple[str, ...]] = {
 }
 """The thresholds that each loss mode reads, under actor. A mode that is not here is somebody's own."""
 THRESHOLDS = tuple(dict.fromkeys(name for names in READS.values() for name in names))
+FRESH = frozenset({"gpg", "clip_cov"})
+"""Loss modes that act at a ratio of 1: gpg has no ratio, clip_cov drops tokens by their covariance."""
 PLUGIN = "entrostat"
 """Our loss mode and trainer mode in verl."""
 ENTROPY_IS: Mapping[str, str] = {
@@ -182,8 +184,8 @@ def verl_findings(s: Settings, strategy: Strategy | None = None) -> list[Found]:
 
 
 def _mode(s: Settings) -> str:
-    # in bypass mode verl puts its own loss in place of the one that was chosen
-    return "bypass_mode" if s[f"{CORRECTION}.bypass_mode"] else s[f"{LOSS}.loss_mode"]
+    # also in bypass mode: v1 keeps it, and v0 sets another on the driver alone, when its workers have this one
+    return s[f"{LOSS}.loss_mode"]
 
 
 def _ratio(s: Settings, strategy: Strategy | None) -> Found | None:
@@ -191,7 +193,7 @@ def _ratio(s: Settings, strategy: Strategy | None) -> Found | None:
     batch, mini, epochs = (s[name] for name in names)
     acts = strategy is not None and strategy.acts_on_fresh
     # in bypass mode the old policy is the sampler, and ratios leave 1 by the mismatch of the two
-    if batch > mini or epochs > 1 or acts or _mode(s) == "bypass_mode":
+    if batch > mini or epochs > 1 or acts or s[f"{CORRECTION}.bypass_mode"] or _mode(s) in FRESH:
         return None
     values = {name: s[name] for name in names}
     return Found(Finding.RATIO_ALWAYS_ONE, f"one update a rollout ({shown(_short(values))})", values)
