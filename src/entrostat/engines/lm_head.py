@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from entrostat.engines.meter import SumsOf
 from entrostat.entropy import TokenStats, token_stats
+
+# tokens whose logits are held at once: 500 MB at a vocabulary of 250,000
+_CHUNK = 512
 
 
 class HeadSums:
@@ -28,7 +32,7 @@ class HeadSums:
         mask: Bool[Tensor, "b t"],
         temperature: float,
     ) -> SumsOf | None:
-        """The statistics as a function of flat indices (k,) into (b t).
+        """The statistics as a function of flat indices (k,) into (b t), on the device of the indices.
 
         None where the product does not match, or where the LM head is sharded: gathering it would cost a pass.
 
@@ -44,16 +48,28 @@ class HeadSums:
             return None
         if weight.shape[-1] != states.shape[-1]:
             return None
-        states = states[:, -ids.size(1) - 1 : -1]  # position t predicts token t + 1
-
-        def at(flat: Tensor) -> TokenStats:
-            chosen = states.reshape(-1, states.size(-1))[flat].to(weight.dtype)
-            logits = F.linear(chosen, weight, getattr(head, "bias", None))
-            return token_stats(logits[None], ids.reshape(-1)[flat][None], temperature=temperature)
-
+        at = _projected(head, states[:, -ids.size(1) - 1 : -1], ids, temperature)  # position t predicts token t + 1
         if self.match is None:
             probe = mask.reshape(-1).nonzero().squeeze(-1)[:64]
             if probe.numel():
                 gap = (at(probe).logprobs[0] - logprobs.reshape(-1)[probe]).abs().median()
                 self.match = bool(gap < 0.02)
         return at if self.match is not False else None
+
+
+def _projected(head: Any, states: Float[Tensor, "b t d"], ids: Any, temperature: float) -> SumsOf:
+    """Sums at flat indices into (b t). A model that device_map splits may have its states elsewhere than its head."""
+    weight, width = head.weight, ids.size(1)
+
+    def chunk(flat: Tensor) -> TokenStats:
+        rows = flat.to(states.device)
+        chosen = states[rows // width, rows % width].to(weight.device, weight.dtype)
+        logits = F.linear(chosen, weight, getattr(head, "bias", None))
+        taken = ids.reshape(-1)[flat].to(weight.device)
+        return token_stats(logits[None], taken[None], temperature=temperature)
+
+    def at(flat: Tensor) -> TokenStats:
+        parts = zip(*map(chunk, flat.split(_CHUNK)), strict=True)
+        return TokenStats(*(torch.cat(part, dim=1).to(flat.device) for part in parts))
+
+    return at
