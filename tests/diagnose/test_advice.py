@@ -125,9 +125,27 @@ def test_tokens_that_cispo_caps_keep_their_gradient(path):
     found = world(path, kinds, clipped=clipped, notes={"loss_type": "cispo"})
     assert kept(found).value == unclipped(found).value == pytest.approx(-BRACKET * (10 + 3 * 1.3) / 13, rel=1e-5)
     assert "clip-" not in " ".join(said(found, path)) and advise(found) is None
-    assert [line for line in found.plan.left_out if "cispo caps the weight" in line]
+    assert [line for line in found.plan.left_out if line.startswith("loss type cispo ") and "counts as clipped" in line]
     other = world(path.with_name("b.parquet"), kinds, clipped=clipped, notes={"loss_type": "grpo"})
     assert kept(other).value == pytest.approx(-BRACKET * 10 / 13, rel=1e-5)
+
+
+def test_a_dual_clip_is_a_cause_and_no_threshold_gives_back_what_it_took(path):
+    """Punished tokens past 3 have no gradient in verl; with it they would have held entropy."""
+    kinds = [(1.0, 1.0, 10), (-1.0, 0.9, 6), (-1.0, 4.0, 5)]
+    clipped = [[0] * 10, [0] * 6, [1] * 5] * 30
+    found = world(path, kinds, low=0.2, high=0.2, clipped=clipped, notes={"loss_type": "vanilla"})
+    assert kept(found).value == pytest.approx(BRACKET * (6 * 0.9 - 10) / 21, rel=1e-5)
+    by = {cause.key: cause.change.value * 21 for cause in causes(found)}
+    assert by["E3"] == pytest.approx(BRACKET * (6 * 0.9 + 5 * 4), rel=1e-5)
+    assert by["E3 clip-high"] == pytest.approx(-BRACKET * 5 * 4, rel=1e-5) and by["rest"] == 0
+    assert "The dual clip on likely tokens of wrong answers (E3) took 67%" in " ".join(said(found, path))
+    low, high = LOWS.index(0.2), HIGHS.index(0.2)
+    assert response(found)[low, high] == pytest.approx(kept(found).value)
+    advice = advise(found)
+    assert not advice.holds and advice.change.value == pytest.approx(kept(found).value)
+    assert advice.change.low == pytest.approx(advice.change.value) or math.isnan(advice.change.low)
+    assert advice.clipped == advice.clipped_before == 0
 
 
 def test_a_loss_without_a_window_is_not_told_that_no_threshold_can_act(path):

@@ -11,7 +11,9 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 import reference
 from entrostat import dump
+from entrostat.engines.dump import weighed_by
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
+from entrostat.objectives.gppo import CeGppo
 
 SIDE = {None: 0, "low": -1, "high": 1}
 
@@ -29,7 +31,7 @@ class Weights(TrainerCallback):
 def trained(
     lab, folder, *, kind=EntropyControlGRPOTrainer, every=1, resume=None, strategy="grpo", share=1.0, **changes
 ):
-    extra = {name: changes.pop(name) for name in ("callbacks", "reward") if name in changes}
+    extra = {name: changes.pop(name) for name in ("callbacks", "reward", "objective") if name in changes}
     into = {"dump_every": every, "dump_dir": folder} if every else {}
     args = lab.config(**({"max_steps": 4} | changes))
     made = lab.trainer(kind, args=args, strategy=strategy, attribution_share=share, **extra, **into)
@@ -235,6 +237,41 @@ def test_a_loss_without_a_window_has_no_bounds(lab, tmp_path, loss, high):
     assert {t["clipped"] for t in tokens_of(rows)} == {0}
     assert assert_clipped_are_those_without_gradient(made, rows).total() > 100
     assert (logged(made)[0]["entrostat/clip_high"] > 0) == (loss == "cispo")  # tokens whose weight is capped
+
+
+@pytest.mark.parametrize(
+    ("level", "width", "delta"),
+    [("token", 0.03, 1.01), ("token", 0.03, 1.06), ("sequence", 0.003, 1.001), ("sequence", 0.003, 1.004)],
+)
+def test_what_delta_takes_is_clipped(lab, tmp_path, level, width, delta):
+    """Under the window's cap, where A > 0 meets it first, and over it, where A < 0 does."""
+    run = {"delta": delta, "importance_sampling_level": level, "epsilon": width, "epsilon_high": width}
+    made = trained(lab, tmp_path / "d", kind=Gradients, strategy=None, max_steps=8, **run)
+    rows = rows_of(tmp_path / "d")
+    count = assert_clipped_are_those_without_gradient(made, rows)
+    assert count[-1, False] and count[1, False] and count[0, False] and count[0, True]
+    if level == "token":
+        assert count[1, True]
+        for t in tokens_of(rows):
+            event = reference.clip_event(t["logprobs"] - t["old_logprobs"], t["advantages"], t["low"], t["high"])
+            assert t["advantages"] < 0 or t["clipped"] == SIDE[event]
+
+
+def test_options_that_weigh_tokens_are_noted(lab, tmp_path):
+    made = trained(lab, tmp_path / "d", kind=Gradients, strategy=None, top_entropy_quantile=0.5)
+    noted = dump.notes(tmp_path / "d")
+    assert noted["weighed_by"] == ["top_entropy_quantile"] and "objective" not in noted
+    zero = sum(int((row == 0).sum()) for each in made.passes for row in each.grad)
+    assert zero > sum(t["clipped"] != 0 or not t["advantages"] for t in tokens_of(rows_of(tmp_path / "d")))
+    vllm = {"use_vllm": True, "vllm_mode": "server"}
+    assert weighed_by(lab.config(**vllm)) == ["vllm_importance_sampling_mode"]
+    assert weighed_by(lab.config(**vllm, vllm_importance_sampling_correction=False)) == []
+    assert weighed_by(lab.config(off_policy_mask_threshold=0.5)) == ["off_policy_mask_threshold"]
+
+
+def test_an_objective_in_place_of_the_window_is_noted(lab, tmp_path):
+    trained(lab, tmp_path / "d", strategy=None, objective=CeGppo())
+    assert dump.notes(tmp_path / "d")["objective"] == "ce-gppo"
 
 
 class Halves(EntropyControlGRPOTrainer):

@@ -135,3 +135,11 @@ def test_diagnosis_knows_the_loss_of_a_dump_however_it_is_reduced(tmp_path, mode
     dump.write(tmp_path / "b.parquet", **tokens, notes={"loss_type": mode})  # as it was noted before
     for name in ("a", "b"):
         assert not [line for line in plan([tmp_path / f"{name}.parquet"]).left_out if "loss" in line]
+
+
+def test_a_dump_notes_the_weights_of_a_rollout_correction():
+    correction = "algorithm.rollout_correction"
+    assert "weighed_by" not in run_notes(config(*ours("grpo")))
+    assert run_notes(config(*ours("grpo"), f"{correction}.rollout_is=token"))["weighed_by"] == ["rollout_is"]
+    bypassed = config(*ours("grpo"), f"{correction}.rollout_is=token", BYPASS)
+    assert "weighed_by" not in run_notes(bypassed)

@@ -7,13 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from transformers import AutoTokenizer
 from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla, get_policy_loss_fn
 from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
+from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 
+from entrostat import dump
 from entrostat.clip import ClipBounds, clip_events, clip_loss
 from entrostat.engines.meter import RegionMeter
 from entrostat.engines.verl.config import EntrostatLossConfig
+from entrostat.engines.verl.dump import GROUP, REWARD, SAMPLE, StepDump
 from entrostat.engines.verl.loss import KEY, MicroBatch, With, policy_loss
 from entrostat.engines.verl.metrics import step_means, token_sums
 from entrostat.engines.window import shut
@@ -89,6 +94,8 @@ def test_importing_verl_registers_both_names():
 def test_both_names_are_registered_whatever_is_imported_first(module):
     code = f"""
 import entrostat.engines.verl.{module}
+from omegaconf import OmegaConf
+from transformers import AutoTokenizer
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
 from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
 get_policy_loss_fn("entrostat"), get_trainer_cls("entrostat")
@@ -198,6 +205,37 @@ def test_the_dual_clip_is_counted_by_itself_and_its_change_as_held_back():
     assert found["entrostat/clip_dual"] == pytest.approx(held.sum().item() / x.mask.sum().item())
     assert found["entrostat/clip_low"] == found["entrostat/clip_high"] == 0
     assert found["entrostat/E4/own_term_clipped"] != 0
+
+
+@pytest.fixture
+def alone():
+    """A process group of one."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield torch.distributed.group.WORLD
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("low, high, dual", [(0.2, 0.28, 1.5), (0.2, 2.0, 1.5), (1.0, math.inf, 3.0)])
+def test_a_dump_has_as_clipped_the_tokens_without_gradient(tmp_path, tiny_model, alone, low, high, dual):
+    """The dual clip's too, inside the window and beyond it."""
+    x = tokens(seed=1)
+    strategy = make_strategy("grpo", low=low, high=high)
+    config, micro = under(strategy, strategy.init(), x, actor(EntrostatLossConfig(strategy="grpo"), clip_ratio_c=dual))
+    gradient = call(policy_loss, x, config)[1]
+    b, t = x.mask.shape
+    columns = {"response_mask": x.mask.long(), "old_log_probs": x.old, "advantages": x.advantages}
+    columns |= {"responses": torch.ones(b, t).long(), "prompts": torch.ones(b, 2).long()}
+    columns |= {SAMPLE: torch.arange(b), GROUP: torch.arange(b), REWARD: torch.zeros(b)}
+    data = tu.get_tensordict(columns, {"global_batch_size": b})
+    model = {"actor": {"loss_agg_mode": "token-mean", "clip_ratio_c": dual}, "rollout": {"temperature": 1.0}}
+    run = OmegaConf.create({"actor_rollout_ref": model, "algorithm": {}})
+    step = StepDump(tmp_path, AutoTokenizer.from_pretrained(tiny_model), run)
+    step.add({"step": 0, "dump": b}, data, alone, x.new.detach(), x.entropy, x.old_entropy, micro.bounds)
+    found = dump.per_token(next(dump.read(tmp_path)))
+    held = (gradient == 0)[x.mask] & (x.advantages != 0)[x.mask]
+    assert ((torch.tensor(found["clipped"]) != 0) == held).all()
+    past = (torch.tensor(found["clipped"]) == 1) & (x.advantages < 0)[x.mask]
+    assert past.any() and not held.all()
 
 
 def test_without_the_trainer_a_strategy_without_state_runs_and_others_are_refused():

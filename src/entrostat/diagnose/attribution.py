@@ -16,7 +16,7 @@ from entrostat.diagnose.bootstrap import Resamples
 from entrostat.diagnose.grid import BINS, bin_of
 from entrostat.diagnose.plan import Plan, Source
 from entrostat.diagnose.sums import Floats, Ints, KeyedSums, distinct, summed
-from entrostat.diagnose.tokens import EVENTS, Tokens, tokens_of
+from entrostat.diagnose.tokens import EVENTS, HIGH, Tokens, tokens_of
 from entrostat.entropy import Region
 
 POSITIONS = 32
@@ -80,7 +80,8 @@ class Attribution:
     entropy: Floats
     """(steps, 2): sum of entropy at the start of the rollout, and tokens it is known at."""
     bins: Split
-    """By bin of the grid of thresholds; keys are the bins. Empty where ratios are not known."""
+    """By bin of the grid of thresholds; keys are the bins. Empty where ratios are not known. Without tokens that a dual
+    clip has taken, whatever the thresholds."""
     agree: float | None
     """Share of tokens with A > 0 in completions with a right answer, or A < 0 in others, among those with A not 0 in
     completions that were scored; None where there is none."""
@@ -144,7 +145,8 @@ class Attributor:
         if tokens.region is not None:
             parts["regions"] = tokens.region
         if tokens.logratio is not None:
-            parts["bins"] = bin_of(tokens.logratio, tokens.advantages)
+            at, free = _bins(tokens)
+            self._dense["bins"] += _by(at, BINS, tokens.event[free], change[free])
             self._fresh += int((tokens.logratio == 0).sum())
         for side, able in (("low", tokens.advantages < 0), ("high", tokens.advantages > 0)):
             bound = getattr(tokens, side)
@@ -227,6 +229,14 @@ def _resampled(at: Ints, size: int, tokens: Tokens, change: Floats) -> Floats:
     cell = at * CELLS + region * len(EVENTS) + tokens.event
     out[:, 1 : 1 + CELLS] = np.bincount(cell, weights=change, minlength=size * CELLS).reshape(size, CELLS)
     if tokens.logratio is not None:
-        code = at * BINS + bin_of(tokens.logratio, tokens.advantages)
-        out[:, 1 + CELLS :] = np.bincount(code, weights=change, minlength=size * BINS).reshape(size, BINS)
+        bins, free = _bins(tokens)
+        sums = np.bincount(at[free] * BINS + bins, weights=change[free], minlength=size * BINS)
+        out[:, 1 + CELLS :] = sums.reshape(size, BINS)
     return out
+
+
+def _bins(tokens: Tokens) -> tuple[Ints, np.ndarray]:
+    """The bin of each token that no dual clip has taken, and which tokens those are."""
+    assert tokens.logratio is not None
+    free = (tokens.event != HIGH) | (tokens.advantages > 0)
+    return bin_of(tokens.logratio[free], tokens.advantages[free]), free

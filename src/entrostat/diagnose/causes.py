@@ -2,8 +2,9 @@
 
     change kept = sum over regions of the change as if nothing were clipped - sum over clip events of their change
 
-Clip-low acts on A < 0 (E3 and E4), clip-high on A > 0 (E1 and E2), so there are four regions and four clip effects, and
-one rest: tokens at the edge between likely and unlikely, which belong to no region but may have a change.
+Clip-low acts on A < 0 (E3 and E4) and clip-high on A > 0 (E1 and E2); on A < 0 clip-high is a dual clip, verl's
+clip_ratio_c or TRL's delta. Beside the four regions and the clip effects there is one rest: tokens at the edge between
+likely and unlikely, which belong to no region but may have a change.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from entrostat.estimate import Interval
 
 LEVEL = 0.95
 _REGIONS = (Region.E1, Region.E2, Region.E3, Region.E4)
-_CLIPPED = ((Region.E1, HIGH), (Region.E2, HIGH), (Region.E3, LOW), (Region.E4, LOW))
+_CLIPPED = tuple((region, event) for region in _REGIONS for event in (LOW, HIGH))
 KEYS = (*(r.name for r in _REGIONS), *(f"{r.name} {EVENTS[e]}" for r, e in _CLIPPED), "rest")
 
 

@@ -17,12 +17,12 @@ _AGGREGATIONS = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-toke
 """What older dumps of the verl plug-in have for a loss type: how verl's vanilla loss was reduced."""
 _EVENTS = {"low", "high", "old_logprobs"}
 _PRIME_RL = "prime-rl"
+_UNCLIPPED = ("cispo", "ce-gppo", "kl-cov")
+"""Losses that leave a gradient to the tokens that a window would take, whatever a dump has as clipped."""
 _NOT_CLAMPED = {
-    "cispo": "loss type cispo caps the weight of a token and keeps its gradient: no token counts as clipped, and the "
-    "change is that of r A without the cap",
     _PRIME_RL: "prime-rl bounds the difference of probabilities and not the ratio: its events are those of that bound",
 }
-"""What is said of some of the other losses."""
+"""What is said of one that does weigh tokens by r A."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class _Facts:
     columns: frozenset[str]
     level: str
     loss: str
+    weighed_by: frozenset[str]
 
 
 def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = None) -> Plan:
@@ -115,14 +116,16 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
 
 def _facts(file: Path) -> _Facts:
     columns, noted = _columns(file), dump.notes(file)
-    loss = _PRIME_RL if file.suffix == ".jsonl" else _word(noted.get("loss_type", "grpo"))
+    loss = _PRIME_RL if file.suffix == ".jsonl" else _word(noted.get("objective", noted.get("loss_type", "grpo")))
     if loss in _AGGREGATIONS:
         loss = "vanilla"
-    if loss == "cispo":
+    if loss in _UNCLIPPED:
         columns -= {"clipped"}
     elif columns >= _EVENTS:
         columns |= {"clipped"}
-    return _Facts(columns, _word(noted.get("importance_sampling_level", "token")), loss)
+    weighed_by = noted.get("weighed_by", [])
+    weights = map(_word, weighed_by) if isinstance(weighed_by, list) else ("unknown",)
+    return _Facts(columns, _word(noted.get("importance_sampling_level", "token")), loss, frozenset(weights))
 
 
 def _word(value: Any) -> str:
@@ -152,7 +155,7 @@ def _left_out(facts: Sequence[_Facts]) -> list[str]:
         )
     if "old_logprobs" not in names:
         lines.append("no column old_logprobs: ratios are taken as 1, and no other thresholds are tried")
-    if "clipped" not in names and "cispo" not in losses:
+    if "clipped" not in names and not losses.intersection(_UNCLIPPED):
         lines.append("no column clipped, nor low and high with old_logprobs: every token counts as kept")
     if "group" not in names:
         lines.append("no column group: intervals are over completions and too narrow, no breakdown by prompt")
@@ -163,5 +166,11 @@ def _left_out(facts: Sequence[_Facts]) -> list[str]:
         lines.append("no column text: tokens are shown by id")
     for loss in sorted(losses - set(CLAMPED_LOSSES)):
         line = f"loss type {loss} weighs tokens otherwise than r A: the change is that of r A"
-        lines.append(f"{_NOT_CLAMPED.get(loss, line)}; no thresholds are advised")
+        kept = ", no token counts as clipped" if loss in _UNCLIPPED else ""
+        lines.append(f"{_NOT_CLAMPED.get(loss, line)}{kept}; no thresholds are advised")
+    if weights := sorted(frozenset.union(*(each.weighed_by for each in facts))):
+        lines.append(
+            f"the trainer also weighs tokens by {', '.join(weights)}, some perhaps by 0, and a dump does not hold it: "
+            "the change is that of r A"
+        )
     return lines

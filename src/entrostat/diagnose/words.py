@@ -6,6 +6,7 @@ from entrostat.diagnose.advice import Advice
 from entrostat.diagnose.attribution import Attribution, InForce
 from entrostat.diagnose.causes import Cause
 from entrostat.diagnose.series import Series
+from entrostat.diagnose.tokens import EVENTS, HIGH
 from entrostat.estimate import Interval
 
 SURE = 0.99
@@ -71,6 +72,8 @@ def of_cause(found: Attribution, key: str) -> str:
     kind = "likely" if region in ("E1", "E3") else "unlikely"
     whose = better if region in ("E1", "E2") else worse
     of = f"{kind} tokens of {whose}" if sure else f"{kind} {whose}"
+    if event == EVENTS[HIGH] and region in ("E3", "E4"):
+        event = "the dual clip"
     if event:
         return f"{event} on {of} ({region})"
     return f"pushing {'up' if region in ('E1', 'E2') else 'down'} {of} ({region})"

@@ -17,7 +17,10 @@ from entrostat.clip import ClipEvents
 from entrostat.dump import cut, file_name, rows, save
 from entrostat.engines.checks import CLAMPED_LOSSES
 from entrostat.engines.meter import SumsOf, Window
+from entrostat.engines.window import high_under
 from entrostat.entropy import TokenStats
+from entrostat.objectives import Objective, objective_name
+from entrostat.objectives.clipped import OnClipped
 
 _SAMPLE, _REWARD = "entrostat_sample", "entrostat_reward"
 # tokens whose logits are held at once: 500 MB at a vocabulary of 250,000
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         reward_weights: Tensor
         temperature: float
         num_generations: int
+        objective: Objective | None
         _step: int
 
         def __init__(self, *args: Any, **kwargs: Any): ...
@@ -138,7 +142,7 @@ class DumpMixin(_Base):
         sums = {} if full_stats is None else _sums(full_stats, mask)
         clamped = self.args.loss_type in CLAMPED_LOSSES
         if clamped:
-            sums |= {"low": window.low, "high": window.high}
+            sums |= {"low": window.low, "high": high_under(window.high, self.args.delta)}
         decode, prompts = self.processing_class.decode, zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)
         self._parts.append(
             rows(
@@ -176,8 +180,23 @@ class DumpMixin(_Base):
             "temperature": self.temperature,
             "ranks": ranks,
         }
+        if isinstance(self.objective, OnClipped):
+            notes["objective"] = objective_name(self.objective)
+        if weighed := weighed_by(self.args):
+            notes["weighed_by"] = weighed
         name = file_name(self._rollout, self.accelerator.process_index, ranks)
         save(self._dump_dir / name, [part.select(common) for part in parts], notes=notes)
+
+
+def weighed_by(args: Any) -> list[str]:
+    """The options of a GRPOConfig by which TRL weighs tokens beside r A, or takes no gradient from some."""
+    vllm = args.use_vllm and args.vllm_importance_sampling_correction
+    weighs = {
+        "top_entropy_quantile": args.top_entropy_quantile < 1,
+        "off_policy_mask_threshold": args.off_policy_mask_threshold is not None,
+        "vllm_importance_sampling_mode": vllm and args.loss_type != "vespo",
+    }
+    return [name for name, on in weighs.items() if on]
 
 
 def _sums(full_stats: SumsOf, mask: Bool[Tensor, "b t"]) -> dict[str, Any]:

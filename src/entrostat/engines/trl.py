@@ -275,7 +275,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
         keep = self.keep_tokens and self.args.loss_type in CLAMPED_LOSSES
         stats, window = TokenStats(now.logprobs, now.entropy), Window(level, low, high)
-        events = events_under(level, advantages, self.args.loss_type, low, high)
+        events = events_under(level, advantages, self.args.loss_type, low, high, self.args.delta)
         full = self._full_stats(model, inputs, now, hidden) if hidden else None
         self._meter.add(
             stats,

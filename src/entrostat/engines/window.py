@@ -35,17 +35,35 @@ def at_level(logratio: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], level: s
 
 
 def events_under(
-    logratio: Float[Tensor, "b t"], advantages: Float[Tensor, "b #t"], loss_type: str, low: Bound, high: Bound
+    logratio: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b #t"],
+    loss_type: str,
+    low: Bound,
+    high: Bound,
+    delta: float | None = None,
 ) -> ClipEvents:
     """Clip events of TRL's loss type under its thresholds, or under ours in their place; none where it has no window.
+
+    TRL's `delta` caps r itself, beside the window: A > 0 loses its gradient past the lower of the two caps, A < 0 past
+    the higher, an event of the high side.
 
     cispo caps the weight of a token and keeps its gradient: its events are the capped ones, TRL's cispo_clip_ratio, and
     `high` bounds the ratio itself.
     """
     advantages = advantages.expand_as(logratio)
-    if loss_type in CLAMPED_LOSSES:
-        return clip_events(logratio, advantages, low=low, high=high)
     none = torch.zeros_like(logratio, dtype=torch.bool)
+    if loss_type in CLAMPED_LOSSES:
+        events = clip_events(logratio, advantages, low=low, high=high_under(high, delta))
+        if delta is None:
+            return events
+        ratio = logratio.exp()
+        both = (ratio > delta) & (ratio > 1 + high) & (advantages < 0) & ~events.low
+        return ClipEvents(events.low, events.high | both)
     if loss_type == "cispo":
         return ClipEvents(none, (logratio.exp() > high) & (advantages > 0))
     return ClipEvents(none, none)
+
+
+def high_under(high: Bound, delta: float | None) -> Bound:
+    """The half-width over 1 past which a token of A > 0 has no gradient, where TRL caps r at `delta` too."""
+    return high if delta is None else torch.as_tensor(high).clamp(max=delta - 1)

@@ -22,19 +22,23 @@ SAMPLE, GROUP, REWARD = "entrostat_sample", "entrostat_group", "entrostat_reward
 
 def run_notes(config: DictConfig) -> dict[str, Any]:
     """What a dump notes of a run with this configuration of verl's; `vanilla` names the loss beneath ours."""
-    model = config.actor_rollout_ref
-    return {
+    model, correction = config.actor_rollout_ref, config.algorithm.get("rollout_correction", None) or {}
+    notes = {
         "loss_type": "vanilla",
         "loss_agg_mode": model.actor.loss_agg_mode,
         "temperature": model.rollout.temperature,
     }
+    if correction.get("rollout_is", None) and not correction.get("bypass_mode", False):
+        notes["weighed_by"] = ["rollout_is"]
+    return notes
 
 
 class StepDump:
     """Collects one rank's rows of a step, on the CPU, some 60 bytes a token and pass."""
 
-    def __init__(self, folder: Path, tokenizer: Any, notes: dict[str, Any]):
-        self.folder, self.tokenizer, self.notes = folder, tokenizer, notes
+    def __init__(self, folder: Path, tokenizer: Any, config: DictConfig):
+        self.folder, self.tokenizer, self.notes = folder, tokenizer, run_notes(config)
+        self._dual: float = config.actor_rollout_ref.actor.get("clip_ratio_c", 3.0)
         self._step, self._seen = -1, 0
         self._parts: list[pa.RecordBatch] = []
 
@@ -63,7 +67,7 @@ class StepDump:
         self._seen += len(data)
         real = (data[SAMPLE] >= 0).nonzero().squeeze(-1)
         if len(real):
-            batch = _columns(data, logprobs, entropy, old_entropy, bounds)
+            batch = _columns(data, logprobs, entropy, old_entropy, bounds, self._dual)
             batch = {name: value[real] for name, value in batch.items()}
             prompts = [self.tokenizer.decode(data["prompts"][int(i)].tolist()) for i in real]
             known = {"step": self._step, "update": update, "prompt": prompts}
@@ -76,13 +80,20 @@ class StepDump:
 
 
 def _columns(
-    data: TensorDict, logprobs: Tensor, entropy: Tensor | None, old_entropy: Tensor | None, bounds: tuple[Bound, Bound]
+    data: TensorDict,
+    logprobs: Tensor,
+    entropy: Tensor | None,
+    old_entropy: Tensor | None,
+    bounds: tuple[Bound, Bound],
+    dual: float,
 ) -> dict[str, Tensor]:
     """The columns of a dump's rows, on the CPU: (b t), and (b,) for what belongs to a completion."""
     whole = data.select("responses", "response_mask", "old_log_probs", "advantages").to_padded_tensor()
     old, advantages = whole["old_log_probs"], whole["advantages"]
     low, high = (torch.as_tensor(x, device=old.device).expand_as(old).float() for x in bounds)
-    events = clip_events(logprobs - old, advantages, low=low, high=high)
+    below, above = clip_events(logprobs - old, advantages, low=low, high=high)
+    # verl's dual clip: past it a token of A < 0 has no gradient either
+    above = above | ((logprobs - old).exp() > dual) & (advantages < 0) & ~below
     columns = {
         "sample": data[SAMPLE],
         "group": data[GROUP],
@@ -96,6 +107,6 @@ def _columns(
         "old_entropy": old_entropy,
         "low": low,
         "high": high,
-        "clipped": events.high.to(torch.int8) - events.low.to(torch.int8),
+        "clipped": above.to(torch.int8) - below.to(torch.int8),
     }
     return {name: value.cpu() for name, value in columns.items() if value is not None}

@@ -20,7 +20,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from entrostat.dump import cut
 from entrostat.engines.controller import controller_payload, load_state
 from entrostat.engines.verl.checks import bypasses, checked_options
-from entrostat.engines.verl.dump import GROUP, REWARD, SAMPLE, StepDump, run_notes
+from entrostat.engines.verl.dump import GROUP, REWARD, SAMPLE, StepDump
 from entrostat.engines.verl.loss import KEY, ControlledLoss
 from entrostat.engines.verl.metrics import PREFIX, step_means
 from entrostat.engines.verl.observe import Batch, observed
@@ -53,7 +53,7 @@ class EntropyControlTrainer(PPOTrainerSync):
         dump = None
         if self.options.dump_every:
             self._take_folder()
-            dump = StepDump(self._dump_dir, self.tokenizer, run_notes(self.config))
+            dump = StepDump(self._dump_dir, self.tokenizer, self.config)
         self.actor_rollout_wg.set_loss_fn(ControlledLoss(actor, dump))
         super().on_init_end()
 
