@@ -7,6 +7,7 @@ import pytest
 from entrostat.engines.rewards import RewardError
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.rewards import make_reward
+from entrostat.lab.run import Run
 from entrostat.lab.source import make_source
 from entrostat.lab.train import load_tokenizer
 from hub_files import sums, write_dapo, write_gsm8k
@@ -46,7 +47,57 @@ def test_a_run_on_a_data_set_says_what_it_was(data):
     for file in (data.folder / "dapo" / "data").iterdir():
         file.write_bytes((data.folder / "other" / "data" / file.name).read_bytes())
     told = data.run("train", "--resume", "run", code=2).stderr
-    assert "./dapo is not what it was when run began" in told
+    assert "./dapo is not what it was when run began (fingerprint: " in told
+    assert "'train': 40" in told and "'train': 41" in told
+
+
+def test_a_benchmark_that_can_be_had_no_longer_is_no_other_data_set(data):
+    """As where the hub had it when the run began: its problems are none of these."""
+    data.run(*options("--dataset", "./dapo", *DAPO, "--out", "run"))
+    config = json.loads((data.folder / "run" / "config.json").read_text())
+    config["data"]["counts"]["dropped"]["aime24"] = 0
+    (data.folder / "run" / "config.json").write_text(json.dumps(config))
+    (data.folder / "run" / "summary.json").unlink()
+    data.run("train", "--resume", "run")
+    assert (data.folder / "run" / "summary.json").exists()
+
+
+def test_a_run_that_a_verifier_stopped_goes_on_by_the_command_that_it_names(data, monkeypatch):
+    # no answer comes in no time: each sample is one that hangs
+    monkeypatch.setattr("entrostat.lab.source.TIMEOUT", 1e-9)
+    small = ("--steps", "1", "--prompts", "1", "--out", "run")
+    for again in (options("--dataset", "./dapo", *DAPO, *small), ("train", "--resume", "run")):
+        told = data.run(*again, code=2).stderr.strip().splitlines()[-1]
+        assert told.endswith("to go on without such samples, entrostat train --resume run --on-verifier-error skip")
+    assert "--steps" in data.run("train", "--resume", "run", "--steps", "2", code=2).stderr
+    data.run(*told.partition("entrostat ")[2].split())
+    assert json.loads((data.folder / "run" / "config.json").read_text())["on_verifier_error"] == "skip"
+    assert data.lines("run")[0]["unscored"] == 1.0
+    assert (data.folder / "run" / "summary.json").exists()
+
+
+def test_a_comparison_that_a_verifier_stopped_goes_on_by_the_command_that_it_names(data, monkeypatch):
+    monkeypatch.setattr("entrostat.lab.source.TIMEOUT", 1e-9)
+    _, *words, method = options("--dataset", "./dapo", *DAPO, "--steps", "1", "--prompts", "1")
+    told = data.run("compare", *words, "--seeds", "1", "--out", "c", method, code=2).stderr.strip().splitlines()[-1]
+    assert told.endswith("entrostat compare --resume c --on-verifier-error skip")
+    data.run(*told.partition("entrostat ")[2].split())
+    assert json.loads((data.folder / "c" / "compare.json").read_text())["config"]["on_verifier_error"] == "skip"
+    assert json.loads((data.folder / "c" / "1-grpo-seed0" / "config.json").read_text())["on_verifier_error"] == "skip"
+
+
+def test_a_run_without_a_verifier_or_in_training_keeps_what_it_was_told(data):
+    data.run("train", *data.small, "--steps", "1", "--out", "lab", "grpo")
+    (data.folder / "lab" / "summary.json").unlink()
+    before = (data.folder / "lab" / "config.json").read_bytes()
+    change = ("train", "--resume", "lab", "--on-verifier-error", "skip")
+    assert "--on-verifier-error needs --dataset" in data.run(*change, code=2).stderr
+    data.run(*options("--dataset", "./dapo", *DAPO, "--steps", "1", "--out", "run"))
+    (data.folder / "run" / "summary.json").unlink()
+    with Run.open(data.folder / "run").locked():
+        told = data.run("train", "--resume", "run", "--on-verifier-error", "skip", code=2).stderr
+    assert "is being trained by another process" in told
+    assert (data.folder / "lab" / "config.json").read_bytes() == before
 
 
 def test_gym_trains(data):

@@ -114,7 +114,7 @@ def test_a_run_of_before_there_were_maps_resumes(command):
     assert bytes_of(command, "old", "response.jsonl") == b""
 
 
-def wait_for(path, size=0, seconds=60.0):
+def wait_for(path, size=0, seconds=300.0):
     end = time.monotonic() + seconds
     while not path.exists() or path.stat().st_size <= size:
         assert time.monotonic() < end, f"{path} did not come"

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from entrostat.cli.words import fail, method, one_process, parse, show
+from entrostat.cli.words import fail, method, one_process, parse, resumption, show
 from entrostat.lab.methods import METHODS
 
 
@@ -32,7 +32,7 @@ def compare(args: list[str]) -> int:
         out: Annotated[Path | None, "folder"] = None
         """Folder of the comparison; runs/compare-TIME without it. It must not hold anything yet."""
         resume: Path | None = None
-        """Folder of a comparison to go on with. Its options are its own: no others may be given."""
+        """Folder of a comparison to go on with. Its options are its own: but --on-verifier-error none may be given."""
         json: bool = False
         """Print the result as JSON."""
 
@@ -42,11 +42,12 @@ def compare(args: list[str]) -> int:
         f"validation problems takes part. Methods: {', '.join(METHODS)}."
     )
     one_process()
+    if (again := resumption(args, "entrostat compare")) is not None:
+        found = Comparison.open(again.resume)
+        if again.on_verifier_error is not None:
+            found.on_verifier_error(again.on_verifier_error)
+        return _run_comparison(found, again.json)
     options = parse(Compare, args, "entrostat compare")
-    if options.resume is not None:
-        if dataclasses.replace(options, resume=None, json=False) != Compare():
-            raise ValueError("--resume takes no other option: a comparison goes on with its own")
-        return _run_comparison(Comparison.open(options.resume), options.json)
     entries = [_entry(word) for word in options.methods]
     out = options.out or Path("runs") / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
     command = shlex.join(["entrostat", "compare", *args])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from entrostat.cli.words import fail, method, one_process, parse, show
+from entrostat.cli.words import Resume, fail, method, one_process, parse, resumption, show
 from entrostat.lab.methods import METHODS, Method
 
 
@@ -35,9 +35,9 @@ def train(args: list[str]) -> int:
 
 def _prepare(args: list[str], ranks: Any) -> tuple[list[Any], Path, bool]:
     """The runs that the arguments name, new or not, the folder that holds them, and whether to answer in JSON."""
+    if (again := resumption(args, "entrostat train")) is not None:
+        return _existing(again, ranks), again.resume, again.json
     options, chosen = _parsed(args)
-    if options.resume is not None:
-        return _existing(options.resume, ranks), options.resume, options.json
     ranks.share(options.run)
     runs, out = _new(options, chosen, ["entrostat", "train", *args])
     return runs, out, options.json
@@ -63,7 +63,7 @@ def _parsed(args: list[str]) -> tuple[Any, Method | None]:
         out: Annotated[Path | None, "folder"] = None
         """Folder of the run; runs/METHOD-seedS-TIME without it. It must not hold anything yet."""
         resume: Path | None = None
-        """Folder of a run to go on with. Its options are its own: no others may be given."""
+        """Folder of a run to go on with. Its options are its own: but --on-verifier-error none may be given."""
         dry_run: bool = False
         """Build all of the run but its weights, and say what it would be: a prompt, batches, memory, hours."""
         json: bool = False
@@ -81,12 +81,7 @@ def _parsed(args: list[str]) -> tuple[Any, Method | None]:
             chosen = chosen or (method(*recipe.method, "train") if recipe.method else None)
             if chosen is None:
                 raise ValueError("no method: give [method] a name, or type one behind the options")
-    options = parse(Train, [*recipe.words, *args[:at]], "entrostat train", list(METHODS))
-    if options.resume is not None and (
-        chosen is not None or dataclasses.replace(options, resume=None, json=False) != Train()
-    ):
-        raise ValueError("--resume takes no other option: a run goes on with its own")
-    return options, chosen
+    return parse(Train, [*recipe.words, *args[:at]], "entrostat train", list(METHODS)), chosen
 
 
 def _option(args: list[str], name: str) -> str | None:
@@ -143,17 +138,22 @@ def _new(options: Any, chosen: Method | None, command: list[str]) -> tuple[list[
     return runs, out
 
 
-def _existing(folder: Path, ranks: Any) -> list[Any]:
+def _existing(again: Resume, ranks: Any) -> list[Any]:
     from entrostat.lab.run import Run
-    from entrostat.lab.train import read_run
+    from entrostat.lab.train import on_verifier_error, read_run
 
+    folder = again.resume
     inner = sorted(path.parent for path in folder.glob("*/config.json"))
     if (folder / "config.json").is_file() or not inner:
-        run = Run.open(folder)
-        ranks.share(read_run(run)[0])
-        return [run]
-    one_process()
-    return [Run.open(path) for path in inner]
+        runs = [Run.open(folder)]
+        ranks.share(read_run(runs[0])[0])
+    else:
+        one_process()
+        runs = [Run.open(path) for path in inner]
+    if again.on_verifier_error is not None:
+        for run in runs:
+            on_verifier_error(run, again.on_verifier_error)
+    return runs
 
 
 def _run(runs: list[Any], folder: Path, as_json: bool, ranks: Any) -> int:

@@ -8,7 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from entrostat.lab.methods import METHODS, Method
 from entrostat.strategies import near
@@ -64,6 +65,31 @@ def _option_names(kind: Any) -> list[str]:
             names += _option_names(inner) if dataclasses.is_dataclass(inner) else [field.name]
         return names
     return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Goes on with what its folder holds, by its own options."""
+
+    resume: Path
+    """The folder."""
+    on_verifier_error: Literal["stop", "skip"] | None = None
+    """In place of what was said before: a completion that the verifier hangs or dies on stops the run, or is left
+    without a reward."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def resumption(args: list[str], prog: str) -> Resume | None:
+    """What `--resume` asks for; None where it is not among the arguments. ValueError for other options beside it."""
+    if not any(arg == "--resume" or arg.startswith("--resume=") for arg in args):
+        return None
+    try:
+        return parse(Resume, args, prog)
+    except ValueError as error:
+        raise ValueError(
+            f"--resume takes no other option but --on-verifier-error and --json, its own are kept ({error})"
+        ) from None
 
 
 def method(name: str, args: list[str], command: str) -> Method:

@@ -22,8 +22,8 @@ from entrostat.lab.evaluate import held_out, validation
 from entrostat.lab.methods import SETTINGS, Method, aimed_at, from_json, label, method_name, to_json
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
-from entrostat.lab.source import make_source
-from entrostat.lab.train import Watcher, check_run, load_tokenizer, new_run
+from entrostat.lab.source import OnError, make_source
+from entrostat.lab.train import Watcher, check_run, load_tokenizer, new_run, on_verifier_error
 from entrostat.statefile import write_atomic
 
 CHOICE_SEEDS = 2
@@ -132,6 +132,13 @@ class Comparison:
             self.plan["methods"][i]["choice"] = _choose(from_json(self.plan["methods"][i]["method"]), group)
         self._write()
         return _train([run for i in range(len(self.plan["methods"])) for run in self.runs(i)], watch)
+
+    def on_verifier_error(self, told: OnError) -> None:
+        """Changes what its runs that have not ended do about it. ValueError where they have no verifier."""
+        self.plan["config"] = dataclasses.asdict(dataclasses.replace(self.config, on_verifier_error=told))
+        self._write()
+        for file in [*self.path.glob("*/config.json"), *self.path.glob("choice/*/config.json")]:
+            on_verifier_error(Run.open(file.parent), told)
 
     def method(self, i: int) -> Method:
         """The i-th method, at its chosen setting."""

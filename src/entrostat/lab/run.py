@@ -1,6 +1,6 @@
 """A run's folder: what is in it, how it is written so that a kill at any moment leaves a run that resumes.
 
-    config.json     the run's options and its strategy; written once
+    config.json     the run's options and its strategy
     metrics.jsonl   one line per rollout; nothing in it differs between two equal runs
     timing.jsonl    seconds of each rollout
     response.jsonl  every so many rollouts what other thresholds would have done (entrostat.lab.maps); as metrics.jsonl
@@ -20,17 +20,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from entrostat.dump import cut
+from entrostat.lab.lock import held
 from entrostat.statefile import read_state, write_atomic, write_state
-
-try:
-    import fcntl
-except ImportError:  # Windows: a run has no lock there
-    fcntl = None
 
 LOGS = ("metrics.jsonl", "timing.jsonl", "response.jsonl")
 
@@ -71,18 +66,21 @@ class Run:
             raise ValueError(f"{path} holds no run (no config.json in it): give the folder of a run to --resume")
         return cls(path)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the run against a second writer; ValueError where there is one. A killed process holds nothing."""
-        if fcntl is None:
-            yield
-            return
-        with (self.path / "config.json").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{self.path} is being trained by another process: wait for it, or stop it") from None
-            yield
+        return held(self.path, f"{self.path} is being trained by another process: wait for it, or stop it")
+
+    def change(self, **options: Any) -> None:
+        """Writes other values of these options to config.json. ValueError where the run is in training."""
+        with self.locked():
+            write_atomic(self.path / "config.json", json.dumps(self.config | options, indent=1) + "\n")
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with it: of a run in a comparison, the comparison's."""
+        folders = (self.path.parent, self.path.parent.parent)
+        whole = next((folder for folder in folders if (folder / "compare.json").is_file()), None)
+        return f"entrostat compare --resume {whole}" if whole else f"entrostat train --resume {self.path}"
 
     @property
     def config(self) -> dict[str, Any]:

@@ -27,19 +27,33 @@ class Judged(ProblemSource):
     """Scores by verifiers, one pool for each, started when first asked."""
 
     on_error: OnError
+    resume: str
+    """The command that goes on with the run, for a message; empty where there is none yet."""
     note: Callable[[str], None]
     """Is told of each completion that no verdict was reached on, where the run goes on."""
     record: dict[str, Any]
-    """What config.json says of the problems; the same as long as they are."""
+    """What config.json says of the problems."""
+    identity: str
+    """The key of what is the same there as long as the problems are."""
     notes: list[str]
     """What the user is to know before the run."""
 
     def _start(self, on_error: OnError) -> None:
-        self.on_error, self.note, self._pools = on_error, lambda _: None, {}
+        self.on_error, self.resume, self.note, self._pools = on_error, "", lambda _: None, {}
+
+    def differences(self, began: dict[str, Any]) -> str:
+        """How these problems differ from those of a record; empty where they are the same.
+
+        Counts may: of what was dropped they count by the benchmarks that could be had on that day.
+        """
+        if began.get(self.identity) == self.record[self.identity]:
+            return ""
+        keys = [key for key in self.record if began.get(key) != self.record[key]]
+        return "; ".join(f"{key}: {began.get(key)} then, {self.record[key]} now" for key in keys)
 
     def score(self, problem: Problem, completion: str) -> float:
         """As `judge`, for one. RewardError where there is no verdict, whatever the run was told."""
-        return _scored(self.name, problem, completion, self._verdicts([problem], [completion])[0])
+        return self._scored(problem, completion, self._verdicts([problem], [completion])[0])
 
     def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[float | None]:
         """RewardError, naming the first sample, for a verifier that times out, dies or throws, where told to stop."""
@@ -47,11 +61,20 @@ class Judged(ProblemSource):
         verdicts = self._verdicts(problems, completions)
         for problem, completion, verdict in zip(problems, completions, verdicts, strict=True):
             if verdict.score is not None or self.on_error == "stop":
-                scores.append(_scored(self.name, problem, completion, verdict))
+                scores.append(self._scored(problem, completion, verdict))
             else:
                 self.note(f"not scored ({verdict.error}): {shown(completion, 80)} on {shown(problem.prompt, 80)}")
                 scores.append(None)
         return scores
+
+    def _scored(self, problem: Problem, completion: str, verdict: Any) -> float:
+        if verdict.score is None:
+            cure = f"{self.resume} --on-verifier-error skip".strip()
+            raise RewardError(
+                f"the verifier of {self.name!r} gave no verdict ({verdict.error}) on prompt {shown(problem.prompt)}, "
+                f"completion {shown(completion)}: to go on without such samples, {cure}"
+            )
+        return verdict.score
 
     def _verdicts(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Any]:
         verdicts: list[Any] = [None] * len(problems)
@@ -63,15 +86,6 @@ class Judged(ProblemSource):
             for i, verdict in zip(mine, found, strict=True):
                 verdicts[i] = verdict
         return verdicts
-
-
-def _scored(name: str, problem: Problem, completion: str, verdict: Any) -> float:
-    if verdict.score is None:
-        raise RewardError(
-            f"the verifier of {name!r} gave no verdict ({verdict.error}) on prompt {shown(problem.prompt)}, completion "
-            f"{shown(completion)}: to go on without such samples, --on-verifier-error skip"
-        )
-    return verdict.score
 
 
 @final
@@ -88,7 +102,7 @@ class DatasetSource(Judged):
         self.name, self.max_completion = config.dataset, config.max_completion
         self._tokenizer = tokenizer
         found = load_problems(source, config.drop_benchmarks)
-        self.record = {"fingerprint": found.fingerprint, "counts": found.counts}
+        self.record, self.identity = {"fingerprint": found.fingerprint, "counts": found.counts}, "fingerprint"
         self.notes = found.notes
         held_out = found.test
         train = found.train
@@ -124,7 +138,7 @@ class GymSource(Judged):
         self._start(config.on_verifier_error)
         self.name, self.max_completion = config.dataset, config.max_completion
         self._tasks, self._tokenizer = parse_tasks(config.dataset), tokenizer
-        self.record, self.notes = {"tasks": self._tasks}, []
+        self.record, self.identity, self.notes = {"tasks": self._tasks}, "tasks", []
         first = itertools.islice(gym_items(self._tasks, seed=0), 16 * len(self._tasks))
         _check_spelling(tokenizer, (_prompt(tokenizer, item, "gym") for item in first), config)
 

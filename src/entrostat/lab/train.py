@@ -34,7 +34,7 @@ from entrostat.lab.methods import Method, finite, from_json, label, method_name,
 from entrostat.lab.ranks import Ranks
 from entrostat.lab.rewards import UNSCORED, make_reward
 from entrostat.lab.run import Run
-from entrostat.lab.source import Judged, make_source
+from entrostat.lab.source import Judged, OnError, make_source
 from entrostat.lab.tasks import ProblemSource
 from entrostat.lab.weights import adapters, check_weights, placed, save
 from entrostat.schedule import Schedule
@@ -225,9 +225,12 @@ def _same_source(config: TrainConfig, tokenizer: Any, run: Run, watcher: Watcher
     """The run's source. ValueError where it is not what it was when the run was made."""
     source = make_source(config, tokenizer)
     if isinstance(source, Judged):
-        if source.record != run.config.get("data"):
-            raise ValueError(f"{source.name} is not what it was when {run.path} began: the run can't be continued")
-        source.note = watcher.note
+        began = run.config.get("data") or {}
+        if differ := source.differences(began):
+            raise ValueError(
+                f"{source.name} is not what it was when {run.path} began ({differ}): the run can't be continued"
+            )
+        source.note, source.resume = watcher.note, run.resume
     return source
 
 
@@ -244,6 +247,13 @@ def read_run(run: Run) -> tuple[TrainConfig, Method]:
         return config_from_json(run.config), from_json(run.config["strategy"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued") from None
+
+
+def on_verifier_error(run: Run, told: OnError) -> None:
+    """Changes what a run that has not ended does about it. ValueError where it has no verifier, or is in training."""
+    if run.summary is None:
+        config_from_json({**run.config, "on_verifier_error": told})
+        run.change(on_verifier_error=told)
 
 
 def train(
