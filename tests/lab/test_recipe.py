@@ -72,6 +72,17 @@ def test_what_is_typed_wins_and_the_trl_fields_reach_trl(command, recipe):
     assert rates[-1] < 1e-2
 
 
+def test_a_rollout_without_a_trained_token_is_a_line_too(command, recipe):
+    """A random model seldom ends a text, and what it does not end is left out here."""
+    tiny_model(command.folder / "tiny", "qwen2")
+    text = "[train]\nmodel = 'tiny'\n[method]\nname = 'grpo'\n[trl]\nmask_truncated_completions = true\n"
+    small = ("--prompts", "1", "--samples", "2", "--updates-per-rollout", "2", "--eval-problems", "0", "--steps", "3")
+    done = command.run("train", "--config", recipe(text), *small, "--out", "run")
+    lines = command.lines("run")
+    assert len(lines) == 3 and any(line["entropy"] is None for line in lines)
+    assert ("entropy -  reward" in done.stderr) == any(lines[i]["entropy"] is None for i in (0, 2))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

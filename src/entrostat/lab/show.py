@@ -72,12 +72,14 @@ def pretrain_bar(steps: int) -> Iterator[Callable[[int, float], None]]:
 
 
 def live_line(metrics: dict[str, Any]) -> str:
-    """entropy, target where there is one, reward, shares of tokens clipped on the low and on the high side."""
+    """entropy, target where there is one, reward, shares of tokens clipped on the low and on the high side.
+
+    "-" for what a rollout without a trained token, or without a reward, has none of.
+    """
     target = f" (target {metrics['target']:.3f})" if metrics.get("target") is not None else ""
-    return (
-        f"entropy {metrics['entropy']:.3f}{target}  reward {metrics['reward']:.3f}  "
-        f"clipped {100 * metrics['clip_low']:.1f}% low {100 * metrics['clip_high']:.1f}% high"
-    )
+    entropy, reward = ("-" if metrics[key] is None else f"{metrics[key]:.3f}" for key in ("entropy", "reward"))
+    clipped = f"{100 * metrics['clip_low']:.1f}% low {100 * metrics['clip_high']:.1f}% high"
+    return f"entropy {entropy}{target}  reward {reward}  clipped {clipped}"
 
 
 def table(runs: list[Run]) -> Table:
