@@ -13,15 +13,14 @@ PREFIX = "gym:"
 TASKS: tuple[str, ...] = tuple(
     """
     ab advanced_geometry aiw arc_1d base_conversion basic_arithmetic binary_alternation bitwise_arithmetic
-    caesar_cipher calendar_arithmetic chain_sum circuit_logic codeio color_cube_rotation complex_arithmetic
-    count_bits count_primes course_schedule cryptarithm decimal_arithmetic decimal_chain_sum dice emoji_mystery
-    family_relationships figlet_font fraction_simplification game_of_life gcd gsm_symbolic isomorphic_strings jugs
-    kakurasu knights_knaves largest_island lcm leg_counting letter_counting letter_jumble list_functions
-    mahjong_puzzle manipulate_matrix maze mini_sudoku modulo_grid needle_haystack number_filtering number_format
-    number_sequence number_sorting palindrome_generation palindrome_partitioning path_star polynomial_equations
-    pool_matrix power_function products quantum_lock ransom_note rearc rotate_matrix rotten_oranges self_reference
-    sentence_reordering shortest_path simple_equations simple_geometry spell_backward string_manipulation
-    string_splitting string_synthesis sudoku survo syllogism time_intervals tower_of_hanoi tsumego
+    caesar_cipher chain_sum circuit_logic color_cube_rotation count_bits count_primes course_schedule cryptarithm
+    decimal_arithmetic decimal_chain_sum dice emoji_mystery family_relationships figlet_font fraction_simplification
+    gcd gsm_symbolic isomorphic_strings jugs kakurasu knights_knaves largest_island lcm leg_counting letter_counting
+    letter_jumble list_functions mahjong_puzzle manipulate_matrix maze mini_sudoku modulo_grid needle_haystack
+    number_filtering number_format number_sequence number_sorting palindrome_generation palindrome_partitioning
+    path_star polynomial_equations pool_matrix power_function products quantum_lock ransom_note rearc rotate_matrix
+    rotten_oranges self_reference sentence_reordering shortest_path simple_equations simple_geometry spell_backward
+    string_manipulation string_splitting string_synthesis sudoku survo syllogism tower_of_hanoi tsumego
     word_sequence_reversal word_sorting
     """.split()  # noqa: SIM905
 )
