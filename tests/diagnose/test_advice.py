@@ -1,5 +1,6 @@
 """The sentence, the causes and the pair of thresholds, in worlds where the answer is known beforehand."""
 
+import json
 import math
 
 import numpy as np
@@ -9,8 +10,11 @@ from entrostat import dump
 from entrostat.diagnose.advice import LEAST_HIGH, LEAST_LOW, advise, response
 from entrostat.diagnose.causes import KEYS, causes, kept, terms, unclipped
 from entrostat.diagnose.grid import HIGHS, LOWS
+from entrostat.diagnose.page import page
+from entrostat.diagnose.result import result
 from entrostat.diagnose.series import FEWEST, Point, correlation, series
-from entrostat.diagnose.stream import attribute
+from entrostat.diagnose.stream import Skipped, attribute
+from entrostat.diagnose.viewer import viewer
 from entrostat.diagnose.words import in_force, sentences
 
 P, H = math.log(0.5), 1.0
@@ -159,13 +163,63 @@ def test_one_update_a_rollout_is_told_that_nothing_can_act(path):
     assert "Every ratio is exactly 1" in " ".join(said(found, path))
 
 
-def test_a_change_of_no_sure_sign_brings_no_advice(path):
+def unsure(path):
     """Prompts whose likely tokens are pushed up and down in turn, a little more of one."""
     signs = [[[1.0] * 10], [[-1.0] * 10]] * 14 + [[[1.0] * 10]] * 2
     found = world(path, [(1.0, 0.9, 10)], advantages=[row for group in signs for row in group])
     assert kept(found).low < 0 < kept(found).high and kept(found).value
+    return found
+
+
+def test_a_change_of_no_sure_sign_brings_no_advice(path):
+    found = unsure(path)
     text = " ".join(said(found, path))
     assert "its sign is not sure, so no thresholds are advised" in text and "Low" not in text and "grid" not in text
+    assert advise(found) is None
+    assert [cause.share for cause in causes(found)] == [None] * len(KEYS) and "(E" not in text
+    made = result(found, Skipped(), [path])
+    assert made["advice"] is None and made["map"] and not [cause for cause in made["causes"] if cause["share"]]
+    assert "outlined" not in page(made, viewer(found, 9))
+
+
+def test_the_pair_that_is_outlined_is_the_one_advised(path):
+    found = world(path, [(1.0, 1.0, 10), (-1.0, 0.92, 8), (-1.0, 1.3, 3)], low=0.05, high=0.2)
+    made = page(result(found, Skipped(), [path]), viewer(found, 9))
+    assert "The outlined pair is the one that the text names" in made and made.count("(named in the text)") == 1
+    assert "In force: low 0.05, high 0.2." in made
+
+
+@pytest.mark.parametrize(
+    ("entropies", "other_way"),
+    [
+        ([0.400, 0.410, 0.420, 0.431, 0.440], True),
+        ([0.440, 0.431, 0.420, 0.410, 0.400], False),
+        ([0.350, 0.356, 0.348, 0.357, 0.353], False),  # within the noise
+        ([0.350, 0.352, 0.351, 0.352, 0.350], False),  # nowhere
+        ([0.400, 0.440], False),  # of a noise that is not known
+    ],
+)
+def test_what_went_the_other_way_is_said_beyond_the_noise_of_rollouts(path, entropies, other_way):
+    found = world(path, [(1.0, 1.0, 10), (-1.0, 0.92, 2)], step=[0, len(entropies) - 1] * 30)
+    lines = [json.dumps({"step": k, "entropy": value}) for k, value in enumerate(entropies)]
+    (path.parent / "dump").mkdir()
+    moved = path.rename(path.parent / "dump" / path.name)
+    (path.parent / "metrics.jsonl").write_text("\n".join(lines))
+    assert kept(found).high < 0
+    assert ("went the other way" in " ".join(said(found, moved))) == other_way
+    # of a change that is not sure it is not said
+    assert "went the other way" not in " ".join(said(unsure(moved.with_name("b.parquet")), moved))
+
+
+def test_the_noise_between_rollouts_is_that_of_their_steps(path):
+    """Steps of a trend and white noise: sqrt 2 sigma, whatever the trend."""
+    rng = np.random.default_rng(0)
+    entropies = 0.4 - 0.01 * np.arange(2000) + rng.normal(0, 0.003, 2000)
+    found = world(path, [(1.0, 1.0, 3)], step=[0] * 29 + [1998])
+    (path.parent / "metrics.jsonl").write_text(
+        "\n".join(json.dumps({"step": k, "entropy": float(x)}) for k, x in enumerate(entropies))
+    )
+    assert series(found, [path.parent]).noise == pytest.approx(math.sqrt(2) * 0.003, rel=0.05)
 
 
 def test_rewards_that_do_not_follow_the_advantage_are_not_called_right(path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from entrostat.diagnose.attribution import CELLS, Attribution
-from entrostat.diagnose.causes import estimate, kept
+from entrostat.diagnose.causes import estimate, kept, sure
 from entrostat.diagnose.grid import HIGHS, LOWS, clipped_sums, predicted
 from entrostat.diagnose.sums import Floats
 from entrostat.diagnose.tokens import HIGH, LOW
@@ -47,10 +47,10 @@ def advise(found: Attribution) -> Advice | None:
     Pairs from LEAST_LOW and LEAST_HIGH on.
 
     None where ratios or entropies are not known, where no ratio differs from 1, where the loss has no window of the
-    ratio, or where nothing moves.
+    ratio, or where nothing moves, or not for sure one way.
     """
     now, known = kept(found), found.plan.clamped and found.plan.has("old_logprobs", "entropy")
-    if not (known and now.value) or found.fresh == found.tokens:
+    if not (known and now.value and sure(now)) or found.fresh == found.tokens:
         return None
     change, sign = response(found), np.sign(now.value)
     low, high = clipped_sums(found.bins.tokens.sum(1))

@@ -7,6 +7,7 @@ clip_ratio_c or TRL's delta. Beside the four regions and the clip effects there 
 likely and unlikely, which belong to no region but may have a change.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,7 @@ class Cause:
     change: Interval
     """Nats per unit step per trained token."""
     share: Interval | None
-    """Of all causes with the sign of the total, where it has that sign."""
+    """Of all causes with the sign of the total, where it has that sign and that sign is sure."""
 
 
 def kept(found: Attribution) -> Interval:
@@ -45,11 +46,16 @@ def unclipped(found: Attribution) -> Interval:
     return estimate(found.regions.change.sum() / found.tokens, _cells(found).sum((1, 2)) / _tokens(found))
 
 
+def sure(change: Interval) -> bool:
+    """Whether the sign of a change is known, as far as there is an interval to say so."""
+    return math.isnan(change.low) or change.low > 0 or change.high < 0
+
+
 def causes(found: Attribution) -> list[Cause]:
     """The terms in the order of KEYS. They add up to `kept`."""
     points = terms(found.regions.change[None])[0] / found.tokens
     drawn = terms(_cells(found)) / _tokens(found)[:, None]
-    sign = np.sign(points.sum())
+    sign = np.sign(points.sum()) if sure(kept(found)) else 0
     gross = np.maximum(sign * points, 0).sum()
     gross_drawn = np.maximum(sign * drawn, 0).sum(1)
     out = []

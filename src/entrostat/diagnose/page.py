@@ -145,7 +145,8 @@ def _map(made: dict[str, Any]) -> dict[str, Any] | None:
     return {
         "highs": [number(float(high)) for high in found["highs"]],
         "rows": rows,
-        "force": f"; in force: {force}" if force else "",
+        "force": f" In force: {force}." if force else "",
+        "advised": advice is not None,
     }
 
 

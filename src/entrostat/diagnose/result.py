@@ -35,7 +35,7 @@ def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) ->
                    held_low and held_high (the change of the tokens that the clip took); a part that stands for all
                    others is "others"
     map            change at every pair of thresholds, and the share of tokens that each clips
-    advice         the pair that would have held entropy
+    advice         the pair that would have held entropy; null where advise gives none
     measured       predicted beside measured change by rollout, where the next one's entropy is known
     """
     change, why, advice, measured = kept(found), causes(found), advise(found), series(found, paths)

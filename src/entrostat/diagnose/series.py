@@ -13,7 +13,7 @@ from entrostat.estimate import Interval
 
 _LONGEST_LINE = 2**20
 FEWEST = 4
-"""Rollouts that a correlation needs to have an interval."""
+"""Rollouts that a correlation needs to have an interval, and steps that the noise between them needs."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Series:
     first: tuple[int, float] | None
     """The earliest step whose entropy is known, and it; None where several paths are given, or no step."""
     last: tuple[int, float] | None
+    noise: float | None
+    """Standard deviation of the change from one of these steps to the next, nats; None for under FEWEST steps."""
     from_metrics: bool
     """Entropy is that of metrics.jsonl; otherwise the dump's own."""
 
@@ -64,7 +66,11 @@ def series(found: Attribution, paths: Sequence[Path | str]) -> Series:
     steps = found.steps.keys[:, 1].tolist()
     within = sorted((step, value) for step, value in alone.items() if min(steps) <= step <= max(steps) + 1)
     first, last = (within[0], within[-1]) if len(within) > 1 else (None, None)
-    return Series(points, correlation(points), first, last, any(logged))
+    return Series(points, correlation(points), first, last, _noise([value for _, value in within]), any(logged))
+
+
+def _noise(entropies: Sequence[float]) -> float | None:
+    return float(np.diff(entropies).std(ddof=1)) if len(entropies) >= FEWEST else None
 
 
 def correlation(points: Sequence[Point]) -> Interval | None:

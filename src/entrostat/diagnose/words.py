@@ -4,7 +4,7 @@ import math
 
 from entrostat.diagnose.advice import Advice
 from entrostat.diagnose.attribution import Attribution, InForce
-from entrostat.diagnose.causes import Cause
+from entrostat.diagnose.causes import Cause, sure
 from entrostat.diagnose.series import Series
 from entrostat.diagnose.tokens import EVENTS, HIGH
 from entrostat.estimate import Interval
@@ -22,16 +22,16 @@ def sentences(
     lines = [line for line in (_measured(series), _predicted(found, change)) if line]
     if not change.value or found.plan.measure is None:
         return lines
-    falls = change.value < 0
-    if series.first is not None and series.last is not None and (series.last[1] < series.first[1]) != falls:
-        lines.append("What was measured went the other way: first order does not explain this run.")
-    lines.append(_blame(found, causes, falls))
+    if sure(change):
+        if _other_way(series, change):
+            lines.append("What was measured went the other way: first order does not explain this run.")
+        lines.append(_blame(found, causes, falls=change.value < 0))
     if found.plan.clamped and found.plan.has("old_logprobs") and found.fresh == found.tokens:
         lines.append(
             "Every ratio is exactly 1, as with one update a rollout: no threshold over 0 can act. Make several updates "
             "a rollout, or use the thermostat, which acts on fresh tokens too."
         )
-    elif advice is not None and _sure(change):
+    elif advice is not None:
         lines.append(_advice(found, change, advice))
     if series.correlation is not None:
         lines.append(
@@ -91,16 +91,19 @@ def _predicted(found: Attribution, change: Interval) -> str:
     if found.plan.measure is None:
         return "There is no entropy in the dump, so nothing is said of its change."
     what = "the token's own term of the entropy change" if not found.plan.exact else "the entropy change"
-    unsure = "" if _sure(change) else "; its sign is not sure, so no thresholds are advised"
+    unsure = "" if sure(change) else "; its sign is not sure, so no thresholds are advised"
     return f"To first order {what} of the updates was {bracketed(change)} {UNIT}{unsure}."
 
 
-def _sure(change: Interval) -> bool:
-    """Whether the sign is known, as far as there is an interval to say so."""
-    return math.isnan(change.low) or change.low > 0 or change.high < 0
+def _other_way(series: Series, change: Interval) -> bool:
+    """Whether entropy moved against the change, by more than two rollouts differ by their noise."""
+    if series.first is None or series.last is None or series.noise is None:
+        return False
+    moved = series.last[1] - series.first[1]
+    return moved * change.value < 0 and abs(moved) > 2 * series.noise
 
 
-def _blame(found: Attribution, causes: list[Cause], falls: bool) -> str:
+def _blame(found: Attribution, causes: list[Cause], *, falls: bool) -> str:
     took, lost = ("took", "lost") if falls else ("gave", "gained")
     blamed = sorted((c for c in causes if c.share is not None), key=lambda c: -abs(c.change.value))
     shares = [(of_cause(found, c.key), percent(c.share)) for c in blamed if c.share is not None]
