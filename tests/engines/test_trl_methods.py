@@ -10,7 +10,7 @@ import torch
 from trl import GRPOTrainer
 
 from entrostat import make_strategy
-from entrostat.engines.trl import PREFIX, STATE_FILE
+from entrostat.engines.trl import PREFIX, STATE_FILE, EntropyControlMixin
 from entrostat.lab.methods import make_method, recipe
 from entrostat.objectives import Objective
 from entrostat.objectives.covariance import KlCov
@@ -165,6 +165,57 @@ def test_a_term_that_takes_the_clip_away_leaves_stock_trl_without_it(lab, change
     assert gap(kept, clipped, lab) > 1e-5
 
 
+class SampledByVllm(GRPOTrainer):
+    """Stock TRL with the weights of its vLLM correction, which leaves some sequences out; sampled as ever."""
+
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        weights = torch.tensor([0.0, 1.0, 0.5, 2.0]).repeat(len(output["completion_ids"]) // 4)
+        return output | {"importance_sampling_ratio": weights[:, None].to(output["completion_ids"].device)}
+
+    def _compute_loss(self, model, inputs):
+        self.use_vllm = True
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self.use_vllm = False
+
+
+class Weighted(EntropyControlMixin, SampledByVllm):
+    """The engine over it."""
+
+
+def test_a_term_has_the_weights_of_vllms_correction(lab):
+    """KL-Cov without its penalty is -r A, also where TRL weighs sequences or leaves them out."""
+    args = {"max_steps": 8, "optim": "sgd", "learning_rate": 0.3, "epsilon": 0.05, "epsilon_high": 0.05}
+    clipped = trained(lab, SampledByVllm, args=lab.config(**args))
+    unclipped = trained(lab, SampledByVllm, args=lab.config(**args | {"epsilon": 1.0, "epsilon_high": 1e9}))
+    assert gap(clipped, unclipped, lab) > 1e-4
+    bare = KlCov(coef=0.0, low=0.05, high=0.05)
+    assert gap(trained(lab, Weighted, args=lab.config(**args), strategy=None, objective=bare), unclipped, lab) <= 2e-6
+
+
+def test_what_vllms_correction_leaves_out_is_neither_active_nor_kept(lab):
+    class Nothing(SampledByVllm):
+        def _generate_and_score_completions(self, inputs):
+            output = super()._generate_and_score_completions(inputs)
+            return output | {"importance_sampling_ratio": torch.zeros_like(output["importance_sampling_ratio"])}
+
+    class Measured(EntropyControlMixin, Nothing):
+        def _summary(self, old, output):
+            self.told = super()._summary(old, output)
+            return self.told
+
+    made = trained(lab, Measured, args=lab.config(max_steps=4), strategy="thermostat", attribution_share=1.0)
+    assert made.told.active == 0.0
+    assert made.told.entropy > 0.1
+    logged = [line for line in made.state.log_history if PREFIX + "clip_low" in line]
+    assert logged
+    for line in logged:
+        kept = [line.get(f"{PREFIX}{region}/change_kept", 0.0) for region in ("E1", "E2", "E3", "E4")]
+        assert kept == [0.0] * 4
+
+
 SLOW = {"max_steps": 8, "optim": "sgd", "learning_rate": 0.3}
 """Two rollouts of four updates, without Adam, which blows rounding up to a step."""
 SHUT = {"e1": -1.0, "e2": -1.0, "e3": -1.0, "e4": -1.0}
@@ -225,6 +276,8 @@ def test_clip_covs_draw_is_the_same_after_a_resume(lab, tmp_path):
         ({"delta": 10.0}, None, r"set delta=None, got 10\.0"),
         ({"loss_type": "grpo"}, None, r"set loss_type='dapo', got 'grpo'"),
         ({"importance_sampling_level": "sequence"}, None, r"set importance_sampling_level='token', got 'sequence'"),
+        ({"top_entropy_quantile": 0.2}, None, r"set top_entropy_quantile=1\.0, got 0\.2"),
+        ({"off_policy_mask_threshold": 0.1}, None, r"set off_policy_mask_threshold=None, got 0\.1"),
     ],
 )
 def test_a_loss_that_is_not_the_one_beneath_is_refused(lab, fields, strategy, message):

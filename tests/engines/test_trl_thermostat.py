@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from trl import GRPOTrainer
 
 import reference
 from entrostat import RolloutSummary, make_strategy
 from entrostat.engines.summary import summarise
-from entrostat.engines.trl import EntropyControlGRPOTrainer
+from entrostat.engines.trl import EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.strategies.thermostat import Thermostat
 
 
@@ -39,6 +40,36 @@ def dense(trainer, output):
         [reference.stats(logits[b, t].tolist(), int(output["completion_ids"][b, t])) for t in mask[b].nonzero()[:, 0]]
         for b in range(len(mask))
     ]
+
+
+def test_the_pass_for_sums_takes_a_row_at_a_time_where_logits_are_many(lab, monkeypatch):
+    args = {"max_steps": 4, "optim": "sgd", "learning_rate": 0.3}  # Adam blows rounding up to a step
+    whole, rows = (lab.trainer(args=lab.config(**args), strategy=Thermostat(tilt="bracket")) for _ in range(2))
+    whole.train()
+    passes = []
+    rows.model.register_forward_pre_hook(
+        lambda _model, _args, kwargs: passes.append(len(kwargs["input_ids"])) if "logits_to_keep" in kwargs else None,
+        with_kwargs=True,
+    )
+    monkeypatch.setattr("entrostat.engines.trl.LOGITS", 1)
+    rows.train()
+    assert passes.count(1) >= 32
+    mine, other = lab.parameters(rows), lab.parameters(whole)
+    assert max(float((mine[k] - other[k]).abs().max()) for k in other) <= 2e-6
+
+
+def test_sums_of_a_model_that_takes_images_are_refused(lab):
+    class Images(GRPOTrainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self._is_vlm = True
+
+    class Mine(EntropyControlMixin, Images):
+        pass
+
+    with pytest.raises(ValueError, match=r"'thermostat' needs sums over the vocabulary"):
+        lab.trainer(Mine, args=lab.config(), strategy=Thermostat(tilt="bracket"))
+    lab.trainer(Mine, args=lab.config(), strategy=Thermostat())
 
 
 @pytest.mark.parametrize("tilt", ["surprisal", "bracket"])

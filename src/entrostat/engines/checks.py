@@ -37,9 +37,12 @@ def updates_per_rollout(args: Any) -> int:
     return args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps
 
 
-def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | None = None) -> None:
+def check_can_act(
+    args: Any, strategy: Strategy | None, objective: Objective | None = None, *, images: bool = False
+) -> None:
     """Raises ValueError where `strategy` could not do what it says under these GRPOConfig fields.
 
+    `images`: whether the model takes them.
     Without a strategy TRL's own thresholds stand, and there is nothing to refuse. With an objective beside it a
     strategy that cannot act on fresh tokens may stand idle: the objective acts.
     """
@@ -47,6 +50,11 @@ def check_can_act(args: Any, strategy: Strategy | None, objective: Objective | N
         _check_window(args, strategy, objective)
     if strategy is not None:
         _check_strategy(args, strategy, objective)
+        if images and strategy.needs_sums:
+            raise ValueError(
+                f"strategy {strategy_name(strategy)!r} needs sums over the vocabulary, whose pass is one of text "
+                "alone, but the model takes images: use a strategy or a tilt that reads entropy (tilt='surprisal')"
+            )
         _check_rollouts(args, f"strategy {strategy_name(strategy)!r}", strategy)
     if objective is not None:
         _check_rollouts(args, f"objective {objective_name(objective)!r}", objective)
@@ -99,6 +107,8 @@ def _check_window(args: Any, strategy: Strategy | None, objective: OnClipped) ->
         "delta": (args.delta, None),
         "loss_type": (args.loss_type, "dapo"),
         "importance_sampling_level": (args.importance_sampling_level, "token"),
+        "top_entropy_quantile": (args.top_entropy_quantile, 1.0),
+        "off_policy_mask_threshold": (args.off_policy_mask_threshold, None),
     }
     for field, (got, wanted) in fields.items():
         if got != wanted:

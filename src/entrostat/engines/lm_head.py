@@ -73,3 +73,20 @@ def _projected(head: Any, states: Float[Tensor, "b t d"], ids: Any, temperature:
         return TokenStats(*(torch.cat(part, dim=1).to(flat.device) for part in parts))
 
     return at
+
+
+@torch.no_grad()
+def rollout_sums(model: nn.Module, rollout: dict[str, Tensor], temperature: float, rows: int) -> TokenStats:
+    """Full-vocabulary sums of a rollout's completion tokens (b t), from a forward pass of text over `rows` at a time.
+
+    `rollout` has prompt_ids, prompt_mask, completion_ids and completion_mask, as TRL's trainer makes them.
+    """
+    ids = torch.cat([rollout["prompt_ids"], rollout["completion_ids"]], dim=1)
+    mask = torch.cat([rollout["prompt_mask"], rollout["completion_mask"]], dim=1)
+    width = rollout["completion_ids"].size(1)
+    chunks = []
+    for i in range(0, len(ids), rows):
+        at = slice(i, i + rows)
+        logits = model(input_ids=ids[at], attention_mask=mask[at], logits_to_keep=width + 1).logits
+        chunks.append(token_stats(logits[:, -width - 1 : -1], rollout["completion_ids"][at], temperature=temperature))
+    return TokenStats(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))

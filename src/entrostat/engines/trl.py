@@ -31,18 +31,19 @@ from entrostat.clip import ClipBounds
 from entrostat.engines.checks import CLAMPED_LOSSES, check_can_act, check_environment, updates_per_rollout
 from entrostat.engines.controller import controller_payload, initial_state, load_state
 from entrostat.engines.dump import DumpMixin
-from entrostat.engines.lm_head import HeadSums
+from entrostat.engines.lm_head import HeadSums, rollout_sums
 from entrostat.engines.meter import RegionMeter, SumsOf, TokenSample, Window
 from entrostat.engines.rewards import guarded
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.window import at_level, events_under, shut, uncrossed
-from entrostat.entropy import TokenStats, token_stats
+from entrostat.entropy import TokenStats
 from entrostat.objectives import Objective
 from entrostat.statefile import read_state, write_state
 from entrostat.strategies import RolloutSummary, Strategy, make_strategy
 
 STATE_FILE = "entrostat_state.json"
 PREFIX = "entrostat/"
+LOGITS = 2**28  # at most, in one pass for full-vocabulary sums: 1 GiB in float32, but a row at least
 # what we add to a rollout: TRL shuffles and splits it along with its own tensors
 _OLD_LOGPS = "entrostat_old_logps"
 _OLD = {name: f"entrostat_old_{name}" for name in ("entropy", "sum_p2", "sum_p2_logp")}
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         epsilon_low: Any
         epsilon_high: Any
         current_gradient_accumulation_steps: int
+        _is_vlm: bool
         _metrics: Any
         _step: int
 
@@ -92,14 +94,21 @@ def _per_token(advantages: Tensor) -> Tensor:
     return advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
 
 
+def _weighted(values: Tensor, inputs: dict[str, Any]) -> Tensor:
+    """Times the weight that TRL gives a token's loss where vLLM has sampled: 0 in a sequence that it leaves out."""
+    weights = inputs.get("importance_sampling_ratio")
+    return values if weights is None else values * weights
+
+
 class EntropyControlMixin(DumpMixin, _Base):
     """Mix into a subclass of GRPOTrainer, before it: `class Mine(EntropyControlMixin, MyTrainer)`.
 
     Args:
         strategy: a Strategy, or the name of one with its default options. None: TRL's own thresholds and loss stand,
             whatever the loss type, and the engine only measures.
-        objective: a loss term to add, aggregated over the trained tokens as loss type dapo does. TRL's other masks and
-            weights (top_entropy_quantile, off-policy masks, vLLM's correction) are not applied to it.
+        objective: a loss term to add, aggregated over the trained tokens as loss type dapo does, with the weights that
+            TRL gives them where vLLM has sampled. top_entropy_quantile and off-policy masks are not applied to it; one
+            that replaces the loss of some tokens refuses them.
         attribution_share: share of trained tokens, drawn anew for each micro-batch, whose full-vocabulary sums enter
             the entropy change per region; an unbiased sample, since the sums cost a projection through the LM head.
             0 leaves them out: the token's own term is logged instead, under its own name.
@@ -127,7 +136,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         super().__init__(*args, **kwargs)
         self.strategy = make_strategy(strategy) if isinstance(strategy, str) else strategy
         self.objective = objective
-        check_can_act(self.args, self.strategy, objective)
+        check_can_act(self.args, self.strategy, objective, images=self._is_vlm)
         self.attribution_share = attribution_share
         self.controller_state, self.objective_state = initial_state(self.strategy), initial_state(objective)
         self.reward_funcs = [f if isinstance(f, nn.Module) else guarded(f) for f in self.reward_funcs]
@@ -150,7 +159,7 @@ class EntropyControlMixin(DumpMixin, _Base):
             output[_OLD_LOGPS] = old.logprobs
         stats = TokenStats(old.logprobs, old.entropy)
         if self._needs_sums:
-            stats = self._sums_pass(output)._replace(logprobs=old.logprobs, entropy=old.entropy)
+            stats = self._sums(output)._replace(logprobs=old.logprobs, entropy=old.entropy)
         output |= {key: value for name, key in _OLD.items() if (value := getattr(stats, name)) is not None}
         if self.model.training:
             self._observe(stats, output)
@@ -173,19 +182,15 @@ class EntropyControlMixin(DumpMixin, _Base):
             )
         return Pass(logps, entropies)
 
-    def _sums_pass(self, output: dict[str, Any]) -> TokenStats:
-        """Full-vocabulary sums over the rollout, for strategies that need them: one more forward pass."""
-        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        width, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
-        chunks = []
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            for i in range(0, len(ids), size):
-                rows = slice(i, i + size)
-                logits = self.model(input_ids=ids[rows], attention_mask=mask[rows], logits_to_keep=width + 1).logits
-                completions = output["completion_ids"][rows]
-                chunks.append(token_stats(logits[:, -width - 1 : -1], completions, temperature=self.temperature))
-        return TokenStats(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
+    def _sums(self, output: dict[str, Any]) -> TokenStats:
+        most = self.args.per_device_train_batch_size
+        rows = min(most, max(1, LOGITS // ((output["completion_ids"].size(1) + 1) * self._vocabulary)))
+        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            return rollout_sums(self.model, output, self.temperature, rows)
+
+    @property
+    def _vocabulary(self) -> int:
+        return self._inner(self.model).config.get_text_config().vocab_size
 
     @property
     def _needs_sums(self) -> bool:
@@ -205,7 +210,7 @@ class EntropyControlMixin(DumpMixin, _Base):
                 self._metrics["train"][PREFIX + name].append(value)
 
     def _summary(self, old: TokenStats, output: dict[str, Any]) -> RolloutSummary:
-        advantages = _per_token(output["advantages"])
+        advantages = _weighted(_per_token(output["advantages"]), output)
         sums = sequence_sums(old, advantages, self._trained_tokens(output), needs_sums=self._needs_sums)
         return summarise(
             self.accelerator.gather(sums),
@@ -213,7 +218,7 @@ class EntropyControlMixin(DumpMixin, _Base):
             group=self.num_generations,
             progress=self.state.global_step / self.state.max_steps,
             updates=updates_per_rollout(self.args),
-            ceiling=math.log(self._inner(self.model).config.get_text_config().vocab_size),
+            ceiling=math.log(self._vocabulary),
         )
 
     # The loss
@@ -266,7 +271,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         if self.model.training:
             tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
-        return torch.where(mask, term, 0.0).sum() / tokens
+        return torch.where(mask, _weighted(term, inputs), 0.0).sum() / tokens
 
     @torch.no_grad()
     def _count(self, model, inputs, now: Pass, logratio, advantages, bounds: ClipBounds | None, hidden) -> None:
@@ -280,7 +285,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         self._meter.add(
             stats,
             logratio,
-            advantages,
+            _weighted(advantages, inputs),
             events,
             mask,
             dropped=None if bounds is None else shut(bounds, advantages, mask),
