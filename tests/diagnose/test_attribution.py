@@ -1,5 +1,6 @@
 """Attribution against the scalar reference, and the law that every breakdown adds up."""
 
+import math
 import tempfile
 from collections import defaultdict
 from itertools import product
@@ -212,9 +213,33 @@ def test_a_sequence_s_ratio_is_the_mean_of_its_tokens(make_dump, tmp_path):
     for token in tokens:
         of[token["sample"]].append(token["logratio"])
     for token in tokens:
-        token["logratio"] = float(np.float32(sum(of[token["sample"]]) / len(of[token["sample"]])))
+        mean = float(np.float32(sum(of[token["sample"]]) / len(of[token["sample"]])))
+        token["change"] *= math.exp(mean - token["logratio"])
+        token["logratio"] = mean
     want = response_map(all_tokens(tokens), LOWS, HIGHS)
     assert predicted(found.bins.change.sum(1)) / found.tokens == pytest.approx(want.numpy(), abs=1e-6)
+    assert_same(as_dict(found.regions), by_hand(tokens, KEY_OF["regions"]))
+
+
+def test_of_a_sequence_s_ratio_only_the_column_tells_what_was_clipped(tmp_path):
+    columns, tokens = made_up(8)
+    del columns["clipped"]
+    notes = {"importance_sampling_level": "sequence"}
+    dump.write(tmp_path / "a.parquet", **columns, low=0.01, high=0.01, notes=notes)
+    found, _ = attribute([tmp_path / "a.parquet"])
+    assert found.steps.tokens.tolist() == [[len(tokens), 0, 0]]
+    assert "no column clipped: every token counts as kept" in found.plan.left_out
+
+
+def test_one_file_with_the_events_and_one_with_what_they_are_worked_out_from(make_dump):
+    """The ratios are not shared, the events are."""
+    folder, tokens = make_dump((3,), without={"old_logprobs"})
+    columns, more = made_up(4, step=1)
+    del columns["clipped"]
+    dump.write(folder / dump.file_name(1), **columns, low=0.2, high=0.2)
+    found, _ = attribute([folder])
+    counts = [by_hand(some, lambda token: 0)[0][0] for some in (tokens, more)]
+    assert found.steps.tokens.tolist() == counts and not found.plan.has("old_logprobs")
 
 
 def test_a_ratio_that_overflows_is_named_or_skipped(make_dump):

@@ -24,6 +24,12 @@ def test_of_a_clamped_loss_nothing_is_said(noted, loss):
     assert noted(loss_type=loss) == noted() == ()
 
 
+def test_a_ratio_of_neither_token_nor_sequence_is_named(noted):
+    (line,) = noted(importance_sampling_level="turn")
+    assert line.startswith("importance_sampling_level turn") and line.endswith("no thresholds are advised")
+    assert noted(importance_sampling_level="sequence") == ()
+
+
 def test_what_weighs_tokens_beside_the_ratio_is_named(noted):
     (line,) = noted(weighed_by=["top_entropy_quantile", "\x1b[31m"])
     assert "weighs tokens by top_entropy_quantile, unknown, some perhaps by 0" in line

@@ -250,6 +250,10 @@ def test_clip_events_are_worked_out_from_the_bounds_where_the_file_has_none(smal
     events = clip_events(new - old, a, low=low, high=high)
     assert found.tolist() == (events.high.int() - events.low.int())[mask].tolist()
     assert {-1, 0, 1} == set(found.tolist())
+    by_sequence = path.with_name("b.parquet")
+    dump.save(by_sequence, list(dump.read(path)), notes={"importance_sampling_level": "sequence"})
+    for batch in dump.read(by_sequence):
+        assert "clipped" not in dump.per_token(batch) and "clipped" not in dump.per_token(batch.slice(1))
 
 
 def test_cut_takes_the_rollouts_from_a_step_on_and_nothing_else(tmp_path):

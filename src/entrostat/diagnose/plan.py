@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from entrostat import dump
+from entrostat.dump.tokens import BOUNDED
 
 CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla")
 """Losses whose gradient is that of r A until the clip takes it: those of TRL that engines.checks has, and verl's."""
 _AGGREGATIONS = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
 """What older dumps of the verl plug-in have for a loss type: how verl's vanilla loss was reduced."""
-_EVENTS = {"low", "high", "old_logprobs"}
+_LEVELS = ("token", "sequence")
 _PRIME_RL = "prime-rl"
 _UNCLIPPED = ("cispo", "ce-gppo", "kl-cov")
 """Losses that leave a gradient to the tokens that a window would take, whatever a dump has as clipped."""
@@ -66,7 +67,7 @@ class Plan:
     def wanted(self) -> list[str]:
         """Columns to read: all that are shared but strings, and what "clipped" needs."""
         numbers = [name for name, column in dump.COLUMNS.items() if not pa.types.is_string(column.kind)]
-        return [name for name in numbers if name in self.columns | {"clipped", "low", "high"}]
+        return [name for name in numbers if name in self.columns | {"clipped"} | BOUNDED]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
         sources=tuple(sources),
         columns=frozenset.intersection(*(each.columns for each in facts)),
         by_sequence=levels == {"sequence"},
-        clamped=losses <= set(CLAMPED_LOSSES),
+        clamped=losses <= set(CLAMPED_LOSSES) and levels <= set(_LEVELS),
         left_out=tuple(_left_out(facts)),
     )
 
@@ -117,15 +118,16 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
 def _facts(file: Path) -> _Facts:
     columns, noted = _columns(file), dump.notes(file)
     loss = _PRIME_RL if file.suffix == ".jsonl" else _word(noted.get("objective", noted.get("loss_type", "grpo")))
+    level = _word(noted.get("importance_sampling_level", "token"))
     if loss in _AGGREGATIONS:
         loss = "vanilla"
     if loss in _UNCLIPPED:
         columns -= {"clipped"}
-    elif columns >= _EVENTS:
+    elif columns >= BOUNDED and level == "token":
         columns |= {"clipped"}
     weighed_by = noted.get("weighed_by", [])
     weights = map(_word, weighed_by) if isinstance(weighed_by, list) else ("unknown",)
-    return _Facts(columns, _word(noted.get("importance_sampling_level", "token")), loss, frozenset(weights))
+    return _Facts(columns, level, loss, frozenset(weights))
 
 
 def _word(value: Any) -> str:
@@ -156,7 +158,8 @@ def _left_out(facts: Sequence[_Facts]) -> list[str]:
     if "old_logprobs" not in names:
         lines.append("no column old_logprobs: ratios are taken as 1, and no other thresholds are tried")
     if "clipped" not in names and not losses.intersection(_UNCLIPPED):
-        lines.append("no column clipped, nor low and high with old_logprobs: every token counts as kept")
+        instead = "" if any(each.level != "token" for each in facts) else ", nor low and high with old_logprobs"
+        lines.append(f"no column clipped{instead}: every token counts as kept")
     if "group" not in names:
         lines.append("no column group: intervals are over completions and too narrow, no breakdown by prompt")
     if not names >= {"group", "reward"}:
@@ -168,6 +171,8 @@ def _left_out(facts: Sequence[_Facts]) -> list[str]:
         line = f"loss type {loss} weighs tokens otherwise than r A: the change is that of r A"
         kept = ", no token counts as clipped" if loss in _UNCLIPPED else ""
         lines.append(f"{_NOT_CLAMPED.get(loss, line)}{kept}; no thresholds are advised")
+    if odd := sorted({each.level for each in facts} - set(_LEVELS)):
+        lines.append(f"importance_sampling_level {odd[0]}: ratios are the tokens' own; no thresholds are advised")
     if weights := sorted(frozenset.union(*(each.weighed_by for each in facts))):
         lines.append(
             f"the trainer also weighs tokens by {', '.join(weights)}, some perhaps by 0, and a dump does not hold it: "

@@ -46,12 +46,12 @@ def tokens_of(batch: pa.RecordBatch, plan: Plan) -> Tokens:
     logprobs, advantages = (torch.tensor(found[name]) for name in ("logprobs", "advantages"))
     own = logprobs - torch.tensor(found["old_logprobs"]) if plan.has("old_logprobs") else None
     clipped = found["clipped"].astype(np.int64) if plan.has("clipped") else np.zeros(len(logprobs), np.int64)
+    clip_ratio = own if own is None or not plan.by_sequence else _of_sequences(own, found["row"], batch.num_rows)
     if plan.has("entropy"):
-        change = _change(found, plan, logprobs, own, advantages)
+        change = _change(found, plan, logprobs, clip_ratio, advantages)
         region = regions(logprobs[None], torch.tensor(found["entropy"])[None], advantages[None])[0].numpy()
     else:
         change, region = None, None
-    clip_ratio = own if own is None or not plan.by_sequence else _of_sequences(own, found["row"], batch.num_rows)
     return Tokens(
         row=found["row"],
         position=found["position"],
