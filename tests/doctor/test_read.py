@@ -182,6 +182,7 @@ def test_an_instance_says_what_its_fields_say(tmp_path, monkeypatch, lab_config)
         ("c.yaml", "colour: blue", "holds no field of TRL's GRPOConfig and no section of verl's configuration"),
         ("c.yaml", "data: {}\nepsilon: 0.1", "is both: data is a section of verl's configuration, epsilon a field"),
         ("c.yaml", "data: {train_batch_sise: 3}", "no setting 'data.train_batch_sise': did you mean train_batch_size"),
+        ("c.yaml", "data: {mine.size: 3}", "no setting 'data.mine.size': no name is near"),
         ("c.yaml", "data: {train_batch_size: many}", "data.train_batch_size must be a whole number"),
         ("c.yaml", "data: 3", "data.train_batch_size must be a whole number of at least 1, got None"),
         ("c.yaml", "epsilon: 0.1\n\0", "special characters are not allowed"),

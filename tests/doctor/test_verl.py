@@ -1,8 +1,17 @@
 """What is said of whole verl configurations. verl need not be installed; that it is so in verl: test_verl_faults.py."""
 
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from entrostat.cli import main
 from entrostat.doctor import Finding, findings, read, settings
 from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS
+from entrostat.strategies import STRATEGIES, make_strategy
 
+ROOT = Path(__file__).parents[2]
 ONE_UPDATE = "data.train_batch_size=256"
 BYPASS = f"{CORRECTION}.bypass_mode=true"
 
@@ -24,3 +33,94 @@ def test_a_loss_that_acts_at_ratio_1_may_have_it_always():
         assert not found(ONE_UPDATE, f"{LOSS}.loss_mode={mode}")
     for mode in ("vanilla", "gspo", "somebodys_own"):
         assert set(found(ONE_UPDATE, f"{LOSS}.loss_mode={mode}")) == {Finding.RATIO_ALWAYS_ONE}
+
+
+# The plug-in: its configuration names the strategy
+
+
+def ours(strategy, **options):
+    words = [f"{LOSS}.loss_mode=entrostat", f"+{LOSS}.strategy={strategy}"]
+    return [*words, *(f"+{LOSS}.options.{name}={value}" for name, value in options.items())]
+
+
+def test_the_lines_of_the_page_are_a_run_without_a_finding(capsys):
+    page = (ROOT / "docs/engines.md").read_text()
+    (block,) = re.findall(r"^python -m verl.trainer.main_ppo \.\.\.(.*?)```", page, re.DOTALL | re.MULTILINE)
+    words = block.replace("\\", "").split()
+    assert f"+{LOSS}.strategy=thermostat" in words
+    assert main(["doctor", *words, ONE_UPDATE]) == 0
+    assert "nothing found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_one_update_is_a_finding_under_what_does_not_act_on_fresh_tokens(name):
+    assert (Finding.RATIO_ALWAYS_ONE in found(*ours(name), ONE_UPDATE)) == (name != "thermostat")
+    assert Finding.RATIO_ALWAYS_ONE not in found(*ours(name), ONE_UPDATE, BYPASS)
+
+
+def test_options_count():
+    assert Finding.RATIO_ALWAYS_ONE in found(*ours("regions", e1=0.1), ONE_UPDATE)
+    assert Finding.RATIO_ALWAYS_ONE not in found(*ours("regions", e1=-1), ONE_UPDATE)
+    assert not found(*ours("dcpo", cap=2.5))
+    assert found(*ours("clip-higher", high="2.5e0"))[Finding.DUAL_CLIP].settings["highest of clip-higher"] == 2.5
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_dual_clip_is_inside_a_window_without_an_end_and_inside_dcpos(name):
+    assert (Finding.DUAL_CLIP in found(*ours(name))) == (name in ("clip-lower", "dcpo"))
+    assert not found(*ours(name), f"{ACTOR}.clip_ratio_c=1e6")
+
+
+def test_where_the_window_ends_is_said():
+    seen = found(*ours("clip-lower"))[Finding.DUAL_CLIP]
+    assert seen.said.endswith("A < 0 where the window goes up to 1 + inf (highest of clip-lower)")
+    assert seen.settings == {f"{ACTOR}.clip_ratio_c": 3.0, "highest of clip-lower": math.inf}
+
+
+def test_verls_own_window_is_not_read():
+    for threshold in ("clip_ratio", "clip_ratio_low", "clip_ratio_high"):
+        seen = found(*ours("thermostat"), f"{ACTOR}.{threshold}=0.28")
+        assert set(seen) == {Finding.THRESHOLD_IGNORED}
+        assert seen[Finding.THRESHOLD_IGNORED].said == f"loss_mode entrostat does not read {threshold} 0.28"
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_bonus_is_a_finding_beside_a_controller(name):
+    cap = f"{ACTOR}.clip_ratio_c=1e6"
+    seen = found(*ours(name), f"{ACTOR}.entropy_coeff=0.001", cap)
+    assert set(seen) == ({Finding.BONUS_AND_CONTROLLER} if name in ("od", "thermostat") else set())
+    assert not found(f"{ACTOR}.entropy_coeff=0.001")
+
+
+def test_a_strategy_that_is_given_goes_over_the_one_that_is_named():
+    assert found(*ours("clip-lower"), ONE_UPDATE, strategy=make_strategy("thermostat")) == {}
+    seen = found(f"{ACTOR}.clip_ratio_high=0.28", strategy=make_strategy("clip-lower"))
+    assert set(seen) == {Finding.THRESHOLD_IGNORED, Finding.DUAL_CLIP}
+
+
+def test_a_strategy_that_no_loss_reads_counts_for_nothing():
+    words = [f"+{LOSS}.strategy=thermostat", ONE_UPDATE]
+    assert set(found(*words)) == {Finding.RATIO_ALWAYS_ONE}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([f"{LOSS}.loss_mode=entrostat"], f"{LOSS}.strategy is not set, and loss_mode entrostat wants one: grpo, "),
+        (ours("thermostt"), "unknown strategy 'thermostt': did you mean thermostat"),
+        (ours("thermostat", tagret=1), "strategy 'thermostat' has no option 'tagret': did you mean target"),
+        (ours("thermostat", target=-1.0), "target must stay over 0 nats, got -1.0"),
+        (ours("thermostat", target="[1]"), f"entrostat: {LOSS}: "),
+        (ours("clip-lower", low="wide"), f"{LOSS}.options.low must be a number, got 'wide'"),
+        (ours("dynamic", upper_dynamic=3), f"{LOSS}.options.upper_dynamic must be true or false, got 3"),
+        ([*ours("grpo"), f"+{LOSS}.options=3"], f"{LOSS}.options must be a mapping, or null, got 3"),
+        ([*ours("grpo"), f"+{LOSS}.strategy=3"], f"{LOSS}.strategy must be text, or null, got 3"),
+        (ours("x" * 9000), f"{LOSS}: unknown strategy 'xxx"),
+    ],
+)
+def test_what_the_plug_in_cannot_make_is_refused_in_one_line(capsys, words, said):
+    assert main(["doctor", *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert said in err
+    assert len(err) < 700

@@ -10,17 +10,22 @@ import torch
 import yaml
 
 from entrostat import make_strategy
-from entrostat.doctor import Finding, Source, findings, settings
-from entrostat.doctor.verl import ACTOR, DEFAULTS, ENTROPY_IS, LOSS, READS, ROLLOUT, THRESHOLDS
+from entrostat.doctor import Finding, Source, findings, read, settings
+from entrostat.doctor.verl import ACTOR, DEFAULTS, ENTROPY_IS, LOSS, PLUGIN, READS, ROLLOUT, THRESHOLDS
+from entrostat.strategies import STRATEGIES
 
 core = pytest.importorskip("verl.trainer.ppo.core_algos")
 
 import verl  # noqa: E402
+from hydra import compose, initialize_config_module  # noqa: E402
 from tensordict import TensorDict  # noqa: E402
 from verl.utils.tensordict_utils import make_iterator  # noqa: E402
 from verl.utils.torch_functional import entropy_from_logits  # noqa: E402
 from verl.workers.config import FSDPActorConfig, PolicyLossConfig  # noqa: E402
 from verl.workers.utils.losses import ppo_loss  # noqa: E402
+
+from entrostat.engines.verl.checks import check_can_act  # noqa: E402
+from entrostat.engines.verl.config import EntrostatLossConfig  # noqa: E402
 
 LOGRATIO = torch.tensor([[-1.5, -0.6, -0.1, 0.0, 0.1, 0.25, 0.6, 1.5]] * 2)
 ADVANTAGES = torch.tensor([[1.0], [-1.0]]).expand(2, 8)
@@ -30,15 +35,16 @@ def found(strategy=None, **fields):
     actor = {name: value for name, value in fields.items() if "." not in name}
     overrides = {f"{ACTOR}.{name}": value for name, value in actor.items()}
     overrides |= {name: value for name, value in fields.items() if "." in name}
-    source = Source("test", {"actor_rollout_ref": {}}, tuple((k, v, False) for k, v in overrides.items()))
+    added = (f"{LOSS}.strategy", f"{LOSS}.options")
+    source = Source("test", {"actor_rollout_ref": {}}, tuple((k, v, k in added) for k, v in overrides.items()))
     return {f.finding: f for f in findings(settings(source), strategy)}
 
 
 def actor_config(**fields):
     policy = {name.partition(".")[2]: value for name, value in fields.items() if "." in name}
     plain = {name: value for name, value in fields.items() if "." not in name}
-    made = FSDPActorConfig(rollout_n=1, ppo_micro_batch_size_per_gpu=1, policy_loss=PolicyLossConfig(**policy), **plain)
-    return made
+    kind = EntrostatLossConfig if "strategy" in policy else PolicyLossConfig
+    return FSDPActorConfig(rollout_n=1, ppo_micro_batch_size_per_gpu=1, policy_loss=kind(**policy), **plain)
 
 
 def loss(mode, logratio=LOGRATIO, advantages=ADVANTAGES, old=-1.0, **fields):
@@ -107,12 +113,13 @@ def test_at_ratio_1_no_threshold_does_anything(mode):
 @pytest.mark.parametrize("mode", READS)
 def test_one_update_is_found_exactly_where_a_loss_has_a_ratio_and_nothing_that_acts_at_1(mode):
     fresh, old = torch.zeros_like(LOGRATIO), torch.linspace(-3, -0.1, 8)
-    base = {"policy_loss.dro_beta": 1.0} if mode == "dro" else {}
+    base = NEEDED.get(mode, {})
     usual = loss(mode, fresh, old=old, **base)[1]
     acts = any(not torch.equal(usual, loss(mode, fresh, old=old, **base | {n: OTHER[n]})[1]) for n in READS[mode])
     ratio = not torch.equal(usual, loss(mode, old=old, **base)[1])
     assert (acts, ratio) == (mode == "clip_cov", mode != "gpg")
-    fields = {"data.train_batch_size": 256, f"{LOSS}.loss_mode": mode}
+    given = {f"{ACTOR}.{name}": value for name, value in base.items()}
+    fields = {"data.train_batch_size": 256, f"{LOSS}.loss_mode": mode} | given
     assert (Finding.RATIO_ALWAYS_ONE in found(**fields)) == (ratio and not acts)
 
 
@@ -144,6 +151,34 @@ def test_the_dual_clip_takes_the_gradient_inside_the_loosened_window(high, cap, 
     assert (loss("vanilla", logratio, torch.ones(1, 4), **fields)[1][0, :3] != 0).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "hit"),
+    [("clip-lower", {}, True), ("dcpo", {}, True), ("dcpo", {"cap": 2.5}, False), ("clip-higher", {}, False)],
+)
+def test_the_dual_clip_takes_the_gradient_inside_a_strategys_window(name, options, hit):
+    """In the plug-in's own loss: ratios over the cap, or just inside the widest window under it, at A < 0."""
+    logratio = torch.tensor([[1.0, min(3.4, 1 + make_strategy(name, **options).highest) - 0.01]]).log()
+    fields = {"policy_loss.strategy": name, "policy_loss.options": options}
+    _, gradient, metrics = loss(PLUGIN, logratio, -torch.ones(1, 2), old=-40.0, **fields)
+    assert (gradient[0, 1] == 0).item() == hit
+    assert metrics["actor/pg_clipfrac"] == 0
+    given = {f"{ACTOR}.{name}": value for name, value in fields.items()} | {f"{LOSS}.loss_mode": PLUGIN}
+    assert (Finding.DUAL_CLIP in found(**given)) == hit
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_one_update_is_found_exactly_where_the_plug_in_refuses_it(name):
+    words = [f"{LOSS}.loss_mode={PLUGIN}", f"+{LOSS}.strategy={name}", "data.train_batch_size=256"]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", overrides=words)
+    try:
+        check_can_act(config, make_strategy(name))
+        refused = False
+    except ValueError as error:
+        refused = "one update" in str(error)
+    assert (Finding.RATIO_ALWAYS_ONE in {one.finding for one in findings(settings(read(words)))}) == refused
+
+
 OTHER = {
     "clip_ratio": 0.5,
     "clip_ratio_low": 0.5,
@@ -158,14 +193,16 @@ OTHER = {
     "policy_loss.ppo_kl_coef": 1.0,
     "policy_loss.dro_beta": 2.0,
 }
+NEEDED = {"dro": {"policy_loss.dro_beta": 1.0}, PLUGIN: {"policy_loss.strategy": "clip-higher"}}
+"""Without which a mode is refused."""
 
 
 @pytest.mark.parametrize("mode", READS)
 def test_a_threshold_is_found_exactly_where_it_changes_nothing(mode):
     """clip_ratio is read by the losses that read low and high, where one of these is null: looked at there."""
     assert set(OTHER) == set(THRESHOLDS)
-    assert set(READS) | {"bypass_mode"} == set(core.POLICY_LOSS_REGISTRY) - {"spoken", "entrostat"}
-    base = {"policy_loss.dro_beta": 1.0} if mode == "dro" else {}
+    assert set(READS) | {"bypass_mode"} == set(core.POLICY_LOSS_REGISTRY) - {"spoken"}
+    base = NEEDED.get(mode, {})
     # clip-cov needs covariances between its bounds for them to matter
     base |= {"policy_loss.clip_cov_lb": 0.001, "policy_loss.clip_cov_ratio": 0.07} if mode == "clip_cov" else {}
     # one ratio a sequence: each row leaves its window as a whole
@@ -250,6 +287,5 @@ def test_a_bonus_stays_in_the_loss_beside_a_policy_loss_of_ones_own():
 
     assert value(0.0) == 0
     assert value(0.1) == pytest.approx(-0.07, rel=1e-6)
-    assert Finding.BONUS_AND_CONTROLLER in found(entropy_coeff=0.1, **{f"{LOSS}.loss_mode": "entrostat"})
-    assert Finding.BONUS_AND_CONTROLLER in found(entropy_coeff=0.1, **{"trainer.v1.trainer_mode": "entrostat"})
+    assert Finding.BONUS_AND_CONTROLLER in found(make_strategy("thermostat"), entropy_coeff=0.1)
     assert Finding.BONUS_AND_CONTROLLER not in found(entropy_coeff=0.1)

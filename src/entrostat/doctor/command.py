@@ -23,7 +23,7 @@ class Doctor:
     config: Positional[tuple[str, ...]] = ()
     """CONFIG [KEY=VALUE...]"""
     strategy: str | None = None
-    """The entrostat strategy that the run will have, with its default options."""
+    """The entrostat strategy that the run will have, with its default options. verl's configuration may name it."""
     processes: int = 1
     """Processes of the run; TRL derives steps_per_generation from them where only generation_batch_size is given."""
     ignore_unknown: bool = False

@@ -44,15 +44,16 @@ class Finding(enum.Enum):
         "A second cap of the ratio lies inside the window: tokens lose their gradient before the threshold that was "
         "loosened is reached, and the clip metric of that threshold does not count them.",
         trl="delta to None, or over the window: over 1 + epsilon_high, or 1 + the highest that a strategy sets",
-        verl="clip_ratio_c over 1 + clip_ratio_high",
+        verl="clip_ratio_c over the window: over 1 + clip_ratio_high, or 1 + the highest that a strategy sets, or 1e6 "
+        "where there is no end",
     )
     THRESHOLD_IGNORED = Advice(
         "threshold ignored",
         "The loss never reads the value: changing it changes neither loss nor gradient.",
         trl="a loss_type that reads it (epsilon, epsilon_high, delta: grpo, bnpo, dr_grpo, dapo, luspo), or leave it "
         "out",
-        verl="a policy_loss.loss_mode that reads it (clip_ratio_low, clip_ratio_high, clip_ratio_c: vanilla), or leave "
-        "it out",
+        verl="a policy_loss.loss_mode that reads it (clip_ratio_low, clip_ratio_high, clip_ratio_c: vanilla), the "
+        "strategy's own option, or leave it out",
     )
     CAP_UNDER_ONE = Advice(
         "cap under 1",

@@ -70,7 +70,7 @@ def read_file(path: Path) -> Mapping[str, Any]:
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
     except (ValueError, yaml.YAMLError, OverflowError) as error:
-        raise ValueError(f"{path}: {_reason(error)}") from None
+        raise ValueError(f"{path}: {reason(error)}") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise ValueError(f"{path} must hold fields by name, got {short(found)}")
     return found
@@ -104,7 +104,7 @@ def _yaml(text: str) -> Any:
         return loader.construct_document(node)
     except (TypeError, AttributeError, KeyError) as error:
         # PyYAML's own slips on values that it half recognises
-        raise ValueError(f"not YAML that can be read ({_reason(error)})") from None
+        raise ValueError(f"not YAML that can be read ({reason(error)})") from None
     finally:
         loader.dispose()
 
@@ -126,7 +126,8 @@ def _bounded(root: yaml.Node) -> None:
             todo += [(child, depth + 1) for child in node.value]
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """What an error says, in one line of at most 200 characters."""
     text = error.problem or "" if isinstance(error, yaml.MarkedYAMLError) else str(error)
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         text += f" (line {mark.line + 1})"
@@ -173,7 +174,7 @@ def _imported(name: str) -> Source:
                 found = getattr(found, part)
     except (Exception, SystemExit) as error:
         hint = ": a dict of its fields can be read where GRPOConfig refuses this machine" if _is_config(error) else ""
-        raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {_reason(error)}{hint}") from None
+        raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {reason(error)}{hint}") from None
     if dataclasses.is_dataclass(found) and not isinstance(found, type):
         fields = {field.name: getattr(found, field.name, None) for field in dataclasses.fields(found)}
         return Source(name, fields, owner=type(found))

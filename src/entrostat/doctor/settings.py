@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from entrostat.strategies import near
 
-Kind = Literal["count", "count?", "number", "number?", "flag", "word", "options?"]
+Kind = Literal["count", "count?", "number", "number?", "flag", "word", "word?", "options?"]
 WANTED: Mapping[Kind, str] = {
     "count": "a whole number of at least 1",
     "count?": "a whole number of at least 1, or null",
@@ -15,6 +15,7 @@ WANTED: Mapping[Kind, str] = {
     "number?": "a number, or null",
     "flag": "true or false",
     "word": "text",
+    "word?": "text, or null",
     "options?": "a mapping, or null",
 }
 

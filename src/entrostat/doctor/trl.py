@@ -13,8 +13,7 @@ from typing import Any
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.read import Source
 from entrostat.doctor.settings import Kind, Settings, checked, near_name, short, shown
-from entrostat.strategies import Strategy, near, strategy_name
-from entrostat.strategies.oscillatory import Od
+from entrostat.strategies import Strategy, is_controller, near, strategy_name
 
 KINDS: Mapping[str, Kind] = {
     "steps_per_generation": "count?",
@@ -256,15 +255,9 @@ def _vllm(s: Settings) -> Found | None:
 def _bonus(s: Settings, strategy: Strategy | None) -> Found | None:
     values = {name: s[name] for name in ("entropy_coef", "use_adaptive_entropy") if s[name]}
     if is_controller(strategy) and values:
-        assert strategy is not None
         name = strategy_name(strategy)
         return Found(Finding.BONUS_AND_CONTROLLER, f"{shown(values)} beside {name}", {**values, "strategy": name})
     if len(values) == 2:
         said = f"entropy_coef {s['entropy_coef']:g} is where use_adaptive_entropy starts from, not a bonus that stays"
         return Found(Finding.BONUS_AND_CONTROLLER, said, values)
     return None
-
-
-def is_controller(strategy: Strategy | None) -> bool:
-    """Whether the strategy closes a loop on the measured entropy."""
-    return isinstance(strategy, Od) or hasattr(strategy, "target")

@@ -3,15 +3,16 @@
 verl need not be installed: the defaults of 0.9.1 are in verl-0.9.1.yaml. Where it is, its own are read, as a file.
 """
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from entrostat.doctor.finding import Finding, Found
-from entrostat.doctor.read import Source, read_file
+from entrostat.doctor.read import Source, read_file, reason
 from entrostat.doctor.settings import Kind, Settings, checked, near_name, short, shown
-from entrostat.strategies import Strategy
+from entrostat.strategies import STRATEGIES, Strategy, is_controller, make_strategy, strategy_name
 
 DEFAULTS = Path(__file__).with_name("verl-0.9.1.yaml")
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -30,6 +31,8 @@ KINDS: Mapping[str, Kind] = {
     f"{ACTOR}.loss_agg_mode": "word",
     f"{ACTOR}.entropy_coeff": "number",
     f"{LOSS}.loss_mode": "word",
+    f"{LOSS}.strategy": "word?",
+    f"{LOSS}.options": "options?",
     f"{LOSS}.clip_cov_ratio": "number?",
     f"{LOSS}.clip_cov_lb": "number?",
     f"{LOSS}.clip_cov_ub": "number?",
@@ -40,10 +43,13 @@ KINDS: Mapping[str, Kind] = {
     f"{ROLLOUT}.top_p": "number",
     f"{ROLLOUT}.top_k": "number",
     f"{CORRECTION}.bypass_mode": "flag",
-    "trainer.v1.trainer_mode": "word",
 }
 """The settings that the doctor reads."""
 
+OPTION_KINDS: Mapping[type, Kind] = {float: "number", bool: "flag"}
+"""What an option of a strategy must be, by the type of its default; others the strategy checks itself."""
+PLUGIN = "entrostat"
+"""Our loss mode in verl."""
 WINDOW = ("clip_ratio", "clip_ratio_low", "clip_ratio_high")
 READS: Mapping[str, tuple[str, ...]] = {
     "vanilla": (*WINDOW, "clip_ratio_c"),
@@ -57,13 +63,14 @@ READS: Mapping[str, tuple[str, ...]] = {
     "sapo": ("tau_pos", "tau_neg"),
     "dro": ("policy_loss.dro_beta",),
     "gpg": (),
+    PLUGIN: ("clip_ratio_c",),
 }
 """The thresholds that each loss mode reads, under actor. A mode that is not here is somebody's own."""
 THRESHOLDS = tuple(dict.fromkeys(name for names in READS.values() for name in names))
 FRESH = frozenset({"gpg", "clip_cov"})
 """Loss modes that act at a ratio of 1: gpg has no ratio, clip_cov drops tokens by their covariance."""
-PLUGIN = "entrostat"
-"""Our loss mode and trainer mode in verl."""
+NO_CAP = 1e6
+"""verl cannot switch the dual clip off: a clip_ratio_c from here on is meant so."""
 ENTROPY_IS: Mapping[str, str] = {
     "token-sum": "the sum over the batch's tokens",
     "seq-mean-token-sum": "nats a response, the sum over its tokens",
@@ -117,7 +124,9 @@ def _check_names(source: Source, known: Mapping[str, Any]) -> None:
         parent, _, last = name.rpartition(".")
         if added or (not parent and last in FREE):
             continue
-        near = near_name(last, _at(known, parent) if parent else known)
+        beside = _at(known, parent) if parent else known
+        # none where a key has dots of its own
+        near = near_name(last, beside if isinstance(beside, Mapping) else ())
         raise ValueError(
             f"{source.name}: verl has no setting {short(name)}: {near}; "
             "--ignore-unknown passes over settings of a recipe of your own"
@@ -169,31 +178,49 @@ def _resolved(tree: Mapping[str, Any], name: str) -> Any:
 
 
 def verl_findings(s: Settings, strategy: Strategy | None = None) -> list[Found]:
-    """What is found in verl's configuration, under its own thresholds or those of an entrostat strategy."""
+    """What is found in verl's configuration, under its own thresholds or those of an entrostat strategy.
+
+    The strategy is the one that the configuration names, unless another is given. ValueError where it names one, or an
+    option, that there is not.
+    """
+    # also in bypass mode: v1 keeps it, and v0 sets another on the driver alone, when its workers have this one
+    mode = s[f"{LOSS}.loss_mode"] if strategy is None else PLUGIN
+    if mode == PLUGIN:
+        strategy = strategy or _named(s)
     checks: list[Callable[[], Found | None]] = [
-        lambda: _ratio(s, strategy),
-        lambda: _clip_ratio(s),
-        lambda: _dual_clip(s),
-        lambda: _ignored(s),
+        lambda: _ratio(s, mode, strategy),
+        lambda: _clip_ratio(s, mode),
+        lambda: _dual_clip(s, mode, strategy),
+        lambda: _ignored(s, mode),
         lambda: _aggregation(s),
         lambda: _temperature(s),
         lambda: _sampling(s),
-        lambda: _bonus(s),
+        lambda: _bonus(s, strategy),
     ]
     return [found for check in checks if (found := check()) is not None]
 
 
-def _mode(s: Settings) -> str:
-    # also in bypass mode: v1 keeps it, and v0 sets another on the driver alone, when its workers have this one
-    return s[f"{LOSS}.loss_mode"]
+def _named(s: Settings) -> Strategy:
+    """The strategy that the configuration names, with its options."""
+    name, options = s[f"{LOSS}.strategy"], dict(s[f"{LOSS}.options"] or {})
+    if name is None:
+        raise ValueError(f"{LOSS}.strategy is not set, and loss_mode {PLUGIN} wants one: {', '.join(STRATEGIES)}")
+    for field in dataclasses.fields(STRATEGIES[name]) if name in STRATEGIES else ():
+        kind = OPTION_KINDS.get(type(field.default))
+        if kind and field.name in options:
+            options[field.name] = checked(f"{LOSS}.options.{field.name}", options[field.name], kind)
+    try:
+        return make_strategy(name, **options)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{LOSS}: {reason(error)}") from None
 
 
-def _ratio(s: Settings, strategy: Strategy | None) -> Found | None:
+def _ratio(s: Settings, mode: str, strategy: Strategy | None) -> Found | None:
     names = ("data.train_batch_size", f"{ACTOR}.ppo_mini_batch_size", f"{ACTOR}.ppo_epochs")
     batch, mini, epochs = (s[name] for name in names)
-    acts = strategy is not None and strategy.acts_on_fresh
+    acts = mode in FRESH or (strategy is not None and strategy.acts_on_fresh)
     # in bypass mode the old policy is the sampler, and ratios leave 1 by the mismatch of the two
-    if batch > mini or epochs > 1 or acts or s[f"{CORRECTION}.bypass_mode"] or _mode(s) in FRESH:
+    if batch > mini or epochs > 1 or acts or s[f"{CORRECTION}.bypass_mode"]:
         return None
     values = {name: s[name] for name in names}
     return Found(Finding.RATIO_ALWAYS_ONE, f"one update a rollout ({shown(_short(values))})", values)
@@ -205,10 +232,10 @@ def _window(s: Settings) -> tuple[float, float]:
     return (both if low is None else low), (both if high is None else high)
 
 
-def _clip_ratio(s: Settings) -> Found | None:
+def _clip_ratio(s: Settings, mode: str) -> Found | None:
     low, high = (f"{ACTOR}.clip_ratio_low", f"{ACTOR}.clip_ratio_high")
     both = s[f"{ACTOR}.clip_ratio"]
-    if not s.changed(f"{ACTOR}.clip_ratio") or "clip_ratio" not in READS.get(_mode(s), ()):
+    if not s.changed(f"{ACTOR}.clip_ratio") or "clip_ratio" not in READS.get(mode, ()):
         return None
     # a side that was chosen, or null, or happens to agree, is no trap
     if not any(s[side] is not None and not s.changed(side) and s[side] != both for side in (low, high)):
@@ -218,23 +245,25 @@ def _clip_ratio(s: Settings) -> Found | None:
     return Found(Finding.CLIP_RATIO_ALONE, said, values)
 
 
-def _dual_clip(s: Settings) -> Found | None:
-    cap, high = s[f"{ACTOR}.clip_ratio_c"], _window(s)[1]
-    if _mode(s) != "vanilla" or 1 + high <= cap:
+def _dual_clip(s: Settings, mode: str, strategy: Strategy | None) -> Found | None:
+    cap, name, high = s[f"{ACTOR}.clip_ratio_c"], f"{ACTOR}.clip_ratio_high", _window(s)[1]
+    if strategy is not None:
+        name, high = f"highest of {strategy_name(strategy)}", strategy.highest
+    if mode not in ("vanilla", PLUGIN) or cap >= min(1 + high, NO_CAP):
         return None
     said = f"clip_ratio_c {cap:g} caps the ratio of tokens with A < 0 where the window goes up to 1 + {high:g}"
-    return Found(Finding.DUAL_CLIP, said, {f"{ACTOR}.clip_ratio_c": cap, f"{ACTOR}.clip_ratio_high": high})
+    return Found(Finding.DUAL_CLIP, f"{said} ({name.rpartition('.')[2]})", {f"{ACTOR}.clip_ratio_c": cap, name: high})
 
 
-def _ignored(s: Settings) -> Found | None:
-    reads = READS.get(_mode(s))
+def _ignored(s: Settings, mode: str) -> Found | None:
+    reads = READS.get(mode)
     if reads is None:
         return None
     unread = {n: s[f"{ACTOR}.{n}"] for n in THRESHOLDS if n not in reads and s.changed(f"{ACTOR}.{n}")}
     if not unread:
         return None
-    values = {f"{LOSS}.loss_mode": _mode(s), **{f"{ACTOR}.{name}": value for name, value in unread.items()}}
-    return Found(Finding.THRESHOLD_IGNORED, f"loss_mode {_mode(s)} does not read {shown(_short(unread))}", values)
+    values = {f"{LOSS}.loss_mode": mode, **{f"{ACTOR}.{name}": value for name, value in unread.items()}}
+    return Found(Finding.THRESHOLD_IGNORED, f"loss_mode {mode} does not read {shown(_short(unread))}", values)
 
 
 def _aggregation(s: Settings) -> Found | None:
@@ -259,12 +288,13 @@ def _sampling(s: Settings) -> Found | None:
     return Found(Finding.SAMPLING_CUT, f"the sampler has {shown(_short(cuts))}", cuts) if cuts else None
 
 
-def _bonus(s: Settings) -> Found | None:
-    names = (f"{LOSS}.loss_mode", "trainer.v1.trainer_mode")
-    if not s[f"{ACTOR}.entropy_coeff"] or PLUGIN not in (s[name] for name in names):
+def _bonus(s: Settings, strategy: Strategy | None) -> Found | None:
+    bonus = s[f"{ACTOR}.entropy_coeff"]
+    if not bonus or not is_controller(strategy):
         return None
-    values = {f"{ACTOR}.entropy_coeff": s[f"{ACTOR}.entropy_coeff"], **{name: s[name] for name in names}}
-    return Found(Finding.BONUS_AND_CONTROLLER, shown(_short(values)), values)
+    name = strategy_name(strategy)
+    values = {f"{ACTOR}.entropy_coeff": bonus, "strategy": name}
+    return Found(Finding.BONUS_AND_CONTROLLER, f"entropy_coeff {bonus:g} beside {name}", values)
 
 
 def _short(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 from entrostat.strategies.base import NoState, RolloutSummary, Strategy, state_from_json, state_to_json
 from entrostat.strategies.dcpo import Dcpo
@@ -22,6 +22,7 @@ __all__ = [
     "Strategy",
     "as_arguments",
     "flags",
+    "is_controller",
     "make_strategy",
     "near",
     "options",
@@ -75,6 +76,11 @@ def make_strategy(name: str, **options: Any) -> Strategy:
 def strategy_name(strategy: Strategy) -> str:
     """The registry's name of a strategy, or its class's name when it is somebody's own."""
     return next((name for name, kind in STRATEGIES.items() if type(strategy) is kind), type(strategy).__name__)
+
+
+def is_controller(strategy: Strategy | None) -> TypeGuard[Strategy]:
+    """Whether it is a strategy that closes a loop on the measured entropy."""
+    return isinstance(strategy, Od) or hasattr(strategy, "target")
 
 
 def as_arguments(strategy: Strategy) -> list[str]:
