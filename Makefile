@@ -19,7 +19,8 @@ test: $(STAMP)
 # verl beside the plug-in, on this machine's CPU: an environment of its own, since verl and TRL 1.16 cannot share one
 test-verl: $(VERL)/.installed
 	$(VERL)/bin/pyright -p tests/with_verl --pythonpath $(VERL)/bin/python
-	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -c tests/with_verl/pytest.ini tests/with_verl
+	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -c tests/with_verl/pytest.ini tests/with_verl tests/doctor/test_verl_faults.py \
+		tests/doctor/test_verl_bypass.py
 
 # docs/claims.md from the results beside it; `entrostat reproduce --all --out docs/results/reproduce` makes those
 claims: $(STAMP)
