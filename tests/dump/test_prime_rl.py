@@ -9,6 +9,7 @@ from entrostat import dump
 from entrostat.diagnose.advice import advise
 from entrostat.diagnose.causes import kept
 from entrostat.diagnose.stream import attribute
+from entrostat.dump.prime_rl import EXPORTED
 
 INSIDE = {"rl": {"advantage": -0.5, "mask": True}}
 
@@ -130,6 +131,33 @@ def test_a_bad_line_is_named(whole, export, bad, message):
         whole(path)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_line_that_is_cut_in_half_costs_that_line_alone(export):
+    """As a kill leaves the last one."""
+    half = json.dumps(record())[:200]
+    path = export(*[record()] * 2, half, *[record()] * 3, half)
+    told = []
+    batches = list(dump.read(path, bad=lambda line, rows: told.append((line, rows))))
+    assert [batch.num_rows for batch in batches] == [2, 3]
+    assert [i for batch in batches for i in batch.column("sample").to_pylist()] == list(range(5))
+    assert told == [(f"{path}: row {i}: not a line of JSON: cut it off, or export again", 1) for i in (2, 6)]
+    found, skipped = attribute([path], skip_bad=True)
+    assert (found.completions, skipped.rows, skipped.files) == (5, 2, 0)
+    with pytest.raises(ValueError, match="row 2: not a line of JSON"):
+        attribute([path])
+
+
+def test_the_row_of_a_ratio_that_overflows_is_its_line_whatever_was_left_out_before(export):
+    over = record(inference_logprobs=[0.0, 0.0, -3e38, -0.2, -1.5])
+    path = export(record(), "{", record(), over, record())
+    _, skipped = attribute([path], skip_bad=True)
+    assert skipped.rows == 2 and skipped.told[1].startswith(f"{path}: row 3, column 'logprobs': its ratio")
+
+
+def test_every_export_has_the_same_columns(export):
+    (batch,) = dump.read(export(record()))
+    assert set(batch.schema.names) == EXPORTED
 
 
 def test_an_empty_export_is_said(whole, export):

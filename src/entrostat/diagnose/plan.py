@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from entrostat import dump
+from entrostat.dump.prime_rl import EXPORTED
 from entrostat.dump.tokens import BOUNDED
 
 CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla")
@@ -81,7 +82,7 @@ class _Facts:
 
 
 def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = None) -> Plan:
-    """Looks at the columns of every file below `paths`; reads no rows of Parquet.
+    """Looks at the columns of every file below `paths`; reads no rows.
 
     Args:
         bad: told of each file that is no dump, as entrostat.dump.read tells; it is left out. None: that is an error.
@@ -136,7 +137,7 @@ def _word(value: Any) -> str:
 
 def _columns(file: Path) -> frozenset[str]:
     if file.suffix == ".jsonl":
-        return frozenset(next(dump.read(file)).schema.names)
+        return EXPORTED
     try:
         return frozenset(pq.read_schema(file).names).intersection(dump.COLUMNS)
     except (pa.ArrowException, OSError) as error:

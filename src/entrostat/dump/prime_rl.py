@@ -19,25 +19,29 @@ There is no prompt group, no token text and no sum over the vocabulary in it.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from entrostat.dump.check import as_schema
 from entrostat.dump.schema import COLUMNS, metadata
 from entrostat.dump.write import rows
 
+EXPORTED = frozenset(COLUMNS) - {"group", "prompt", "text", "sum_p2", "sum_p2_logp", "old_entropy", "low", "high"}
+"""The columns of every export."""
 _BATCH_TOKENS = 2**18
 
 
-def read_export(file: Path, wanted: Sequence[str], seen: dict[int, int]) -> Iterator[pa.RecordBatch]:
+def read_export(
+    file: Path, wanted: Sequence[str], seen: dict[int, int], bad: Callable[[str, int], None] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Batches of rows of one rank's file, with the columns of `wanted` that the export has.
 
     Args:
         seen: sequences of each step so far; counted on here, so that ranks of a step do not share a sample.
+        bad: called with each line that can't be read, and 1; it is left out. None: that is an error.
 
     Raises:
         ValueError: one line with file and line (counted from 0): not JSON, another schema_version, a field that is
@@ -47,19 +51,23 @@ def read_export(file: Path, wanted: Sequence[str], seen: dict[int, int]) -> Iter
     line = -1
     with file.open("rb") as lines:
         for line, text in enumerate(lines):
-            record = _record(text, f"{file}: row {line}")
-            step = record.get("export_step", record.get("step"))
-            if type(step) is not int:
-                raise ValueError(f"{file}: row {line}: step is {str(step)[:40]!r}, it must be an integer")
-            held.append(_row(record, step, seen.get(step, 0), f"{file}: row {line}"))
-            seen[step] = seen.get(step, 0) + 1
-            if sum(len(one.column("tokens")[0]) for one in held) >= _BATCH_TOKENS:
-                yield _joined(held, wanted, file, line)
+            problem = None
+            try:
+                held.append(_row(text, seen, f"{file}: row {line}"))
+            except ValueError as error:
+                if bad is None:
+                    raise
+                problem = str(error)
+            # a batch is of rows without a gap, so that whoever counts them knows their lines
+            if held and (problem or sum(len(one.column("tokens")[0]) for one in held) >= _BATCH_TOKENS):
+                yield _joined(held, wanted)
                 held = []
+            if bad is not None and problem:
+                bad(problem, 1)
     if line < 0:
         raise ValueError(f"{file}: no rows in it")
     if held:
-        yield _joined(held, wanted, file, line)
+        yield _joined(held, wanted)
 
 
 def _record(text: bytes, where: str) -> dict[str, Any]:
@@ -73,7 +81,17 @@ def _record(text: bytes, where: str) -> dict[str, Any]:
     return record
 
 
-def _row(record: dict[str, Any], step: int, sample: int, where: str) -> pa.RecordBatch:
+def _row(text: bytes, seen: dict[int, int], where: str) -> pa.RecordBatch:
+    record = _record(text, where)
+    step = record.get("export_step", record.get("step"))
+    if type(step) is not int:
+        raise ValueError(f"{where}: step is {str(step)[:40]!r}, it must be an integer")
+    made = _columns(record, step, seen.get(step, 0), where)
+    seen[step] = seen.get(step, 0) + 1
+    return made
+
+
+def _columns(record: dict[str, Any], step: int, sample: int, where: str) -> pa.RecordBatch:
     try:
         mask = _mask(record)
         low, high = (_list(record, f"is_masked_{side}") == 1 for side in ("low", "high"))
@@ -123,7 +141,9 @@ def _list(record: dict[str, Any], field: str, kind: Any = np.float32) -> np.ndar
     return found
 
 
-def _joined(held: list[pa.RecordBatch], wanted: Sequence[str], file: Path, line: int) -> pa.RecordBatch:
-    names = [name for name in COLUMNS if name in wanted and name in held[0].schema.names]
+def _joined(held: list[pa.RecordBatch], wanted: Sequence[str]) -> pa.RecordBatch:
+    """One batch of rows that are checked."""
     batch = pa.Table.from_batches(held).combine_chunks().to_batches()[0]
-    return as_schema(batch, str(file), line + 1 - len(held), names).replace_schema_metadata(metadata({}))
+    return batch.select([name for name in COLUMNS if name in wanted and name in EXPORTED]).replace_schema_metadata(
+        metadata({})
+    )

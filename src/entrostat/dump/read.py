@@ -41,7 +41,7 @@ def read(path: Path | str, columns: Sequence[str] | None = None, *, bad: Bad | N
     for file in files(path):
         try:
             if file.suffix == ".jsonl":
-                yield from read_export(file, wanted, seen)
+                yield from read_export(file, wanted, seen, bad)
             else:
                 yield from _read_parquet(file, wanted, bad)
         except ValueError as error:
