@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from entrostat import dump
 from entrostat.cli import main
+from entrostat.diagnose.show import skipped_lines
 from entrostat.diagnose.stream import attribute
 from entrostat.diagnose.texts import escaped
+from entrostat.dump.schema import KEY
 from made_up_dumps import made_up
 
 HOSTILE = (
@@ -160,6 +162,44 @@ def test_a_bad_row_is_named_and_can_be_skipped(capsys, make_dump):
         abs=1e-6 * sum(abs(t["change"]) for t in left) / len(left),
     )
     assert "1 rows and 2 files" in run(capsys, folder, "--skip-bad")[1]
+
+
+HARM = "\x1b[31m\u202e"
+
+
+def with_a_hostile_version(path):
+    table = pq.read_table(path)
+    noted = {KEY: json.dumps({"version": HARM, "notes": {}}).encode()}
+    pq.write_table(table.replace_schema_metadata(noted), path)
+
+
+def with_a_hostile_type(path):
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("update")
+    odd = pa.array([{HARM: 1}] * table.num_rows)
+    pq.write_table(table.set_column(at, "update", odd).replace_schema_metadata(table.schema.metadata), path)
+
+
+def with_a_hostile_line(path):
+    path.unlink()
+    path.with_suffix(".jsonl").write_text(json.dumps({"schema_version": HARM}))
+
+
+@pytest.mark.parametrize("spoil", [with_a_hostile_version, with_a_hostile_type, with_a_hostile_line])
+def test_what_a_file_says_of_itself_reaches_no_terminal(capsys, make_dump, spoil):
+    folder, _ = make_dump((3, 4))
+    spoil(folder / dump.file_name(1))
+    paths = sorted(folder.iterdir())
+    assert len(paths) == 2
+    for args in (paths, [*paths, "--skip-bad"]):
+        _, out, err = run(capsys, *args)
+        assert "\\x1b[31m" in out + err and not set(out + err) & set(HARM[0] + HARM[-1])
+
+
+def test_a_line_of_what_was_left_out_is_escaped():
+    """Whatever it quotes."""
+    made = {"skipped": {"rows": 1, "files": 0, "told": [f"a: {HARM}"]}}
+    assert skipped_lines(made)[1] == "a: \\x1b[31m\\u202e"
 
 
 def test_bytes_that_are_no_text_are_shown_as_such(capsys, make_dump):

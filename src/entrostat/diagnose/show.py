@@ -12,6 +12,7 @@ from entrostat.diagnose.words import UNIT, number, short
 ROLLOUTS = 20
 """Of the table of rollouts; --json has all."""
 LONGEST = 40
+LONGEST_LINE = 1000
 MOVERS = 6
 SUMMED = ("tokens", "clipped_low", "clipped_high", "kept", "held_low", "held_high")
 NAMED = {
@@ -50,11 +51,12 @@ def quoted(text: str) -> str:
 
 
 def skipped_lines(made: dict[str, Any]) -> list[str]:
-    """What --skip-bad left out."""
+    """What --skip-bad left out; text of a dump in it is escaped."""
     skipped = made["skipped"]
     if not (skipped["rows"] or skipped["files"]):
         return []
-    return [f"{skipped['rows']:,} rows and {skipped['files']} files that can't be read", *skipped["told"]]
+    told = (escaped(line, LONGEST_LINE) for line in skipped["told"])
+    return [f"{skipped['rows']:,} rows and {skipped['files']} files that can't be read", *told]
 
 
 def _breakdown(name: str, parts: list[dict[str, Any]], *, known: bool) -> Table:

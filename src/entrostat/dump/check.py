@@ -16,7 +16,8 @@ def check_columns(schema: pa.Schema, where: str) -> None:
             raise ValueError(f"{where}: column {name!r} is there {schema.names.count(name)} times: keep one")
         if name in schema.names:
             if not _fits(schema.field(name).type, column):
-                raise ValueError(f"{where}: column {name!r} is {schema.field(name).type}, it must be {column.type}")
+                kind = str(schema.field(name).type).encode("unicode_escape").decode()[:80]
+                raise ValueError(f"{where}: column {name!r} is {kind}, it must be {column.type}")
         elif column.required:
             raise ValueError(f"{where}: column {name!r} is missing: every dump needs it")
 

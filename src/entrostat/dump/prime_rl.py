@@ -77,7 +77,7 @@ def _record(text: bytes, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: not a line of JSON: cut it off, or export again") from None
     if not isinstance(record, dict) or record.get("schema_version") != 1:
         version = record.get("schema_version") if isinstance(record, dict) else None
-        raise ValueError(f"{where}: no token export of prime-rl with schema_version 1, got {str(version)[:40]}")
+        raise ValueError(f"{where}: no token export of prime-rl with schema_version 1, got {version!r:.40}")
     return record
 
 
@@ -85,7 +85,7 @@ def _row(text: bytes, seen: dict[int, int], where: str) -> pa.RecordBatch:
     record = _record(text, where)
     step = record.get("export_step", record.get("step"))
     if type(step) is not int:
-        raise ValueError(f"{where}: step is {str(step)[:40]!r}, it must be an integer")
+        raise ValueError(f"{where}: step is {step!r:.40}, it must be an integer")
     made = _columns(record, step, seen.get(step, 0), where)
     seen[step] = seen.get(step, 0) + 1
     return made

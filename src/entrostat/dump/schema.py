@@ -84,5 +84,5 @@ def read_metadata(found: dict[bytes, bytes] | None, where: str) -> dict[str, Any
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{where}: its {KEY.decode()!r} metadata is damaged: write the dump again") from None
     if version != VERSION or not isinstance(notes, dict):
-        raise ValueError(f"{where}: dump version {str(version)[:40]}, this entrostat reads version {VERSION}")
+        raise ValueError(f"{where}: dump version {version!r:.40}, this entrostat reads version {VERSION}")
     return notes
