@@ -6,6 +6,7 @@ from entrostat.data.columns import Item, parse_columns
 from entrostat.data.dedup import drop, normalised
 from entrostat.data.load import load_problems
 from entrostat.data.sources import SOURCES, Source, find_source, open_splits, train_and_test
+from entrostat.verify import VERIFIERS
 from hub_files import sums, write_dapo, write_gsm8k, write_jsonl
 
 
@@ -82,6 +83,15 @@ def test_answers_that_the_verifier_cannot_read_are_dropped(tmp_path):
     found = load_problems(find_source(str(write_jsonl(tmp_path / "a.jsonl", rows)), "", "gsm8k"))
     assert [item.answer for item in found.train] == ["1", "3", "5", "7", "9"]
     assert found.counts["dropped"]["unreadable answer"] == 5
+
+
+def test_whole_numbers_stay_whole_beside_a_fraction(tmp_path):
+    """Arrow makes floats of all: 72.0 would be wrong for 72 by the strict rules."""
+    answers = [72, 3.5, -4, 0]
+    path = write_jsonl(tmp_path / "a.jsonl", [{"problem": f"{i}?", "answer": x} for i, x in enumerate(answers)])
+    found = load_problems(find_source(str(path), "", "gsm8k"))
+    assert [item.answer for item in found.train] == ["72", "3.5", "-4", "0"]
+    assert VERIFIERS["gsm8k"](found.train[0].answer, "#### 72") == 1.0
 
 
 @pytest.mark.parametrize(

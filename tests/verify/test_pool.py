@@ -1,7 +1,12 @@
 """The pool with a verifier that hangs, dies and throws, and with thousands of hostile texts."""
 
 import importlib.util
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections import deque
 from pathlib import Path
 
@@ -58,6 +63,55 @@ def test_a_worker_that_is_killed_between_calls_costs_no_sample(obedient):
         pool._workers[0].process.kill()
         pool._workers[0].process.wait()
         assert pool.score([("a", "a")]) == [(1.0, None)]
+
+
+HELD_UP = r"""
+import sys
+from entrostat.verify import VerifierPool
+with VerifierPool("math", processes=1, timeout=2) as pool:
+    pool.score([("1", "\\boxed{1}")])
+    print(pool._workers[0].process.pid, flush=True)
+    pool.score([("1", "\\boxed{9^{9^9}}")])
+"""
+
+
+def is_running(pid):
+    """Not one that has ended and waits for its parent, as in a container without an init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def ticks(pid):
+    """Of processor time, 100 a second."""
+    return int(Path(f"/proc/{pid}/stat").read_text().split()[13])
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the worker in /proc")
+def test_a_worker_in_the_midst_of_c_code_ends_after_the_process_that_started_it(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", HELD_UP], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    begun, before = time.monotonic(), ticks(worker)
+    while ticks(worker) < before + 10:  # it is at the text
+        time.sleep(0.01)
+    parent.kill()
+    parent.communicate()
+    try:
+        while is_running(worker):
+            assert time.monotonic() < begun + 60, "it runs on"
+            time.sleep(0.05)
+    finally:
+        if is_running(worker):
+            os.kill(worker, signal.SIGKILL)
+
+
+def test_a_worker_that_ends_itself_has_timed_out(obedient, monkeypatch):
+    """Where this process is held up for longer than that."""
+    monkeypatch.setattr(pool, "ORPHANED", 0.1)
+    with VerifierPool("obey", processes=1, timeout=5.0) as made:
+        assert made.score([("a", "hang"), ("a", "a")]) == [(None, "timed out after 5 s"), (1.0, None)]
+        assert made.timeouts == 1
 
 
 def test_a_megabyte_goes_through(obedient):

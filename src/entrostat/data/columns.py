@@ -57,6 +57,8 @@ def _text(row: Mapping[str, Any], column: str, where: str, number: int) -> str:
             f"{where}, row {number}: column {column!r} must hold text or a number, got {str(value)[:80]!r}: "
             "choose another with --columns"
         )
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)  # one 3.5 in a column of numbers makes floats of the rest
     return str(value).encode("utf-8", "replace").decode()
 
 

@@ -33,6 +33,10 @@ START_SECONDS = 300.0
 """A worker that has not read its verifier by then is taken for broken."""
 STARTS = 3
 """Workers in a row that may die before they are ready."""
+ORPHANED = 4
+"""Time-outs after which a worker ends itself over a text: nobody is there any more to kill it."""
+
+_ALARM = getattr(signal, "SIGALRM", 0)
 
 Pair = tuple[str, str]
 
@@ -49,7 +53,7 @@ class Verdict(NamedTuple):
 class _Worker:
     """One process, and the pairs that it has not answered yet, each with its index."""
 
-    def __init__(self, path: str, name: str):
+    def __init__(self, path: str, name: str, timeout: float):
         self.pending: deque[tuple[int, Pair]] = deque()
         self.ready = False
         self.buffer = b""
@@ -57,7 +61,7 @@ class _Worker:
         script = str(Path(__file__).with_name("worker.py"))
         self.process = subprocess.Popen(
             # -P: no module of this folder stands in for one of the standard library
-            [sys.executable, "-P", script, path, name],
+            [sys.executable, "-P", script, path, name, str(ORPHANED * timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -136,7 +140,7 @@ class VerifierPool:
         try:
             while len(verdicts) < len(pairs):
                 while len(self._workers) < min(self.processes, len(pairs)):
-                    self._workers.append(_Worker(*self._source))
+                    self._workers.append(_Worker(*self._source, self.timeout))
                 for worker in self._workers:
                     if worker.ready and not worker.pending and waiting:
                         worker.send(_chunk(waiting, size))
@@ -180,6 +184,8 @@ class VerifierPool:
         """Kills a worker, reports the pair that it was at, and gives the rest of its chunk back."""
         self._workers.remove(worker)
         code = worker.stop()
+        if code == -_ALARM:  # its own, where this process was held up
+            why = "timed out"
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts == STARTS:

@@ -1,16 +1,19 @@
 """A worker of the pool: a process that scores what it is sent and that may be killed at any time.
 
-Run as a script with a verifier's file and name. It never imports entrostat, hence no torch: it starts in the time that
-the verifier's own imports take. Lines of JSON come in, each a list of (answer, completion); a line of JSON goes out for
-each pair, {"score": 1.0} or {"error": "..."}; the first line out says that the worker is ready. The verifier's file
-also has TRIAL, an answer, and spell(answer), a right completion, to try the verifier on.
+Run as a script with a verifier's file and name, and the seconds after which it ends itself over one text: the pool has
+killed it long before, unless the pool's own process was killed. It never imports entrostat, hence no torch: it starts
+in the time that the verifier's own imports take. Lines of JSON come in, each a list of (answer, completion); a line of
+JSON goes out for each pair, {"score": 1.0} or {"error": "..."}; the first line out says that the worker is ready. The
+verifier's file also has TRIAL, an answer, and spell(answer), a right completion, to try the verifier on.
 """
 
 import contextlib
 import importlib.util
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
 
 MEMORY = 4 << 30
 """Bytes of address space; a text that makes the verifier ask for more is not scored."""
@@ -23,7 +26,21 @@ def _bounded_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def main(path: str, name: str) -> None:
+@contextlib.contextmanager
+def _ends_after(seconds: float) -> Iterator[None]:
+    """The signal's own action ends the process, in the midst of C code too, where a handler would wait."""
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def main(path: str, name: str, seconds: str) -> None:
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     # what a library prints must not be taken for a score
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -40,7 +57,8 @@ def main(path: str, name: str) -> None:
     for line in sys.stdin.buffer:
         for answer, completion in json.loads(line):
             try:
-                said = {"score": float(score(answer, completion))}
+                with _ends_after(float(seconds)):
+                    said = {"score": float(score(answer, completion))}
             except Exception as error:
                 said = {"error": f"threw {type(error).__name__}: {str(error)[:200]}"}
             print(json.dumps(said), file=out, flush=True)
