@@ -42,6 +42,7 @@ def refused(capsys, *args):
         (["train", "grpo", "clip-lower"], "'clip-lower'"),
         (["train", "--steps", "0", "grpo"], "--steps must be at least 1, got 0"),
         (["train", "--steps", "-3"], "--steps must be at least 1, got -3"),
+        (["train", "--steps", "9", "--eval-at", "9", "10", "grpo"], "--eval-at 10 never comes: --steps is 9"),
         (["train", "--samples", "1", "grpo"], "--samples must be at least 2, got 1"),
         (["train", "--learning-rate", "0", "grpo"], "--learning-rate must be over 0, got 0.0"),
         (["train", "--learning-rate", "nan", "grpo"], "--learning-rate must be over 0, got nan"),

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from entrostat.lab import evaluate
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.train import load_model
 from entrostat.lab.weights import adapters, check_weights
@@ -52,7 +53,8 @@ def test_an_architecture_trains_and_is_evaluated(command, kind):
 
 def test_lora_moves_the_adapted_layers_alone_and_comes_out_as_a_whole_model(command):
     model = tiny_model(command.folder / "base", "qwen2")
-    options = [*SMALL, "--model", model, "--lora-rank", "4", "--micro-batches", "2"]
+    # all that is scored passes through the model at once, as in `evaluate`
+    options = [*SMALL, "--model", model, "--lora-rank", "4", "--micro-batches", "2", "--eval-samples", "1"]
     command.run("train", *options, "--out", "run", "thermostat")
     assert all(line.keys() >= SUMS for line in command.lines("run"))
     before, after = weights(model), weights(command.folder / "run" / "checkpoint")
@@ -62,7 +64,7 @@ def test_lora_moves_the_adapted_layers_alone_and_comes_out_as_a_whole_model(comm
     assert moved == {name for name in before if name.endswith(".weight") and any(one in name for one in linear)}
     for name in moved:
         assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= 4
-    scored = command.run("evaluate", "run/checkpoint", "--problems", "4", "--samples", "2", "--json")
+    scored = command.run("evaluate", "run/checkpoint", "--problems", "4", "--samples", "1", "--json")
     summary = json.loads((command.folder / "run" / "summary.json").read_text())
     assert json.loads(scored.stdout)["entropy"] == summary["entropy_end"]
     assert json.loads((command.folder / "run" / "config.json").read_text())["label"] == "thermostat, lora 4"
@@ -84,6 +86,25 @@ def test_a_killed_lora_run_resumes_to_the_same_numbers(command):
     assert command.lines("killed") == command.lines("whole")
     whole, killed = (weights(command.folder / name / "checkpoint") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def test_scoring_and_probing_take_as_many_at_once_as_training(command, monkeypatch):
+    seen = []
+
+    def heard(*args, batch=evaluate.BATCH, **options):
+        seen.append(batch)
+        return real(*args, batch=batch, **options)
+
+    real = evaluate.sample
+    monkeypatch.setattr(evaluate, "sample", heard)
+    monkeypatch.setattr(evaluate, "PROBE_PROMPTS", 3)
+    model = tiny_model(command.folder / "base", "qwen2")
+    options = [*SMALL, "--steps", "1", "--probe-every", "1", "--micro-batches", "4"]
+    command.run("train", *options, "--model", model, "--out", "run", "grpo")
+    assert seen == [2, 2, 2]
+    seen.clear()
+    command.run("train", *options, "--out", "lab", "grpo")
+    assert seen == [512, 512, 512]
 
 
 def test_micro_batches_are_the_same_update(command):

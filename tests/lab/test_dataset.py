@@ -114,6 +114,10 @@ def test_gym_trains(data):
             "the verifier 'gsm8k' can read no answer in column 'ability'",
         ),
         (("--dataset", "./dapo", *DAPO, "--eval-problems", "99"), "lower --eval-problems"),
+        (
+            ("--dataset", "./dapo", *DAPO, "--probe-every", "2"),
+            "--probe-every takes 256 held-out problems: leave it out",
+        ),
         (("--dataset", "gym:countdown"), "has no task 'countdown'"),
         (("--dataset", "gym:gcd", "--verifier", "math"), "leave these options out"),
         (("--dataset", "./dapo", "--task", "path"), "--dataset takes the place of --task"),

@@ -65,6 +65,17 @@ def rendered(tokenizer: Any, text: str) -> str:
     return prompt
 
 
+def ends(declared: int | list[int] | None, tokenizer: Any) -> list[int]:
+    """Ids that end a text: all that a model's generation settings declare, and its tokenizer's. TRL ends at the same.
+
+    >>> from types import SimpleNamespace
+    >>> ends([5, 3], SimpleNamespace(eos_token_id=3)), ends(None, SimpleNamespace(eos_token_id=3))
+    ([3, 5], [3])
+    """
+    ids = declared if isinstance(declared, list) else [declared]
+    return sorted({i for i in (*ids, tokenizer.eos_token_id) if i is not None})
+
+
 def plain_notes(tokenizer: Any) -> list[str]:
     """What is to be said of a tokenizer that lacks a pad token of its own or a chat template, a line each.
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from entrostat.data.prompts import ends
 from entrostat.entropy import token_stats
 from entrostat.evaluation.backend import Drawn, Prompt
 from entrostat.evaluation.draw import draw
@@ -28,7 +29,7 @@ class TransformersBackend:
 
     def __init__(self, model: Any, tokenizer: Any, *, batch: int = BATCH):
         self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch
-        self.stops = _stops(model, tokenizer)
+        self.stops = ends(model.generation_config.eos_token_id, tokenizer)
         # Padding is masked, so any token does.
         self.pad = next(i for i in (tokenizer.pad_token_id, *self.stops, 0) if i is not None)
         # A hub model's own settings (a repetition penalty, top-p) would change what is measured.
@@ -108,10 +109,3 @@ def _rows(prompts: Sequence[Prompt], n: int, max_tokens: int) -> Iterator[tuple[
         generator = torch.Generator().manual_seed(prompt.seed)
         for _ in range(n):
             yield prompt.ids, torch.rand(max_tokens, generator=generator, dtype=torch.float64)
-
-
-def _stops(model: Any, tokenizer: Any) -> list[int]:
-    """Ids that end a text, by the model's generation settings and by its tokenizer."""
-    told = model.generation_config.eos_token_id
-    ids = told if isinstance(told, list) else [told]
-    return sorted({i for i in (*ids, tokenizer.eos_token_id) if i is not None})

@@ -23,7 +23,7 @@ from entrostat.lab.methods import SETTINGS, Method, aimed_at, from_json, label, 
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.source import OnError, make_source
-from entrostat.lab.train import Watcher, check_run, load_tokenizer, new_run, on_verifier_error
+from entrostat.lab.train import Watcher, check_run, load_tokenizer, new_run, on_verifier_error, quiet
 from entrostat.statefile import write_atomic
 
 CHOICE_SEEDS = 2
@@ -177,6 +177,7 @@ class Comparison:
 def _check(entries: list[Entry], config: TrainConfig) -> None:
     if not entries:
         raise ValueError("no method given: entrostat compare METHOD..., each one word, quoted with its options")
+    quiet()
     task = make_source(config, load_tokenizer(config))
     held_out(task, config.eval_problems)
     if any(entry.settings for entry in entries):

@@ -124,6 +124,8 @@ class TrainConfig:
             _at_least(name, getattr(self, name), 0)
         for rollouts in self.eval_at:
             _at_least("eval_at", rollouts, 1)
+            if rollouts > self.steps:
+                raise ValueError(f"--eval-at {rollouts} never comes: --steps is {self.steps}")
         _at_least("samples", self.samples, 2)
         if self.eval_problems != 0:
             _at_least("eval_problems", self.eval_problems, 2)
@@ -193,6 +195,11 @@ class TrainConfig:
         """Completions an update."""
         return self.prompts * self.samples // self.updates_per_rollout
 
+    @property
+    def at_once(self) -> int:
+        """Completions that pass through the model together, on all ranks."""
+        return self.micro_batch // self.micro_batches
+
 
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
@@ -220,7 +227,7 @@ def grpo_fields(config: TrainConfig, folder: Path, method: Mapping[str, Any]) ->
     fields: dict[str, Any] = dict(
         output_dir=str(folder),
         max_steps=config.steps * config.updates_per_rollout,
-        per_device_train_batch_size=config.micro_batch // config.micro_batches,
+        per_device_train_batch_size=config.at_once,
         gradient_accumulation_steps=config.micro_batches,
         steps_per_generation=config.updates_per_rollout * config.micro_batches,
         num_generations=config.samples,

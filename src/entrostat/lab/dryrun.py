@@ -22,7 +22,7 @@ from entrostat.lab.methods import Method, label, recipe, to_json
 from entrostat.lab.ranks import world_size
 from entrostat.lab.source import make_source
 from entrostat.lab.tasks import make_task
-from entrostat.lab.train import check_run, load_tokenizer, quiet
+from entrostat.lab.train import check_held_out, check_run, load_tokenizer, quiet
 from entrostat.lab.weights import check_weights
 
 T = TypeVar("T")
@@ -91,6 +91,7 @@ def _sample(config: TrainConfig, unchecked: _Unchecked) -> _Sample | None:
     source = unchecked.trying("data set", lambda: make_source(config, tokenizer), data_far)
     if source is None:
         return None
+    check_held_out(source, config)
     drawn = source.problems(min(LOOKED_AT, config.steps * config.prompts), split="train", seed=config.seed)
     ids = [tokenizer(problem.prompt)["input_ids"] for problem in drawn]
     return _Sample(drawn[0].prompt, ids[0], max(map(len, ids)))

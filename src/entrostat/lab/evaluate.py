@@ -6,8 +6,9 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from entrostat.data.prompts import ends
 from entrostat.entropy import token_stats
 from entrostat.estimate import bootstrap_interval, pass_at_k
 from entrostat.lab.tasks import Problem, ProblemSource
@@ -17,6 +18,21 @@ PROBLEM_SEED = 20_260_214
 VALIDATION_SEED = 20_260_215
 SAMPLE_SEED = 7
 PROBE_PROMPTS, PROBE_SAMPLES = 256, 4
+BATCH = 512
+"""Completions of the lab's own models that are sampled together."""
+LOGITS = 1 << 28
+"""Numbers of logits that are held together, unless one completion has more: 1 GiB in float32."""
+_OFF: dict[str, float] = {
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+}
+"""Settings of a model's own that would bend its distribution, each at the value where it does nothing."""
 
 
 class Samples(NamedTuple):
@@ -35,14 +51,18 @@ def sample(
     samples: int,
     max_completion: int,
     temperature: float = 1.0,
-    batch: int = 512,
+    batch: int = BATCH,
     seed: int = SAMPLE_SEED,
 ) -> Samples:
-    """Draws `samples` completions of each prompt at `temperature`, top-p 1, from a generator state of its own."""
+    """Draws `samples` completions of each prompt at `temperature`, top-p 1, from a generator state of its own.
+
+    The model's own generation settings don't enter, but for the ids that end a text.
+    """
     texts: list[str] = []
     total, tokens = 0.0, 0
     repeated = [prompt for prompt in prompts for _ in range(samples)]
     devices = [model.device] if model.device.type == "cuda" else []
+    settings = _settings(model, tokenizer, temperature, max_completion)
     was_training = model.training
     model.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
@@ -50,38 +70,52 @@ def sample(
         for chunk in _chunks(repeated, batch):
             inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left")
             inputs = inputs.to(model.device)
+            ids, prompt_mask = inputs["input_ids"], inputs["attention_mask"]
             whole: Any = cast(Any, model).generate(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                do_sample=True,
-                temperature=temperature,
-                top_k=0,
-                top_p=1.0,
-                max_new_tokens=max_completion,
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
+                input_ids=ids, attention_mask=prompt_mask, generation_config=settings
             )
-            completions = whole[:, inputs["input_ids"].size(1) :]
+            completions = whole[:, ids.size(1) :]
             texts += tokenizer.batch_decode(completions, skip_special_tokens=True)
-            entropy, mask = _entropy(model, whole, inputs["attention_mask"], completions, tokenizer, temperature)
+            mask = _counted(completions, settings)
+            entropy = _entropy(model, whole, torch.cat([prompt_mask, mask.long()], dim=1), completions, temperature)
             total += float(torch.where(mask, entropy, 0).sum())
             tokens += int(mask.sum())
     model.train(was_training)
     return Samples(texts, total / max(tokens, 1))
 
 
-def _entropy(
-    model: Any, whole: Tensor, prompt_mask: Tensor, completions: Tensor, tokenizer: Any, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Entropy of each completion token, and which of them count: up to the first end of sequence, itself included."""
-    ended = completions == tokenizer.eos_token_id
-    mask = (ended.cumsum(1) - ended.long()) == 0
-    attention = torch.cat([prompt_mask, mask.long()], dim=1)
+def _settings(model: Any, tokenizer: Any, temperature: float, max_completion: int) -> GenerationConfig:
+    own = model.generation_config
+    # transformers fills what is None here from the model's own
+    off = {name: value for name, value in _OFF.items() if getattr(own, name, None) is not None}
+    return GenerationConfig(
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=max_completion,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=ends(own.eos_token_id, tokenizer),
+        **off,
+    )
+
+
+def _counted(completions: Tensor, settings: GenerationConfig) -> Tensor:
+    """Which tokens count: up to the first end of a text, itself included."""
+    ended = torch.isin(completions, torch.tensor(settings.eos_token_id, device=completions.device))
+    return (ended.cumsum(1) - ended.long()) == 0
+
+
+def _entropy(model: Any, whole: Tensor, attention: Tensor, completions: Tensor, temperature: float) -> Tensor:
+    """Entropy of each completion token, from as many sequences at a time as `LOGITS` lets."""
     keep = completions.size(1) + 1
-    logits = model(input_ids=whole, attention_mask=attention, logits_to_keep=keep).logits[:, :-1]
-    entropy = token_stats(logits, completions, temperature=temperature).entropy
-    assert entropy is not None
-    return entropy, mask
+    size = max(1, LOGITS // (keep * model.config.get_text_config().vocab_size))
+    parts = []
+    for at in range(0, len(whole), size):
+        rows = slice(at, at + size)
+        out = model(input_ids=whole[rows], attention_mask=attention[rows], logits_to_keep=keep)
+        parts.append(token_stats(out.logits[:, :-1], completions[rows], temperature=temperature).entropy)
+    return torch.cat(parts)
 
 
 def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
@@ -121,7 +155,7 @@ def evaluate(
     samples: int = 32,
     split: Literal["test", "validation"] = "test",
     temperature: float = 1.0,
-    batch: int = 512,
+    batch: int = BATCH,
 ) -> dict[str, Any]:
     """Scores on `problems` held-out (or validation) problems, `samples` completions each, at the training temperature.
 

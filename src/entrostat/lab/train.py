@@ -27,7 +27,7 @@ from entrostat.engines.controller import controller_payload, initial_state
 from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
-from entrostat.lab.evaluate import evaluate, held_out, held_out_entropy
+from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, evaluate, held_out, held_out_entropy
 from entrostat.lab.load import first_line, load_model, load_tokenizer
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
@@ -106,7 +106,8 @@ class _Recorder(TrainerCallback):
         if update or not self.config.probe_every or rollout % self.config.probe_every:
             return
         with self._off_the_clock():
-            options = {"temperature": self.config.temperature, "seed": rollout}
+            batch = self.ranks.share(self.config) if self.config.model else BATCH
+            options = {"temperature": self.config.temperature, "seed": rollout, "batch": batch}
             probe = lambda: held_out_entropy(model, processing_class, self.task, **options)  # noqa: E731
             self.probed = {"held_out_entropy": self.ranks.first(probe)}
 
@@ -191,6 +192,7 @@ def check_run(config: TrainConfig, method: Method) -> None:
 
 def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -> Run:
     """The folder of a run that has not begun. ValueError, before anything is written, where it could not."""
+    quiet()
     check_run(config, method)
     check_weights(config)
     data = _checked_data(config)
@@ -214,11 +216,21 @@ def _checked_data(config: TrainConfig) -> dict[str, Any]:
     tokenizer = load_tokenizer(config)
     source = make_source(config, tokenizer)
     if isinstance(source, Judged):
-        if config.eval_problems:
-            held_out(source, config.eval_problems)
+        check_held_out(source, config)
         for note in [*plain_notes(tokenizer), *source.notes]:
             print(f"entrostat: warning: {note}", file=sys.stderr)
     return {"data": source.record} if isinstance(source, Judged) else {}
+
+
+def check_held_out(source: ProblemSource, config: TrainConfig) -> None:
+    """ValueError where there are fewer held-out problems than the run scores or measures entropy on."""
+    if config.eval_problems:
+        held_out(source, config.eval_problems)
+    try:
+        if config.probe_every:
+            held_out(source, PROBE_PROMPTS)
+    except ValueError as error:
+        raise ValueError(f"--probe-every takes {PROBE_PROMPTS} held-out problems: leave it out ({error})") from None
 
 
 def _same_source(config: TrainConfig, tokenizer: Any, run: Run, watcher: Watcher) -> ProblemSource:
@@ -356,7 +368,7 @@ def _score(
                 samples=config.eval_samples,
                 split=config.eval_split,
                 temperature=config.temperature,
-                batch=max(config.micro_batch, 512 if config.model == "" else 1),
+                batch=ranks.share(config) if config.model else max(config.micro_batch, BATCH),
             )
             run.write_scores(when, known)
         return known
