@@ -102,6 +102,10 @@ def test_a_rollout_without_a_trained_token_is_a_line_too(command, recipe):
         ("[trl]\nbf61 = true", "[trl] GRPOConfig has no field 'bf61': did you mean bf16"),
         ("[trl]\nbf16 = 'yes'", "[trl] bf16 must be"),
         ("[trl]\nlearning_rate = 1e-6", "[trl] learning_rate is set by the lab: use [train] learning_rate"),
+        (
+            "[trl]\nchat_template_kwargs = {enable_thinking = false}",
+            "[trl] chat_template_kwargs is set by the lab: use",
+        ),
         ("[trl]\nepsilon_high = 0.28", "[trl] epsilon_high is set by the lab: use [method] high"),
         ("[train\n", "run.toml"),
     ],
@@ -193,6 +197,8 @@ def test_a_dry_run_refuses_what_the_run_would(command, recipe):
     one = ["--updates-per-rollout", "1"]
     said = command.run("train", "--config", recipe(), *one, "--dry-run", code=2).stderr
     assert "'clip-lower' cannot act" in said
+    many = ["--eval-problems", "9999"]
+    assert "countdown has 297" in command.run("train", "--config", recipe(), *many, "--dry-run", code=2).stderr
     assert "is no folder" in command.run("train", "--dry-run", "--model", "./gone", "grpo", code=2).stderr
     assert "--dry-run is of one new run" in command.run("train", "--dry-run", code=2).stderr
 

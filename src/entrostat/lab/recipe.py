@@ -58,6 +58,7 @@ OURS: Mapping[str, str] = MappingProxyType(
         "disable_tqdm": "nothing: the lab has its own progress",
         "use_cpu": "nothing: a GPU is used where there is one",
         "model_init_kwargs": "[train] model",
+        "chat_template_kwargs": "[train] model: one whose template has them, since TRL gets rendered prompts",
         "epsilon": "[method] low",
         "epsilon_high": "[method] high",
         "importance_sampling_level": '[method] name = "trl:gspo"',
