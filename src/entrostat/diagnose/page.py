@@ -84,9 +84,8 @@ def page(made: dict[str, Any], shown: dict[str, Any]) -> str:
 
 
 def _summary(made: dict[str, Any]) -> str:
-    counts = ("rollouts", "groups", "completions", "tokens")
-    rollouts, groups, completions, tokens = (f"{made[name]:,}" for name in counts)
-    return f"Rollouts dumped: {rollouts}. Prompts: {groups}. Completions: {completions}. Trained tokens: {tokens}."
+    names = {"rollouts": "Rollouts dumped", "groups": "Prompts", "completions": "Completions", "tokens": "Trained tokens"}
+    return " ".join(f"{name}: {made[key]:,}." for key, name in names.items() if made[key] is not None)
 
 
 def _parts_note(made: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ _SHARES = ("none right", "up to a quarter", "up to a half", "up to three quarter
 def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) -> dict[str, Any]:
     """The diagnosis. Infinity is a string and NaN is null; changes are nats per unit step per trained token.
 
+    groups         prompts; null where the dump does not tell them
     change         of the updates; unclipped: had nothing been clipped
     causes         terms that add up to change (entrostat.diagnose.causes)
     breakdowns     by name a list of parts: label, tokens, clipped_low, clipped_high (counts), kept (adds up to change),
@@ -45,7 +46,7 @@ def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) ->
         "measure": found.plan.measure,
         "tokens": found.tokens,
         "completions": found.completions,
-        "groups": len(found.groups.keys),
+        "groups": len(found.groups.keys) if found.plan.has("group") else None,
         "rollouts": len(found.steps.keys),
         "sentences": words.sentences(found, change, why, advice, measured),
         "limits": words.limits(found),
