@@ -123,6 +123,6 @@ def test_a_page_is_made_of_what_there_is(make_dump, without):
     found, made = shown(folder)
     html = page(made, found)
     assert sum(len(prompt["responses"]) for prompt in found["prompts"]) == 24
-    assert ("Prompts: 6. Completions: 24." in html) == (without != "group") and "Completions: 24." in html
+    assert ("Prompts: 6. Completions: 24." if without != "group" else "Rollouts dumped: 2. Completions: 24.") in html
     assert ('<h2 id="map">' in html) == (without not in ("entropy", "old_logprobs"))
     assert "NaN" not in html.split("<script>")[0] and "nan" not in html.split("<script>")[0].split("</style>")[1]

@@ -84,7 +84,12 @@ def page(made: dict[str, Any], shown: dict[str, Any]) -> str:
 
 
 def _summary(made: dict[str, Any]) -> str:
-    names = {"rollouts": "Rollouts dumped", "groups": "Prompts", "completions": "Completions", "tokens": "Trained tokens"}
+    names = {
+        "rollouts": "Rollouts dumped",
+        "groups": "Prompts",
+        "completions": "Completions",
+        "tokens": "Trained tokens",
+    }
     return " ".join(f"{name}: {made[key]:,}." for key, name in names.items() if made[key] is not None)
 
 
