@@ -19,13 +19,15 @@ def made_up(out, right, *, samples=4, name="b", problem="p", **settings):
     questions = tuple(Question(str(i), f"{problem} {i}", "1") for i in range(len(right)))
     benchmark = Benchmark(name, questions, "math", "boxed")
     folder = Folder.open(out / name, Settings("m", samples, **settings).record(benchmark))
-    folder.start()
-    for i in reversed(range(len(right))):
-        rows = [
-            Sample(str(i), j, "", 5 + i, True, 0.1 * (i + 1), "1" if j < right[i] else "2", float(j < right[i]), None)
-            for j in range(samples)
-        ]
-        folder.save(i, rows)
+    with folder.started():
+        for i in reversed(range(len(right))):
+            rows = [
+                Sample(
+                    str(i), j, "", 5 + i, True, 0.1 * (i + 1), "1" if j < right[i] else "2", float(j < right[i]), None
+                )
+                for j in range(samples)
+            ]
+            folder.save(i, rows)
     return out
 
 

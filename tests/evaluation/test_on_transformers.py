@@ -9,6 +9,7 @@ import torch
 from entrostat.evaluation.backend import Prompt
 from entrostat.evaluation.on_transformers import TransformersBackend
 from entrostat.evaluation.presets import Sampling
+from tiny_benchmark import CONTEXT
 
 SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=40)
 
@@ -18,11 +19,11 @@ def prompts(backend, *texts):
 
 
 def by_hand(backend, prompt, n, sampling, limit):
-    """n completions, token by token in plain Python."""
+    """n completions, token by token in plain Python, each as long as the context lets it be."""
     generator = torch.Generator().manual_seed(prompt.seed)
     for _ in range(n):
         ids, entropy, uniform = list(prompt.ids), [], torch.rand(limit, generator=generator, dtype=torch.float64)
-        for u in uniform.tolist():
+        for u in uniform.tolist()[: CONTEXT - len(prompt.ids)]:
             with torch.no_grad():
                 logits = backend.model(input_ids=torch.tensor([ids])).logits[0, -1].double() / sampling.temperature
             p = logits.softmax(0).tolist()
@@ -60,6 +61,19 @@ def test_a_prompt_has_its_own_random_numbers(backend):
     alone = [other.generate([prompt], 4, SAMPLING, 8)[0] for prompt in asked[::-1]][::-1]
     assert [[one.text for one in drawn] for drawn in together] == [[one.text for one in drawn] for drawn in alone]
     assert len({one.text for one in together[0]}) > 1
+
+
+def test_a_prompt_has_its_own_room_in_the_context(backend):
+    """The longest of its batch takes none of it: completions and random numbers are those that it has alone."""
+    asked = prompts(backend, "x" * (CONTEXT - 3), "y" * (CONTEXT - 6), "z" * (CONTEXT - 6), "a")
+    found = backend.generate(asked, 4, SAMPLING, 12)
+    for prompt, drawn in zip(asked, found, strict=True):
+        for one, (ids, entropy) in zip(drawn, by_hand(backend, prompt, 4, SAMPLING, 12), strict=True):
+            assert one.text == backend.tokenizer.decode(ids, skip_special_tokens=True)
+            assert (one.tokens, one.ended) == (len(ids), ids[-1] == 1)
+            assert one.entropy == pytest.approx(entropy, rel=1e-5)
+    longest = [max(one.tokens for one in drawn) for drawn in found]
+    assert longest[:3] == [3, 6, 6] and longest[3] > 6
 
 
 def test_the_likeliest_token_is_that_of_transformers_greedy_search(backend):

@@ -86,6 +86,16 @@ def test_an_evaluation_that_was_stopped_goes_on_to_the_same_samples(run, tmp_pat
     assert not list((tmp_path / "stopped" / "b").glob(".*"))
 
 
+def test_another_batch_gives_the_same_samples_where_the_context_binds_too(run, tmp_path, backend):
+    small = TransformersBackend(backend.model, backend.tokenizer, batch=3)
+    for out, made in (("six", backend), ("three", small)):
+        run(out, load=lambda made=made: made, max_tokens=CONTEXT)
+    six, three = (Folder.read(tmp_path / out / "b").samples() for out in ("six", "three"))
+    assert {key: [row.text for row in rows] for key, rows in six.items()} == {
+        key: [row.text for row in rows] for key, rows in three.items()
+    }
+
+
 def test_sigkill_in_the_middle(model_folder, tmp_path, run):
     write_benchmark(tmp_path / "b.jsonl", 24)
     options = ["--samples", "3", "--temperature", "0.9", "--top-k", "100", "--max-tokens", "10", "--batch", "6"]
@@ -124,6 +134,31 @@ def test_other_weights_are_another_model_and_a_copy_is_not(tmp_path, backend):
     assert evaluate(tmp_path / "out", [benchmark], Settings(str(copy), **SETTINGS), never) == found
     with pytest.raises(ValueError, match="weights: "):
         evaluate(tmp_path / "out", [benchmark], Settings(str(other), **SETTINGS), never)
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path):
+    benchmark = load_benchmark(str(write_benchmark(tmp_path / "b.jsonl", 2)))
+    first, second = (Settings("m", seed=seed).record(benchmark) for seed in (0, 1))
+    # all look before any writes
+    one, same, other = (Folder.open(tmp_path / "out" / "b", record) for record in (first, first, second))
+    with (
+        one.started(),
+        pytest.raises(ValueError, match="b is being written by another process: wait for it"),
+        same.started(),
+    ):
+        pass
+    with pytest.raises(ValueError, match=r"holds another evaluation \(seed: 0 there, 1 now\)"), other.started():
+        pass
+    with same.started():
+        pass
+
+
+def test_a_second_model_is_not_scored_into_the_same_folder(tmp_path, backend):
+    first, other = (made_up_model(tmp_path / name, seed=seed) for name, seed in [("a", 0), ("c", 1)])
+    benchmarks = [load_benchmark(str(write_benchmark(tmp_path / f"{name}.jsonl", 2))) for name in "bc"]
+    evaluate(tmp_path / "out", benchmarks[:1], Settings(str(first), **SETTINGS), lambda: backend)
+    with pytest.raises(ValueError, match=r"holds samples of another model .*weights: "):
+        evaluate(tmp_path / "out", benchmarks[1:], Settings(str(other), **SETTINGS), never)
 
 
 def test_nothing_else_is_overwritten(run, tmp_path):
@@ -201,6 +236,11 @@ def test_the_command(model_folder, tmp_path, capsys):
     assert list(found["benchmarks"]) == ["b"]
     assert main([*command, str(other)]) == 0
     assert json.loads(capsys.readouterr().out)["benchmarks"]["b"] == found["benchmarks"]["b"]
+    assert main([*command[:-1], str(write_benchmark(tmp_path / "a.jsonl", 2))]) == 0
+    assert list(json.loads(capsys.readouterr().out)["benchmarks"]) == ["a"]
+    kept = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert list(kept) == ["a", "b", "c"] and kept["b"] == found["benchmarks"]["b"]
+    assert all(f"{name}: " in (tmp_path / "out" / "pass-at-k.svg").read_text() for name in kept)
     record = json.loads((tmp_path / "out" / "c" / "settings.json").read_text())
     assert (record["temperature"], record["top_p"], record["top_k"]) == (0.7, 0.8, 50)
 

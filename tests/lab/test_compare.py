@@ -6,13 +6,20 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from entrostat.estimate import hierarchical_interval, seed_interval
+from entrostat.lab import compare
+from entrostat.lab.config import TrainConfig
 from entrostat.lab.evaluate import held_out, validation
+from entrostat.lab.lock import held
+from entrostat.lab.methods import make_method
 from entrostat.lab.rows import _column
 from entrostat.lab.run import Run
 from entrostat.lab.tasks import make_task
@@ -45,6 +52,30 @@ def test_two_methods_in_one_table(command):
     again = command.run("compare", "--resume", "c")
     assert "2 held-out problems" in again.stdout
     assert "clip-lower low 0.02" in again.stdout
+
+
+def test_one_process_at_a_time_writes_a_comparison(command, monkeypatch):
+    both = threading.Barrier(2)
+
+    def checked(*args):
+        real(*args)
+        both.wait(60)  # both have looked, and the folder was free
+
+    real = compare._check
+    monkeypatch.setattr(compare, "_check", checked)
+    config = TrainConfig(steps=1, prompts=2, samples=2, updates_per_rollout=2, eval_problems=2, eval_samples=2)
+    made = lambda seeds: compare.Comparison.create(  # noqa: E731
+        Path("c"), [compare.Entry("grpo", make_method("grpo"))], config, seeds=seeds, target=None, command=""
+    )
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(made, seeds) for seeds in (1, 2)]
+        refused = [one.exception() for one in found if one.exception() is not None]
+    assert [str(one) for one in refused] == ["c is not empty: choose another --out, or continue with --resume c"]
+    (written,) = (one.result() for one in found if one.exception() is None)
+    assert json.loads(Path("c/compare.json").read_text())["seeds"] == written.seeds
+    with held(Path("c")):
+        told = command.run("compare", "--resume", "c", code=2).stderr
+    assert told.strip() == "entrostat: c is being run by another process: wait for it, or stop it"
 
 
 def wait_for(path):

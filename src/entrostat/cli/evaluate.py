@@ -1,6 +1,7 @@
 """entrostat evaluate."""
 
 import dataclasses
+import os
 import sys
 import time
 from pathlib import Path
@@ -53,7 +54,7 @@ def _benchmarks(options: Any, preset: Any) -> int:
         raise ValueError(f"--batch must be at least 1, got {options.batch}")
     quiet()
     torch.set_num_threads(options.threads)
-    out = options.out or Path("runs") / f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = options.out or Path("runs") / f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     benchmarks = [load_benchmark(name) for name in options.benchmark]
     try:
         results = evaluate(

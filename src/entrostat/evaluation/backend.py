@@ -46,5 +46,10 @@ class Backend(Protocol):
         ...
 
     def generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int) -> list[list[Drawn]]:
-        """n completions of each prompt, in order."""
+        """n completions of each prompt, in order, each of at most `room` tokens."""
         ...
+
+
+def room(max_tokens: int, context: int | None, prompt: Sequence[int]) -> int:
+    """Tokens that a completion may have: what is asked for, or what the prompt leaves of the context."""
+    return max_tokens if context is None else min(max_tokens, context - len(prompt))

@@ -3,9 +3,10 @@
 A file is written whole or not at all, so after a kill at any moment the folder holds what was finished.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from entrostat.data.benchmarks import Benchmark
 from entrostat.evaluation.settings import FORMAT, differences
+from entrostat.lab.lock import held
 from entrostat.statefile import write_atomic
 
 SCHEMA = pa.schema(
@@ -73,13 +75,21 @@ class Folder:
         """A folder that is there. ValueError for what is none."""
         return cls(path, read_record(path))
 
-    def start(self) -> None:
-        """Makes the folder, or clears it of what a kill left half written."""
+    @contextlib.contextmanager
+    def started(self) -> Iterator[None]:
+        """Makes the folder, or clears it of what a kill left half written, and holds it against a second writer.
+
+        Raises:
+            ValueError: there is one, or another evaluation has begun there since `open`.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        for half in self.path.glob(".*.parquet"):
-            half.unlink(missing_ok=True)
-        if not (self.path / "settings.json").exists():
-            write_atomic(self.path / "settings.json", json.dumps(self.record, indent=1) + "\n")
+        with held(self.path, f"{self.path} is being written by another process: wait for it, or stop it"):
+            Folder.open(self.path, self.record)
+            for half in self.path.glob(".*.parquet"):
+                half.unlink(missing_ok=True)
+            if not (self.path / "settings.json").exists():
+                write_atomic(self.path / "settings.json", json.dumps(self.record, indent=1) + "\n")
+            yield
 
     def save(self, first: int, samples: Sequence[Sample]) -> None:
         """Writes the samples of some problems in one step; `first` is the number of one of them in its benchmark."""

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from entrostat.data.prompts import ends
 from entrostat.entropy import token_stats
-from entrostat.evaluation.backend import Drawn, Prompt
+from entrostat.evaluation.backend import Drawn, Prompt, room
 from entrostat.evaluation.draw import draw
 from entrostat.evaluation.presets import Sampling
 
@@ -63,8 +63,30 @@ class TransformersBackend:
             drawn += self._generate([ids for ids, _ in part], torch.stack([u for _, u in part]), sampling)
         return [drawn[i * n : (i + 1) * n] for i in range(len(prompts))]
 
-    @torch.no_grad()
     def _generate(self, prompts: list[list[int]], uniform: Tensor, sampling: Sampling) -> list[Drawn]:
+        """A completion of each, in rounds: each ends where the context ends for the longest that goes on."""
+        limits = [room(uniform.size(1), self.context, prompt) for prompt in prompts]
+        texts = [list(prompt) for prompt in prompts]
+        entropy: list[list[Tensor]] = [[] for _ in prompts]
+        going, done = list(range(len(prompts))), 0
+        while going:
+            until = min(limits[i] for i in going)
+            found = self._round([texts[i] for i in going], uniform[going, done:until], sampling)
+            for i, (tokens, nats) in zip(going, found, strict=True):
+                texts[i] += tokens
+                entropy[i].append(nats)
+            done = until
+            going = [i for i in going if limits[i] > done and texts[i][-1] not in self.stops]
+        return [
+            self._one(text[len(prompt) :], torch.cat(nats))
+            for text, prompt, nats in zip(texts, prompts, entropy, strict=True)
+        ]
+
+    @torch.no_grad()
+    def _round(
+        self, prompts: list[list[int]], uniform: Tensor, sampling: Sampling
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """The next tokens of each, up to its end or one for each of its random numbers, and their entropies."""
         width, device = max(map(len, prompts)), self.model.device
         ids = torch.tensor([[self.pad] * (width - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
@@ -78,14 +100,15 @@ class TransformersBackend:
         )
         completions = whole[:, width:].cpu()
         entropy = torch.stack(sampler.entropy, dim=1).cpu()
-        return [self._one(*row) for row in zip(completions, entropy, strict=True)]
+        for completion, nats in zip(completions, entropy, strict=True):
+            stop = torch.isin(completion, torch.tensor(self.stops)).nonzero()
+            tokens = int(stop[0]) + 1 if len(stop) else len(completion)
+            yield completion[:tokens].tolist(), nats[:tokens]
 
-    def _one(self, completion: Tensor, entropy: Tensor) -> Drawn:
-        stop = torch.isin(completion, torch.tensor(self.stops)).nonzero()
-        ended = len(stop) > 0
-        tokens = int(stop[0]) + 1 if ended else len(completion)
-        text = self.tokenizer.decode(completion[: tokens - ended].tolist(), skip_special_tokens=True)
-        return Drawn(text, tokens, float(entropy[:tokens].mean()), ended)
+    def _one(self, completion: list[int], entropy: Tensor) -> Drawn:
+        ended = completion[-1] in self.stops
+        text = self.tokenizer.decode(completion[: len(completion) - ended], skip_special_tokens=True)
+        return Drawn(text, len(completion), float(entropy.mean()), ended)
 
 
 class _Sampler(LogitsProcessor):

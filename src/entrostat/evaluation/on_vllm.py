@@ -7,7 +7,7 @@ prompt, but its batches are its own: equal seeds need not give equal samples on 
 from collections.abc import Sequence
 from typing import Any
 
-from entrostat.evaluation.backend import Drawn, Prompt
+from entrostat.evaluation.backend import Drawn, Prompt, room
 from entrostat.evaluation.presets import Sampling
 
 BATCH = 2048
@@ -45,7 +45,7 @@ class VllmBackend:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 top_k=sampling.top_k or -1,
-                max_tokens=max_tokens,
+                max_tokens=room(max_tokens, self.context, prompt.ids),
                 seed=prompt.seed,
             )
             for prompt in prompts

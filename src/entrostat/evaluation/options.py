@@ -42,7 +42,7 @@ class Evaluate:
     batch: int | None = None
     """Sequences sampled and kept at a time, in a benchmark; 64, or 2048 with vLLM."""
     out: Annotated[Path | None, "folder"] = None
-    """Where a benchmark's samples are kept, or go on from; runs/evaluate-TIME without it."""
+    """Where a benchmark's samples are kept, or go on from; runs/evaluate-TIME-PROCESS without it."""
     threads: int = 1
     """CPU threads. 1 leaves the other cores to other runs."""
     json: bool = False

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from entrostat.data.benchmarks import Benchmark
 from entrostat.data.prompts import plain_notes
 from entrostat.evaluation.backend import Backend, Drawn, Prompt
-from entrostat.evaluation.folder import Folder, Sample, check_benchmark
+from entrostat.evaluation.folder import Folder, Sample, check_benchmark, read_record
 from entrostat.evaluation.plot import pass_at_k_svg
 from entrostat.evaluation.scores import scores
-from entrostat.evaluation.settings import Settings
+from entrostat.evaluation.settings import Settings, differences
 from entrostat.evaluation.spell import spell
+from entrostat.lab.lock import held
 from entrostat.statefile import write_atomic
 from entrostat.verify import SPELLINGS, VerifierPool
 from entrostat.verify.extract import extracted
@@ -36,8 +37,8 @@ class Watcher:
 class _Job(NamedTuple):
     benchmark: Benchmark
     folder: Folder
-    done: set[str]
-    """Ids of the problems whose samples are kept."""
+    done: int
+    """Problems whose samples are kept."""
 
 
 def evaluate(
@@ -50,11 +51,11 @@ def evaluate(
     """Scores of the model on each benchmark, {name: `scores`}, from samples in `out`, a folder a benchmark.
 
     What `out` has of the same evaluation is kept and not sampled again; `load` is called only if something is missing.
-    Besides the samples it writes scores.json and pass-at-k.svg.
+    Besides the samples it writes scores.json and pass-at-k.svg, of all benchmarks that are finished there.
 
     Raises:
         ValueError: before anything is sampled, for two benchmarks of one name, an answer that the verifier can't read,
-            a prompt that the tokenizer can't spell, an `out` that holds something else.
+            a prompt that the tokenizer can't spell, an `out` that holds something else or another model's samples.
     """
     watcher = watcher or Watcher()
     names = [benchmark.name for benchmark in benchmarks]
@@ -62,20 +63,31 @@ def evaluate(
         raise ValueError(f"--benchmark has two of one name ({', '.join(names)}): rename a file")
     _check_out(out)
     jobs = [_job(out, benchmark, settings) for benchmark in benchmarks]
+    _check_model(out, jobs[0].folder.record)
     with ExitStack() as stack:
         # a pool a verifier: its workers start once, at the first answer
         pools = {name: stack.enter_context(VerifierPool(name)) for name in {one.verifier for one in benchmarks}}
         for job in jobs:
             _check_answers(job.benchmark, pools[job.benchmark.verifier], watcher)
-        missing = [job for job in jobs if len(job.done) < len(job.benchmark.questions)]
+        missing = [job for job in jobs if job.done < len(job.benchmark.questions)]
         if missing:
             _sample_all(missing, settings, load(), pools, watcher)
-    results = {}
-    for job in jobs:
-        samples = job.folder.samples()
-        results[job.benchmark.name] = scores([samples[question.id] for question in job.benchmark.questions])
-    write_atomic(out / "scores.json", json.dumps(results, indent=1) + "\n")
-    write_atomic(out / "pass-at-k.svg", pass_at_k_svg(results))
+    results = _summed_up(out)
+    return {name: results[name] for name in names}
+
+
+def _summed_up(out: Path) -> dict[str, Any]:
+    """Writes the scores of all benchmarks that are finished in `out`; the scores."""
+    with held(out):  # two processes may end at once
+        results = {}
+        for file in sorted(out.glob("*/settings.json")):
+            folder = Folder.read(file.parent)
+            samples = folder.samples()
+            if len(samples) == folder.record["problems"]:
+                # an order that needs no benchmark: intervals depend on it in their last digits
+                results[file.parent.name] = scores([samples[key] for key in sorted(samples)])
+        write_atomic(out / "scores.json", json.dumps(results, indent=1) + "\n")
+        write_atomic(out / "pass-at-k.svg", pass_at_k_svg(results))
     return results
 
 
@@ -84,9 +96,15 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"--out {out} holds something else than an evaluation: give a new folder")
 
 
+def _check_model(out: Path, record: dict[str, Any]) -> None:
+    for file in sorted(out.glob("*/settings.json")):
+        if differ := differences(read_record(file.parent), record, ("model", "weights")):
+            raise ValueError(f"--out {out} holds samples of another model ({'; '.join(differ)}): give another folder")
+
+
 def _job(out: Path, benchmark: Benchmark, settings: Settings) -> _Job:
     folder = Folder.open(out / benchmark.name, settings.record(benchmark))
-    return _Job(benchmark, folder, set(check_benchmark(folder, benchmark)))
+    return _Job(benchmark, folder, len(check_benchmark(folder, benchmark)))
 
 
 def _check_answers(benchmark: Benchmark, pool: VerifierPool, watcher: Watcher) -> None:
@@ -127,21 +145,20 @@ def _sample_all(
 def _sample(
     job: _Job, prompts: list[list[int]], settings: Settings, backend: Backend, pool: VerifierPool, watcher: Watcher
 ) -> None:
-    benchmark, done = job.benchmark, len(job.done)
-    job.folder.start()
-    watcher.progress(benchmark.name, done, len(prompts))
-    for batch in _batches(prompts, max(1, backend.batch // settings.samples)):
-        todo = [i for i in batch if benchmark.questions[i].id not in job.done]
-        if not todo:
-            continue
-        asked = [Prompt(prompts[i], settings.seed_of(benchmark.name, benchmark.questions[i].id)) for i in todo]
-        limit = settings.max_tokens
-        if backend.context is not None:
-            limit = min(limit, backend.context - max(len(prompt.ids) for prompt in asked))
-        drawn = backend.generate(asked, settings.samples, settings.sampling, limit)
-        job.folder.save(todo[0], list(_judged(benchmark, todo, drawn, pool)))
-        done += len(todo)
+    benchmark, folder = job.benchmark, job.folder
+    with folder.started():
+        kept = check_benchmark(folder, benchmark)
+        done = len(kept)
         watcher.progress(benchmark.name, done, len(prompts))
+        for batch in _batches(prompts, max(1, backend.batch // settings.samples)):
+            todo = [i for i in batch if benchmark.questions[i].id not in kept]
+            if not todo:
+                continue
+            asked = [Prompt(prompts[i], settings.seed_of(benchmark.name, benchmark.questions[i].id)) for i in todo]
+            drawn = backend.generate(asked, settings.samples, settings.sampling, settings.max_tokens)
+            folder.save(todo[0], list(_judged(benchmark, todo, drawn, pool)))
+            done += len(todo)
+            watcher.progress(benchmark.name, done, len(prompts))
 
 
 def _batches(prompts: list[list[int]], size: int) -> Iterator[list[int]]:

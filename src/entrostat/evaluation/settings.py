@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,15 @@ class Settings:
         return int(_digest([self.seed, benchmark, question])[:8], 16) >> 1
 
 
-def differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What of two records makes other samples, as `key: then, now`. A folder that was moved is the same model."""
+def differences(recorded: dict[str, Any], now: dict[str, Any], keys: Sequence[str] = ()) -> list[str]:
+    """What of two records makes other samples, as `key: then, now`; of all keys, or of these.
+
+    A folder that was moved is the same model.
+    """
     known = recorded.get("weights") is not None and now["weights"] is not None
     skipped = {"entrostat"} | ({"model"} if known else set())
-    keys = [key for key in now if key not in skipped and recorded.get(key) != now[key]]
-    return [f"{key}: {recorded.get(key)!r} there, {now[key]!r} now" for key in keys]
+    found = [key for key in keys or now if key not in skipped and recorded.get(key) != now[key]]
+    return [f"{key}: {recorded.get(key)!r} there, {now[key]!r} now" for key in found]
 
 
 def fingerprint(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ validation problems: a fixed draw from the training split, none of them held out
 runs stay, so a comparison that was stopped goes on where it was.
 """
 
+import contextlib
 import dataclasses
 import json
 import statistics
@@ -19,6 +20,7 @@ from typing import Any
 import entrostat
 from entrostat.lab.config import TrainConfig, config_from_json
 from entrostat.lab.evaluate import held_out, validation
+from entrostat.lab.lock import held
 from entrostat.lab.methods import SETTINGS, Method, aimed_at, from_json, label, method_name, to_json
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
@@ -64,8 +66,7 @@ class Comparison:
         cls, path: Path, entries: list[Entry], config: TrainConfig, *, seeds: int, target: float | None, command: str
     ) -> "Comparison":
         """A comparison that has not begun. ValueError, before anything is written, where it could not run."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ValueError(f"{path} is not empty: choose another --out, or continue with --resume {path}")
+        _check_new(path)
         if not 1 <= seeds <= MOST_SEEDS:
             raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, got {seeds}")
         if target is not None:
@@ -87,7 +88,9 @@ class Comparison:
         }
         path.mkdir(parents=True, exist_ok=True)
         made = cls(path, plan)
-        made._write()
+        with held(path):
+            _check_new(path)  # another may have begun there meanwhile
+            made._write()
         return made
 
     @classmethod
@@ -122,7 +125,14 @@ class Comparison:
         return self.plan["target"]
 
     def finish(self, watch: Callable[[Run], Watcher]) -> bool:
-        """Trains what is missing, choices first; False where Ctrl-C stopped it at a resumable point."""
+        """Trains what is missing, choices first; False where Ctrl-C stopped it at a resumable point.
+
+        ValueError where another process is at it.
+        """
+        with self._held():
+            return self._finish(watch)
+
+    def _finish(self, watch: Callable[[Run], Watcher]) -> bool:
         open_choices = [i for i, method in enumerate(self.plan["methods"]) if method["settings"]]
         open_choices = [i for i in open_choices if "choice" not in self.plan["methods"][i]]
         groups = {i: self._choice_runs(i) for i in open_choices}
@@ -135,10 +145,11 @@ class Comparison:
 
     def on_verifier_error(self, told: OnError) -> None:
         """Changes what its runs that have not ended do about it. ValueError where they have no verifier."""
-        self.plan["config"] = dataclasses.asdict(dataclasses.replace(self.config, on_verifier_error=told))
-        self._write()
-        for file in [*self.path.glob("*/config.json"), *self.path.glob("choice/*/config.json")]:
-            on_verifier_error(Run.open(file.parent), told)
+        with self._held():
+            self.plan["config"] = dataclasses.asdict(dataclasses.replace(self.config, on_verifier_error=told))
+            self._write()
+            for file in [*self.path.glob("*/config.json"), *self.path.glob("choice/*/config.json")]:
+                on_verifier_error(Run.open(file.parent), told)
 
     def method(self, i: int) -> Method:
         """The i-th method, at its chosen setting."""
@@ -170,8 +181,16 @@ class Comparison:
             )
         return out
 
+    def _held(self) -> contextlib.AbstractContextManager[None]:
+        return held(self.path, f"{self.path} is being run by another process: wait for it, or stop it")
+
     def _write(self) -> None:
         write_atomic(self.path / "compare.json", json.dumps(self.plan, indent=1) + "\n")
+
+
+def _check_new(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} is not empty: choose another --out, or continue with --resume {path}")
 
 
 def _check(entries: list[Entry], config: TrainConfig) -> None:
