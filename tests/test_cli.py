@@ -25,6 +25,12 @@ def refused(capsys, *args):
     return lines[0]
 
 
+def test_an_error_sends_nothing_to_the_terminal_that_it_would_act_on(capsys, tmp_path):
+    line = refused(capsys, "train", "--resume", tmp_path / "a\x1b]0;title\x07\u202eb")
+    assert line.isprintable()
+    assert r"a\x1b]0;title\x07\u202eb" in line
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -22,11 +22,11 @@ def fail(message: str, code: int = 2) -> int:
 
 
 def one_line(error: Exception) -> str:
-    """What the error says, with no line break."""
+    """What the error says, with no line break, and nothing in it that a terminal would act on."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def parse(kind: Callable[..., Any], args: list[str], prog: str, words: Sequence[str] = ()) -> Any:
