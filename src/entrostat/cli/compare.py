@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from entrostat.cli.words import fail, method, one_process, parse, resumption, show
+from entrostat.cli.words import Resume, fail, method, one_process, parse, resumption, show
 from entrostat.lab.methods import METHODS
 
 
@@ -43,16 +43,22 @@ def compare(args: list[str]) -> int:
     )
     one_process()
     if (again := resumption(args, "entrostat compare")) is not None:
-        found = Comparison.open(again.resume)
-        if again.on_verifier_error is not None:
-            found.on_verifier_error(again.on_verifier_error)
-        return _run_comparison(found, again.json)
+        return _run_comparison(_resumed(again), again.json)
     options = parse(Compare, args, "entrostat compare")
     entries = [_entry(word) for word in options.methods]
     out = options.out or Path("runs") / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
     command = shlex.join(["entrostat", "compare", *args])
     made = Comparison.create(out, entries, options.config, seeds=options.seeds, target=options.target, command=command)
     return _run_comparison(made, options.json)
+
+
+def _resumed(again: Resume) -> Any:
+    from entrostat.lab.compare import Comparison
+
+    found = Comparison.open(again.resume)
+    if again.on_verifier_error is not None:
+        found.on_verifier_error(again.on_verifier_error)
+    return found
 
 
 def _entry(word: str) -> Any:
