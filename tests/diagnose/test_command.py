@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from entrostat import dump
@@ -215,6 +215,7 @@ def test_bytes_that_are_no_text_are_shown_as_such(capsys, make_dump):
 
 
 @settings(max_examples=50)
+@example(b"!", 3464.5 / 7395, False)  # sizes of a column's levels: pyarrow 26 aborts where it is asked of them
 @given(st.binary(min_size=1, max_size=8), st.floats(0, 1), st.booleans())
 def test_a_damaged_file_is_one_line_or_is_skipped(noise, where, cut):
     with tempfile.TemporaryDirectory() as folder:

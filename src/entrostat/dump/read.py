@@ -118,11 +118,8 @@ def _batches(
     """Batches with the file's row that each begins with."""
     row = 0
     for group in range(parquet.metadata.num_row_groups):
-        about = parquet.metadata.row_group(group)
-        end = row + about.num_rows
-        entries = max(about.column(i).num_values for i in range(about.num_columns))
-        size = max(1, _BATCH_TOKENS * about.num_rows // max(1, entries))
-        stream = parquet.iter_batches(batch_size=size, row_groups=[group], columns=names)
+        end = row + parquet.metadata.row_group(group).num_rows
+        stream = _group_batches(parquet, group, names)
         while True:
             try:
                 batch = next(stream, None)
@@ -139,6 +136,17 @@ def _batches(
             row += batch.num_rows
     if row != parquet.metadata.num_rows:
         raise ValueError(f"{where}: {row} rows in it, but it says {parquet.metadata.num_rows}")
+
+
+def _group_batches(parquet: pq.ParquetFile, group: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """A row group's batches of about _BATCH_TOKENS entries."""
+    # asked of a column with damaged metadata pyarrow 26 aborts the process; where it reads the column, it raises
+    next(parquet.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
+    about = parquet.metadata.row_group(group)
+    chosen = [i for i in range(about.num_columns) if parquet.schema.column(i).path.split(".")[0] in names]
+    entries = max((about.column(i).num_values for i in chosen), default=0)
+    size = max(1, _BATCH_TOKENS * about.num_rows // max(1, entries))
+    yield from parquet.iter_batches(batch_size=size, row_groups=[group], columns=names)
 
 
 def _line(error: Exception) -> str:
