@@ -52,7 +52,7 @@ def test_the_pass_for_sums_takes_a_row_at_a_time_where_logits_are_many(lab, monk
         lambda _model, _args, kwargs: passes.append(len(kwargs["input_ids"])) if "logits_to_keep" in kwargs else None,
         with_kwargs=True,
     )
-    monkeypatch.setattr("entrostat.engines.trl.LOGITS", 1)
+    monkeypatch.setattr("entrostat.engines.lm_head.LOGITS", 1)
     rows.train()
     assert passes.count(1) >= 32
     mine, other = lab.parameters(rows), lab.parameters(whole)

@@ -113,7 +113,7 @@ def test_no_more_logits_are_held_than_are_let(base, monkeypatch):
     prompts = [p.prompt for p in held_out(TASK, 3)]
     whole = sample(model, tokenizer, prompts, samples=8, max_completion=TASK.max_completion)
     most = 4 * (TASK.max_completion + 1) * model.config.vocab_size
-    monkeypatch.setattr("entrostat.lab.evaluate.LOGITS", most)
+    monkeypatch.setattr("entrostat.engines.lm_head.LOGITS", most)
     held = []
     handle = model.register_forward_hook(lambda module, args, out: held.append(out.logits.numel()))
     parts = sample(model, tokenizer, prompts, samples=8, max_completion=TASK.max_completion)

@@ -12,6 +12,8 @@ from entrostat.entropy import TokenStats, token_stats
 
 # tokens whose logits are held at once: 500 MB at a vocabulary of 250,000
 _CHUNK = 512
+LOGITS = 2**28
+"""Logits of a pass that is made for them alone, at most: 1 GiB in float32."""
 
 
 class HeadSums:
@@ -76,17 +78,25 @@ def _projected(head: Any, states: Float[Tensor, "b t d"], ids: Any, temperature:
 
 
 @torch.no_grad()
-def rollout_sums(model: nn.Module, rollout: dict[str, Tensor], temperature: float, rows: int) -> TokenStats:
-    """Full-vocabulary sums of a rollout's completion tokens (b t), from a forward pass of text over `rows` at a time.
+def completion_stats(
+    model: nn.Module,
+    ids: Tensor,
+    attention: Tensor,
+    width: int,
+    temperature: float,
+    *,
+    vocabulary: int,
+    most: int | None = None,
+) -> TokenStats:
+    """Statistics of the last `width` tokens of each row of `ids` (b t), from forward passes of text.
 
-    `rollout` has prompt_ids, prompt_mask, completion_ids and completion_mask, as TRL's trainer makes them.
+    A pass takes as many rows as `LOGITS` lets, one at least, and `most` at most.
     """
-    ids = torch.cat([rollout["prompt_ids"], rollout["completion_ids"]], dim=1)
-    mask = torch.cat([rollout["prompt_mask"], rollout["completion_mask"]], dim=1)
-    width = rollout["completion_ids"].size(1)
-    chunks = []
+    rows = max(1, LOGITS // ((width + 1) * vocabulary))
+    rows = rows if most is None else min(rows, most)
+    parts = []
     for i in range(0, len(ids), rows):
         at = slice(i, i + rows)
-        logits = model(input_ids=ids[at], attention_mask=mask[at], logits_to_keep=width + 1).logits
-        chunks.append(token_stats(logits[:, -width - 1 : -1], rollout["completion_ids"][at], temperature=temperature))
-    return TokenStats(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
+        logits = model(input_ids=ids[at], attention_mask=attention[at], logits_to_keep=width + 1).logits
+        parts.append(token_stats(logits[:, -width - 1 : -1], ids[at, -width:], temperature=temperature))
+    return TokenStats(*(torch.cat(part) for part in zip(*parts, strict=True)))

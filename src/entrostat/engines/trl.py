@@ -31,7 +31,7 @@ from entrostat.clip import ClipBounds
 from entrostat.engines.checks import CLAMPED_LOSSES, check_can_act, check_environment, updates_per_rollout
 from entrostat.engines.controller import controller_payload, initial_state, load_state
 from entrostat.engines.dump import DumpMixin
-from entrostat.engines.lm_head import HeadSums, rollout_sums
+from entrostat.engines.lm_head import HeadSums, completion_stats
 from entrostat.engines.meter import RegionMeter, SumsOf, TokenSample, Window
 from entrostat.engines.rewards import guarded
 from entrostat.engines.summary import sequence_sums, summarise
@@ -43,7 +43,6 @@ from entrostat.strategies import RolloutSummary, Strategy, make_strategy
 
 STATE_FILE = "entrostat_state.json"
 PREFIX = "entrostat/"
-LOGITS = 2**28  # at most, in one pass for full-vocabulary sums: 1 GiB in float32, but a row at least
 # what we add to a rollout: TRL shuffles and splits it along with its own tensors
 _OLD_LOGPS = "entrostat_old_logps"
 _OLD = {name: f"entrostat_old_{name}" for name in ("entropy", "sum_p2", "sum_p2_logp")}
@@ -183,10 +182,16 @@ class EntropyControlMixin(DumpMixin, _Base):
         return Pass(logps, entropies)
 
     def _sums(self, output: dict[str, Any]) -> TokenStats:
-        most = self.args.per_device_train_batch_size
-        rows = min(most, max(1, LOGITS // ((output["completion_ids"].size(1) + 1) * self._vocabulary)))
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            return rollout_sums(self.model, output, self.temperature, rows)
+            return completion_stats(
+                self.model,
+                torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1),
+                torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1),
+                output["completion_ids"].size(1),
+                self.temperature,
+                vocabulary=self._vocabulary,
+                most=self.args.per_device_train_batch_size,
+            )
 
     @property
     def _vocabulary(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from entrostat.data.prompts import ends
-from entrostat.entropy import token_stats
+from entrostat.engines.lm_head import completion_stats
 from entrostat.estimate import bootstrap_interval, pass_at_k
 from entrostat.lab.tasks import Problem, ProblemSource
 
@@ -20,8 +20,6 @@ SAMPLE_SEED = 7
 PROBE_PROMPTS, PROBE_SAMPLES = 256, 4
 BATCH = 512
 """Completions of the lab's own models that are sampled together."""
-LOGITS = 1 << 28
-"""Numbers of logits that are held together, unless one completion has more: 1 GiB in float32."""
 _OFF: dict[str, float] = {
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
@@ -63,6 +61,7 @@ def sample(
     repeated = [prompt for prompt in prompts for _ in range(samples)]
     devices = [model.device] if model.device.type == "cuda" else []
     settings = _settings(model, tokenizer, temperature, max_completion)
+    vocabulary = model.config.get_text_config().vocab_size
     was_training = model.training
     model.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
@@ -77,7 +76,9 @@ def sample(
             completions = whole[:, ids.size(1) :]
             texts += tokenizer.batch_decode(completions, skip_special_tokens=True)
             mask = _counted(completions, settings)
-            entropy = _entropy(model, whole, torch.cat([prompt_mask, mask.long()], dim=1), completions, temperature)
+            attention, width = torch.cat([prompt_mask, mask.long()], dim=1), completions.size(1)
+            entropy = completion_stats(model, whole, attention, width, temperature, vocabulary=vocabulary).entropy
+            assert entropy is not None
             total += float(torch.where(mask, entropy, 0).sum())
             tokens += int(mask.sum())
     model.train(was_training)
@@ -104,18 +105,6 @@ def _counted(completions: Tensor, settings: GenerationConfig) -> Tensor:
     """Which tokens count: up to the first end of a text, itself included."""
     ended = torch.isin(completions, torch.tensor(settings.eos_token_id, device=completions.device))
     return (ended.cumsum(1) - ended.long()) == 0
-
-
-def _entropy(model: Any, whole: Tensor, attention: Tensor, completions: Tensor, temperature: float) -> Tensor:
-    """Entropy of each completion token, from as many sequences at a time as `LOGITS` lets."""
-    keep = completions.size(1) + 1
-    size = max(1, LOGITS // (keep * model.config.get_text_config().vocab_size))
-    parts = []
-    for at in range(0, len(whole), size):
-        rows = slice(at, at + size)
-        out = model(input_ids=whole[rows], attention_mask=attention[rows], logits_to_keep=keep)
-        parts.append(token_stats(out.logits[:, :-1], completions[rows], temperature=temperature).entropy)
-    return torch.cat(parts)
 
 
 def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
