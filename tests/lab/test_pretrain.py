@@ -94,13 +94,15 @@ def test_what_is_there_is_refused_and_kept(tmp_path, kind):
 
 def test_a_folder_that_fills_up_meanwhile_is_kept(tmp_path):
     out = tmp_path / "out"
-    staging = tmp_path / "staging"
-    staging.mkdir()
-    out.mkdir()
-    (out / "mine").write_text("precious")
-    with pytest.raises(OSError):
-        module._publish(staging, out)
+
+    def fill(steps, loss):
+        out.mkdir(exist_ok=True)
+        (out / "mine").write_text("precious")
+
+    with pytest.raises(FileExistsError, match="already exists and is not an empty folder"):
+        pretrain(tiny(out), on_step=fill)
     assert contents(out) == {"mine": b"precious"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path):

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from entrostat.engines.batch import sequences
+
 
 def value_loss(
     values: Float[Tensor, "b t"],
@@ -69,7 +71,7 @@ class Critic:
     @torch.no_grad()
     def values(self, batch: dict[str, Any], chunk: int) -> Float[Tensor, "b t"]:
         """Values of a rollout's completion tokens, `chunk` completions at a time."""
-        ids, attention, width = _whole(batch)
+        ids, attention, width = sequences(batch)
         rows = [slice(i, i + chunk) for i in range(0, len(ids), chunk)]
         with self.accelerator.autocast():
             return torch.cat([self.module(ids[at], attention[at], width) for at in rows])
@@ -91,7 +93,7 @@ class Critic:
         """
         last = self.accelerator.sync_gradients
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-            values = self.model(*_whole(batch))
+            values = self.model(*sequences(batch))
             # where before the squares: a masked token must not reach the backward pass as NaN
             values, old, aim = (torch.where(mask, x, 0.0) for x in (values, old_values, returns))
             total = value_loss(values, old, aim, self.clip).sum()
@@ -113,10 +115,3 @@ class Critic:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         self.module.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
-
-
-def _whole(batch: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
-    """Prompts and completions, their attention mask, and the width of the completions."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    return ids, attention, batch["completion_ids"].size(1)

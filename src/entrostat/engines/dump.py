@@ -17,6 +17,7 @@ from entrostat.clip import ClipEvents
 from entrostat.dump import cut, file_name, rows, save
 from entrostat.engines.checks import CLAMPED_LOSSES
 from entrostat.engines.meter import SumsOf, Window
+from entrostat.engines.rewards import weighted
 from entrostat.engines.window import high_under
 from entrostat.entropy import TokenStats
 from entrostat.objectives import Objective, objective_name
@@ -111,11 +112,10 @@ class DumpMixin(_Base):
     def _of_completions(self, b: int) -> dict[str, Tensor]:
         """The number and the reward of each completion of this rank, before TRL shuffles them."""
         assert self._rewards is not None
-        weighted = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1)
-        weighted[self._rewards.isnan().all(dim=1)] = torch.nan  # no reward function scored it
+        rewards = weighted(self._rewards, self.reward_weights)
         first = self.accelerator.process_index * b
-        sample = torch.arange(first, first + b, device=weighted.device)
-        return {_SAMPLE: sample, _REWARD: weighted[first : first + b]}
+        sample = torch.arange(first, first + b, device=rewards.device)
+        return {_SAMPLE: sample, _REWARD: rewards[first : first + b]}
 
     def _dump_pass(
         self,

@@ -21,6 +21,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from entrostat.advantage import gae, whiten
+from entrostat.engines.batch import trained_tokens
 from entrostat.engines.critic import Critic
 from entrostat.engines.rewards import weighted
 from entrostat.engines.trl import PREFIX, EntropyControlMixin
@@ -135,7 +136,7 @@ class CriticMixin(_Base):
         assert self._raw_rewards is not None
         b = len(output["completion_ids"])
         rewards = self._raw_rewards[self.accelerator.process_index * b :][:b]
-        mask = EntropyControlMixin._trained_tokens(output) & rewards.isfinite()[:, None]
+        mask = trained_tokens(output) & rewards.isfinite()[:, None]
         values = self.critic.values(output, self.args.per_device_train_batch_size)
         found = gae(rewards, values, mask, gamma=self.gae_gamma, lam=self.gae_lambda)
         output |= {"advantages": self._normalised(found.advantages, mask)}

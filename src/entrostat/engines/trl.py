@@ -28,6 +28,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from entrostat.clip import ClipBounds
+from entrostat.engines.batch import loss_weighted, sequences, token_advantages, trained_tokens
 from entrostat.engines.checks import CLAMPED_LOSSES, check_can_act, check_environment, updates_per_rollout
 from entrostat.engines.controller import controller_payload, initial_state, load_state
 from entrostat.engines.dump import DumpMixin
@@ -86,17 +87,6 @@ class Pass(NamedTuple):
 
     logprobs: Tensor
     entropy: Tensor | None
-
-
-def _per_token(advantages: Tensor) -> Tensor:
-    """(b 1), or (b t) where a subclass gives advantages per token."""
-    return advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
-
-
-def _weighted(values: Tensor, inputs: dict[str, Any]) -> Tensor:
-    """Times the weight that TRL gives a token's loss where vLLM has sampled: 0 in a sequence that it leaves out."""
-    weights = inputs.get("importance_sampling_ratio")
-    return values if weights is None else values * weights
 
 
 class EntropyControlMixin(DumpMixin, _Base):
@@ -172,9 +162,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
             logps, entropies, _ = self._get_per_token_logps_and_entropies(
                 self.model,
-                torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1),
-                torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1),
-                output["completion_ids"].size(1),
+                *sequences(output),
                 batch_size=getattr(self.args, mode_batch),
                 compute_entropy=True,
                 **multimodal,
@@ -185,9 +173,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
             return completion_stats(
                 self.model,
-                torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1),
-                torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1),
-                output["completion_ids"].size(1),
+                *sequences(output),
                 self.temperature,
                 vocabulary=self._vocabulary,
                 most=self.args.per_device_train_batch_size,
@@ -215,8 +201,8 @@ class EntropyControlMixin(DumpMixin, _Base):
                 self._metrics["train"][PREFIX + name].append(value)
 
     def _summary(self, old: TokenStats, output: dict[str, Any]) -> RolloutSummary:
-        advantages = _weighted(_per_token(output["advantages"]), output)
-        sums = sequence_sums(old, advantages, self._trained_tokens(output), needs_sums=self._needs_sums)
+        advantages = loss_weighted(token_advantages(output), output)
+        sums = sequence_sums(old, advantages, trained_tokens(output), needs_sums=self._needs_sums)
         return summarise(
             self.accelerator.gather(sums),
             needs_sums=self._needs_sums,
@@ -229,11 +215,11 @@ class EntropyControlMixin(DumpMixin, _Base):
     # The loss
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        advantages = _per_token(inputs["advantages"])
+        advantages = token_advantages(inputs)
         stored = inputs.get("old_per_token_logps")
         old_logps = stored if stored is not None else inputs[_OLD_LOGPS]
         old = TokenStats(old_logps, **{name: inputs.get(key) for name, key in _OLD.items()})
-        bounds = self._bounds(old, advantages, self._trained_tokens(inputs))
+        bounds = self._bounds(old, advantages, trained_tokens(inputs))
         scalars = self.epsilon_low, self.epsilon_high
         try:
             if bounds is not None:
@@ -262,7 +248,7 @@ class EntropyControlMixin(DumpMixin, _Base):
     def _correction(self, inputs, now: Pass, logratio: Tensor, advantages: Tensor, old: TokenStats) -> Tensor:
         """The objective's term: its sum over trained tokens, by TRL's normalizer of loss type dapo."""
         assert self.objective is not None and now.entropy is not None
-        mask = self._trained_tokens(inputs)
+        mask = trained_tokens(inputs)
         term = self.objective.correction(
             self.objective_state,
             logprobs=now.logprobs,
@@ -276,11 +262,11 @@ class EntropyControlMixin(DumpMixin, _Base):
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         if self.model.training:
             tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
-        return torch.where(mask, _weighted(term, inputs), 0.0).sum() / tokens
+        return torch.where(mask, loss_weighted(term, inputs), 0.0).sum() / tokens
 
     @torch.no_grad()
     def _count(self, model, inputs, now: Pass, logratio, advantages, bounds: ClipBounds | None, hidden) -> None:
-        mask = self._trained_tokens(inputs)
+        mask = trained_tokens(inputs)
         level = at_level(logratio, mask, self.importance_sampling_level)
         low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
         keep = self.keep_tokens and self.args.loss_type in CLAMPED_LOSSES
@@ -290,7 +276,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         self._meter.add(
             stats,
             logratio,
-            _weighted(advantages, inputs),
+            loss_weighted(advantages, inputs),
             events,
             mask,
             dropped=None if bounds is None else shut(bounds, advantages, mask),
@@ -315,7 +301,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         return torch.tensor(random.Random(repr(words)).random())
 
     def _full_stats(self, model: nn.Module, inputs: dict[str, Any], now: Pass, hidden: list[Tensor]) -> SumsOf | None:
-        head, mask = self._inner(model).get_output_embeddings(), self._trained_tokens(inputs)
+        head, mask = self._inner(model).get_output_embeddings(), trained_tokens(inputs)
         return self._head.at_tokens(
             head, hidden[-1], inputs["completion_ids"], now.logprobs, mask, float(self.temperature)
         )
@@ -356,11 +342,6 @@ class EntropyControlMixin(DumpMixin, _Base):
             yield self._passes
         finally:
             self._passes = None
-
-    @staticmethod
-    def _trained_tokens(batch: dict[str, Any]) -> Tensor:
-        mask = batch["completion_mask"]
-        return (mask if batch.get("tool_mask") is None else mask * batch["tool_mask"]).bool()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training:

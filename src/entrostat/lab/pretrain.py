@@ -5,11 +5,8 @@ the same options give the same bytes on one machine with one set of library vers
 """
 
 import math
-import os
 import random
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from entrostat.lab.evaluate import evaluate, held_out
+from entrostat.lab.folder import written_whole
 from entrostat.lab.model import EOS_ID, PAD_ID, build_model, build_tokenizer
 from entrostat.lab.model_card import model_card
 from entrostat.lab.tasks import Task, make_task
@@ -94,18 +92,16 @@ def pretrain(config: PretrainConfig, *, on_step: Callable[[int, float], None] | 
     """
     out = config.out.absolute()
     _refuse_taken(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)  # the order of a parallel sum depends on the number of threads
-        scores = _make(config, staging, on_step or (lambda steps, loss: None))
-        _publish(staging, out)
+        with written_whole(out) as folder:
+            scores = _make(config, folder, on_step or (lambda steps, loss: None))
+            _refuse_taken(out)
     except SafetensorError as error:  # a plain Exception, also where the disk is full
         raise OSError(f"{out} was not written: {error}; free some space or choose another --out") from error
     finally:
         torch.set_num_threads(threads)
-        shutil.rmtree(staging, ignore_errors=True)
     return scores
 
 
@@ -135,14 +131,6 @@ def _refuse_taken(out: Path) -> None:
         return
     if out.exists() or out.is_symlink():
         raise FileExistsError(f"{out} already exists and is not an empty folder; choose another one for --out")
-
-
-def _publish(staging: Path, out: Path) -> None:
-    umask = os.umask(0)
-    os.umask(umask)
-    staging.chmod(0o777 & ~umask)  # mkdtemp makes folders that only their owner can read
-    _refuse_taken(out)
-    staging.rename(out)
 
 
 def _train(

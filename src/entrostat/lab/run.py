@@ -19,11 +19,11 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from entrostat.dump import cut
+from entrostat.lab.folder import written_whole
 from entrostat.lab.lock import held
 from entrostat.statefile import read_state, write_atomic, write_state
 
@@ -43,20 +43,12 @@ class Run:
             raise ValueError(
                 f"{path} is not empty: choose another --out, or continue the run in it with --resume {path}"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # built aside and renamed: a run's folder is there whole or not at all
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            os.chmod(aside, 0o777 & ~_umask())
+        with written_whole(path) as aside:
             run = cls(aside)
             write_atomic(aside / "config.json", json.dumps(config, indent=1) + "\n")
             for name in LOGS:
                 (aside / name).touch()
             run.commit(None, 0, controller)
-            os.replace(aside, path)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
         return cls(path)
 
     @classmethod
@@ -189,9 +181,3 @@ class Run:
         summary.pop("entropy", None)
         write_atomic(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
         return summary
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
