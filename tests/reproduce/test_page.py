@@ -62,3 +62,29 @@ def test_a_remark_stands_with_its_result(capsys, tmp_path):
         page.index("**Verdict: holds.**") < page.index("\nSeen from here, it holds.\n") < page.index("| other numbers")
     )
     assert "Nobody ran" not in page
+
+
+@pytest.mark.parametrize(
+    ("names", "heads", "rows"),
+    [
+        (["a: x", "b: x", "a: y", "b: y", "c: y", "c: x"], ["x", "y"], ["a", "b", "c"]),
+        (["a: x", "a: y", "a: z", "b: z", "b: x", "b: y"], ["a", "b"], ["x", "y", "z"]),
+        (["a: x", "a: y", "b: x"], [""], ["a: x", "a: y", "b: x"]),  # one is missing
+        (["a: x", "b: x"], [""], ["a: x", "b: x"]),
+        (["a", "b: x"], [""], ["a", "b: x"]),
+    ],
+)
+def test_numbers_named_each_with_each_are_a_table(capsys, tmp_path, names, heads, rows):
+    """No number is lost, and each stands in the row and under the head that its name has."""
+    result = json.loads((DOCS / "results" / "reproduce" / "a1.json").read_text(encoding="utf-8"))
+    result["numbers"] = {name: i + 100 for i, name in enumerate(names)}
+    (tmp_path / "a1.json").write_text(json.dumps(result), encoding="utf-8")
+    assert main(["reproduce", "--render", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.split("| other numbers |")[1].splitlines()
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    assert cells[0] == heads and [row[0] for row in cells[2 : 2 + len(rows)]] == rows
+    shown = {}
+    for row in cells[2 : 2 + len(rows)]:
+        for head, cell in zip(heads, row[1:], strict=True):
+            shown |= {name: int(cell) for name in names if set(name.split(": ")) == {head, *row[0].split(": ")} - {""}}
+    assert shown == result["numbers"]

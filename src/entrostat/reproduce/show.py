@@ -148,8 +148,7 @@ def _section(result: dict[str, Any]) -> str:
         rows = [[p["what"], _estimate(p["interval"]), p["wanted"], p["verdict"]] for p in result["parts"]]
         lines.append(_markdown(["part", "mean, 95% interval", "wanted", "verdict"], rows))
     if result["numbers"]:
-        rows = [[name, _value(value)] for name, value in result["numbers"].items()]
-        lines.append(_markdown(["other numbers", ""], rows))
+        lines.append(_numbers(result["numbers"]))
     return "\n".join(lines)
 
 
@@ -157,6 +156,17 @@ def _runs(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     trained = f"{len(result['runs'])} runs, " if result["runs"] else ""
     return f"{trained}{result['seconds']:.0f} s of one core, {versions}"
+
+
+def _numbers(values: Mapping[str, Any]) -> str:
+    """One row a number; where all are named `THIS: THAT`, each with each, a table of the two, the longer one down."""
+    grid = {name.rpartition(": ")[::2]: _value(value) for name, value in values.items()}
+    down, across = (list(dict.fromkeys(names)) for names in zip(*grid, strict=True))
+    if min(len(down), len(across)) < 2 or len(down) * len(across) != len(grid):
+        return _markdown(["other numbers", ""], [[name, _value(value)] for name, value in values.items()])
+    if len(across) > len(down):
+        down, across, grid = across, down, {(that, this): value for (this, that), value in grid.items()}
+    return _markdown(["other numbers", *across], [[this, *(grid[this, that] for that in across)] for this in down])
 
 
 def _markdown(heads: list[str], rows: list[list[str]]) -> str:
