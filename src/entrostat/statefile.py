@@ -19,7 +19,7 @@ def write_atomic(path: Path, text: str) -> None:
     # not mkstemp's, which its owner alone may read: who shares a checkpoint resumes from it
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with open(temporary, "x", encoding="utf-8") as file:
+        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -5,12 +5,12 @@ puts them into page.html. Needs the `train` extra.
 """
 
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from entrostat.report.page import MARKER, page
 from entrostat.report.read import read_runs, text
+from entrostat.statefile import write_atomic
 
 __all__ = ["write_report"]
 
@@ -28,7 +28,7 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -
     _check_replaceable(out)
     content = page(read_runs(runs), title)
     out.parent.mkdir(parents=True, exist_ok=True)
-    _write(out, content)
+    write_atomic(out, content)
     return out
 
 
@@ -41,15 +41,3 @@ def _check_replaceable(out: Path) -> None:
             start = file.read(1024)
     if MARKER.encode() not in start:
         raise FileExistsError(f"{text(str(out))} exists and is no report of entrostat: give another file name")
-
-
-def _write(out: Path, content: str) -> None:
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
