@@ -92,6 +92,9 @@ class TrainConfig:
     """Which problems those are: held out, or, to choose settings on, a draw of their own from the training problems."""
     eval_at: tuple[int, ...] = ()
     """Score the held-out problems after these many rollouts too, into scores-ROLLOUTS.json."""
+    temperatures: tuple[float, ...] = ()
+    """Take all scores at these temperatures of the sampler beside --temperature; the best is chosen on validation
+    problems. A score at one temperature hides what was learnt (docs/evaluate.md)."""
     probe_every: int = 0
     """Measure entropy on 256 fixed held-out prompts every so many rollouts (held_out_entropy); 0 for never."""
     map_every: int = 10
@@ -127,6 +130,7 @@ class TrainConfig:
             if rollouts > self.steps:
                 raise ValueError(f"--eval-at {rollouts} never comes: --steps is {self.steps}")
         _at_least("samples", self.samples, 2)
+        check_temperatures(self.temperatures)
         if self.eval_problems != 0:
             _at_least("eval_problems", self.eval_problems, 2)
         for name in ("learning_rate", "temperature", "max_grad_norm"):
@@ -174,6 +178,8 @@ class TrainConfig:
             raise ValueError("--advantage gae trains a whole model and its critic: leave out --lora-rank")
         if self.eval_at and not self.eval_problems:
             raise ValueError("--eval-at scores nothing with --eval-problems 0")
+        if self.temperatures and not self.eval_problems:
+            raise ValueError("--temperatures scores nothing with --eval-problems 0")
 
     def _check_advantage(self) -> None:
         for name in CRITIC:
@@ -204,12 +210,21 @@ class TrainConfig:
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
-    later = ("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches")
+    later = ("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches", "temperatures")
     group = {name: getattr(TrainConfig, name) for name in later}
     record = {"eval_split": "test", "map_every": 0, "dump_every": 0, "grpo": {}, **group, **record}
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
     return TrainConfig(**chosen)
+
+
+def check_temperatures(temperatures: tuple[float, ...]) -> None:
+    """ValueError for what --temperatures cannot be."""
+    for temperature in temperatures:
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"--temperatures must be over 0 and finite, got {temperature}")
+        if temperatures.count(temperature) > 1:
+            raise ValueError(f"--temperatures names {temperature} twice: leave one out")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

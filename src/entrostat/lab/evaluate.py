@@ -1,6 +1,11 @@
-"""Scores of a model on held-out problems: mean@k, pass@k for k = 1, 2, 4 .. n, and the sampler's token entropy."""
+"""Scores of a model on held-out problems: mean@k, pass@k for k = 1, 2, 4 .. n, and the sampler's token entropy.
 
-from collections.abc import Iterator
+A score at one temperature mixes what a model knows with how sharp it is: training that only sharpens raises mean@n at
+temperature 1, and a lower temperature does the same for nothing. So scores can be taken at several temperatures, and
+models compared each at its best one, chosen on other problems than those that are scored.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -17,6 +22,8 @@ PROBLEM_SEED = 20_260_214
 """One draw of held-out problems for every run, so that runs are compared on the same ones."""
 VALIDATION_SEED = 20_260_215
 SAMPLE_SEED = 7
+VALIDATION_SAMPLES = 8
+"""Completions of each problem at most that a temperature is chosen on: it takes less to choose than to score."""
 PROBE_PROMPTS, PROBE_SAMPLES = 256, 4
 BATCH = 512
 """Completions of the lab's own models that are sampled together."""
@@ -39,6 +46,12 @@ class Samples(NamedTuple):
     texts: list[str]
     entropy: float
     """Nats per token, end-of-sequence tokens included, prompts not."""
+
+
+Draw = Callable[[list[str], int, float, int], Samples]
+"""A sampler: draw(prompts, samples, temperature, seed) gives `samples` completions of each prompt."""
+EvalSplit = Literal["test", "validation"]
+"""Held-out problems, or a draw of their own from the training split."""
 
 
 def sample(
@@ -126,6 +139,27 @@ def validation(task: ProblemSource, n: int) -> list[Problem]:
     return task.problems(n, split="train", seed=VALIDATION_SEED)
 
 
+def to_score(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
+    """The n problems of `split` that are scored."""
+    return held_out(task, n) if split == "test" else validation(task, n)
+
+
+def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
+    """Validation problems that a temperature is chosen on: n, less what is scored of them.
+
+    Where validation problems are scored, these are the next n of the same draw. ValueError where none is left.
+    """
+    drawn = validation(task, n) if split == "test" else validation(task, 2 * n)[n:]
+    scored = {problem.key for problem in to_score(task, n, split)}
+    apart = [problem for problem in drawn if problem.key not in scored]
+    if not apart:
+        raise ValueError(
+            f"{task.name} has no problem left to choose a temperature on beside the {n} that are scored: lower "
+            "--eval-problems, or leave out --temperatures"
+        )
+    return apart
+
+
 def held_out_entropy(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: ProblemSource, **options: Any
 ) -> float:
@@ -142,31 +176,117 @@ def evaluate(
     *,
     problems: int = 128,
     samples: int = 32,
-    split: Literal["test", "validation"] = "test",
+    split: EvalSplit = "test",
     temperature: float = 1.0,
+    temperatures: tuple[float, ...] = (),
     batch: int = BATCH,
 ) -> dict[str, Any]:
-    """Scores on `problems` held-out (or validation) problems, `samples` completions each, at the training temperature.
+    """`evaluate_with` of a transformers model, `batch` completions at a time."""
 
-    Returns a JSON-able dict: "mean@n", "pass@n" and "pass@k" for k = 1, 2, 4 .. n, each {"value", "low", "high"} with a
-    95% bootstrap interval over problems; "entropy", nats per token; "correct", right samples of each problem, and
-    "samples" of each.
-    """
-    chosen = held_out(task, problems) if split == "test" else validation(task, problems)
-    drawn = sample(
-        model,
-        tokenizer,
-        [p.prompt for p in chosen],
+    def draw(prompts: list[str], samples: int, temperature: float, seed: int) -> Samples:
+        return sample(
+            model,
+            tokenizer,
+            prompts,
+            samples=samples,
+            max_completion=task.max_completion,
+            temperature=temperature,
+            batch=batch,
+            seed=seed,
+        )
+
+    return evaluate_with(
+        draw,
+        task,
+        problems=problems,
         samples=samples,
-        max_completion=task.max_completion,
+        split=split,
         temperature=temperature,
-        batch=batch,
+        temperatures=temperatures,
     )
-    repeated = [problem for problem in chosen for _ in range(samples)]
+
+
+def evaluate_with(
+    draw: Draw,
+    task: ProblemSource,
+    *,
+    problems: int = 128,
+    samples: int = 32,
+    split: EvalSplit = "test",
+    temperature: float = 1.0,
+    temperatures: tuple[float, ...] = (),
+) -> dict[str, Any]:
+    """Scores on `problems` held-out (or validation) problems, `samples` completions each, whatever samples them.
+
+    Returns a JSON-able dict, of the training temperature: "mean@n", "pass@n" and "pass@k" for k = 1, 2, 4 .. n, each
+    {"value", "low", "high"} with a 95% bootstrap interval over problems; "entropy", nats per token; "correct", right
+    samples of each problem, and "samples" of each.
+
+    With `temperatures` beside the training one it has four keys more: "by_temperature", the same dict for each of them
+    by its spelling (`spelt`), the training one too; "validation", mean@n of each on as many problems of the training
+    split, none of them scored, with "validation_samples" completions each; and "best_temperature", the one that is
+    largest there. Of equal ones it is the higher: that keeps more of the model's diversity.
+    """
+    scored = to_score(task, problems, split)
+    record = _record(draw, task, scored, samples, temperature)
+    order = sorted({temperature, *temperatures}, reverse=True)
+    if len(order) == 1:
+        return record
+    by_temperature: dict[str, dict[str, Any]] = {}
+    for each in order:
+        known = each == temperature
+        by_temperature[spelt(each)] = record if known else _record(draw, task, scored, samples, each)
+    choosing = to_choose(task, problems, split)
+    fewer = min(VALIDATION_SAMPLES, samples)
+    validated: dict[float, float] = {}
+    for each in order:
+        right, _ = _right(draw, task, choosing, fewer, each)
+        # a ratio of whole numbers: equal counts are equal, in whatever order they come
+        validated[each] = sum(right) / (len(choosing) * fewer)
+    best = max(order, key=lambda each: (validated[each], each))
+    return {
+        **record,
+        "by_temperature": by_temperature,
+        "validation": {spelt(each): mean for each, mean in validated.items()},
+        "validation_samples": fewer,
+        "best_temperature": float(best),
+    }
+
+
+def spelt(temperature: float) -> str:
+    """A temperature as a key of JSON.
+
+    >>> spelt(1.0), spelt(0.4)
+    ('1', '0.4')
+    """
+    return str(float(temperature)).removesuffix(".0")
+
+
+def at_best(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scores of a record of `evaluate_with` at its best temperature; its own where there is only one."""
+    if "best_temperature" not in record:
+        return record
+    return record["by_temperature"][spelt(record["best_temperature"])]
+
+
+def _record(
+    draw: Draw, task: ProblemSource, problems: list[Problem], samples: int, temperature: float
+) -> dict[str, Any]:
+    right, entropy = _right(draw, task, problems, samples, temperature)
+    return {**scores(right, samples), "entropy": entropy, "correct": right, "samples": samples}
+
+
+def _right(
+    draw: Draw, task: ProblemSource, problems: list[Problem], samples: int, temperature: float
+) -> tuple[list[int], float]:
+    """Right samples of each problem, and the sampler's entropy."""
+    prompts = [problem.prompt for problem in problems]
+    drawn = draw(prompts, samples, temperature, SAMPLE_SEED)
+    repeated = [problem for problem in problems for _ in range(samples)]
     # what could not be scored is not right; the source says that there was some
     scored = [int(score or 0) for score in task.judge(repeated, drawn.texts)]
     right = [sum(scored[i : i + samples]) for i in range(0, len(scored), samples)]
-    return {**scores(right, samples), "entropy": drawn.entropy, "correct": right, "samples": samples}
+    return right, drawn.entropy
 
 
 def scores(correct: list[int], samples: int) -> dict[str, Any]:

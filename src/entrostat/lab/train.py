@@ -27,7 +27,7 @@ from entrostat.engines.controller import controller_payload, initial_state
 from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
-from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, evaluate, held_out, held_out_entropy
+from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, evaluate, held_out, held_out_entropy, spelt, to_choose
 from entrostat.lab.load import first_line, load_model, load_tokenizer
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
@@ -223,9 +223,11 @@ def _checked_data(config: TrainConfig) -> dict[str, Any]:
 
 
 def check_held_out(source: ProblemSource, config: TrainConfig) -> None:
-    """ValueError where there are fewer held-out problems than the run scores or measures entropy on."""
+    """ValueError where there are fewer problems than the run scores, chooses a temperature or measures entropy on."""
     if config.eval_problems:
         held_out(source, config.eval_problems)
+    if config.temperatures:
+        to_choose(source, config.eval_problems, config.eval_split)
     try:
         if config.probe_every:
             held_out(source, PROBE_PROMPTS)
@@ -359,7 +361,9 @@ def _score(
         known = run.read_scores(when)
         if known is None:
             which = "held-out" if config.eval_split == "test" else "validation"
-            watcher.note(f"scoring {config.eval_problems} {which} problems x {config.eval_samples}")
+            several = sorted({config.temperature, *config.temperatures}, reverse=True)
+            at = f" at temperatures {', '.join(map(spelt, several))}" if len(several) > 1 else ""
+            watcher.note(f"scoring {config.eval_problems} {which} problems x {config.eval_samples}{at}")
             known = evaluate(
                 model,
                 tokenizer,
@@ -368,6 +372,7 @@ def _score(
                 samples=config.eval_samples,
                 split=config.eval_split,
                 temperature=config.temperature,
+                temperatures=config.temperatures,
                 batch=ranks.share(config) if config.model else max(config.micro_batch, BATCH),
             )
             run.write_scores(when, known)
