@@ -1,0 +1,263 @@
+"""The lab's measuring instrument: GRPO on a small Qwen2 model as plain functions, several runs side by side.
+
+TRL stays the engine that trains. This one is for questions that take thousands of rollouts: it is three times as fast
+on one thread, it holds several runs in one batch on a GPU, and a run's whole state can be copied, so that two settings
+can be tried from one and the same point (entrostat.lab.paired).
+
+Left out, on purpose: architectures but Qwen2's and Llama's (entrostat.engines.qwen2), loss aggregations but TRL's
+"dapo", critics, tools, images, LoRA, several devices, vLLM's importance weights, mixed precision, gradient
+accumulation. From the same weights, rollout and mini-batches its updates equal the TRL engine's
+(tests/engines/test_fast.py). It needs torch, and safetensors to read a model.
+
+Notation: n runs, b sequences, p prompt tokens, t completion tokens, s = p + t, v vocabulary. Prompts are padded on the
+left, completions on the right. The samples of one prompt stand together. Runs share nothing but their shapes: every
+parameter has the run as its first dimension, and so a sum of losses over runs has each run's own gradient.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from entrostat.clip import ClipBounds, clip_events, clip_loss
+from entrostat.engines.qwen2 import Cache, Model, causal, forward
+from entrostat.engines.summary import sequence_sums, summarise
+from entrostat.entropy import TokenStats
+from entrostat.objectives.base import Objective
+from entrostat.strategies import RolloutSummary
+
+
+class Rollout(NamedTuple):
+    """What the old policy has sampled, and its statistics at each token."""
+
+    prompts: Int[Tensor, "n b p"]
+    prompt_mask: Bool[Tensor, "n b p"]
+    completions: Int[Tensor, "n b t"]
+    mask: Bool[Tensor, "n b t"]
+    """Tokens that are trained on: up to the first end of a text, itself included."""
+    old: TokenStats
+    """(n b t) each, nats; 0 where masked."""
+
+
+class Passed(NamedTuple):
+    """Sums over a rollout's updates, (n,) each."""
+
+    tokens: Tensor
+    clip_low: Tensor
+    """Tokens that the clip took on the low side."""
+    clip_high: Tensor
+    square: Tensor
+    """Sum of squared log-ratios, nats^2: what its root mean square is made of."""
+    norm: Tensor
+    """Sum of gradient norms before they were cut, one an update."""
+
+
+# The rollout
+
+
+def statistics(logits: Float[Tensor, "... v"], ids: Int[Tensor, "..."]) -> TokenStats:
+    """`entrostat.token_stats` with gradient, for a small vocabulary: log-probability, entropy, and the two sums."""
+    logp = logits.log_softmax(dim=-1)
+    p = logp.exp()
+    taken = logp.gather(-1, ids[..., None])[..., 0]
+    square = p.square()
+    return TokenStats(taken, -(p * logp).sum(-1), square.sum(-1), (square * logp).sum(-1))
+
+
+@torch.no_grad()
+def sample(
+    model: Model,
+    prompts: Int[Tensor, "n q p"],
+    prompt_mask: Bool[Tensor, "n q p"],
+    *,
+    samples: int,
+    most: int,
+    generators: Sequence[torch.Generator],
+    temperature: float = 1.0,
+) -> Rollout:
+    """`samples` completions of each of q prompts, of at most `most` tokens, b = q * samples.
+
+    Each run draws from its own generator, one uniform number a token, so that its samples do not depend on its
+    neighbours.
+    """
+    n, q, p = prompts.shape
+    b = q * samples
+    cache = Cache(model.shape, n * q, p, model.device)
+    logits = forward(model, prompts, causal(prompt_mask, 0), keep=1, cache=cache)
+    cache = cache.repeated(n, samples, most)
+    logits = logits.repeat_interleave(samples, dim=1)
+    prompts, prompt_mask = (x.repeat_interleave(samples, dim=1) for x in (prompts, prompt_mask))
+    seen = prompt_mask.reshape(n * b, 1, 1, p)
+    live = torch.ones(n, b, dtype=torch.bool, device=model.device)
+    ends = torch.tensor(model.shape.ends, device=model.device)
+    taken, lives, stats = [], [], []
+    for step in range(most):
+        logits = logits[:, :, 0] / temperature
+        ids = _drawn(logits, generators)
+        taken.append(torch.where(live, ids, model.shape.pad))
+        lives.append(live)
+        stats.append(torch.stack(statistics(logits, ids)))
+        live = live & ~torch.isin(ids, ends)
+        if step == most - 1 or not live.any():
+            break
+        seen = F.pad(seen, (0, 1), value=True)
+        logits = forward(model, taken[-1][:, :, None], seen, keep=1, cache=cache)
+    mask = torch.stack(lives, dim=-1)
+    old = torch.stack(stats, dim=-1)
+    old = torch.where(mask, old, 0.0)
+    return Rollout(prompts, prompt_mask, torch.stack(taken, dim=-1), mask, TokenStats(*old))
+
+
+def _drawn(logits: Float[Tensor, "n b v"], generators: Sequence[torch.Generator]) -> Int[Tensor, "n b"]:
+    """One token of each distribution, by the inverse of its cumulative sum."""
+    _, b, v = logits.shape
+    uniform = torch.stack([torch.rand(b, 1, generator=g, device=logits.device) for g in generators])
+    cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
+    # times the last: a float32 sum may end under 1, and a token of probability 0 must not be drawn
+    return (cumulative <= uniform * cumulative[..., -1:]).sum(dim=-1).clamp(max=v - 1)
+
+
+def logits_on(model: Model, rollout: Rollout) -> Float[Tensor, "n b t v"]:
+    """The present policy's logits at each completion token of a rollout, with gradient."""
+    width = rollout.completions.shape[-1]
+    ids = torch.cat([rollout.prompts, rollout.completions], dim=-1)
+    attention = causal(rollout.prompt_mask, width)
+    return forward(model, ids, attention, keep=width + 1)[:, :, :-1]
+
+
+def part(rollout: Rollout, rows: Int[Tensor, "n c"]) -> Rollout:
+    """These sequences of each run."""
+    runs = torch.arange(len(rows), device=rows.device)[:, None]
+    old = TokenStats(*(None if x is None else x[runs, rows] for x in rollout.old))
+    return Rollout(*(x[runs, rows] for x in rollout[:4]), old)
+
+
+def summary(
+    rollout: Rollout, advantages: Float[Tensor, "n b"], run: int, *, group: int, **known: Any
+) -> RolloutSummary:
+    """What a strategy is told of a run's rollout. `known`: progress, updates and ceiling, as in RolloutSummary."""
+    old = TokenStats(*(None if x is None else x[run] for x in rollout.old))
+    mask, gains = rollout.mask[run], advantages[run][:, None]
+    sizes = {}
+    for needs_sums in (False, True):
+        if not needs_sums or old.sum_p2 is not None:
+            sums = sequence_sums(old, gains, mask, needs_sums=needs_sums)
+            sizes[needs_sums] = summarise(sums, needs_sums=needs_sums, group=group, **known)
+    bracket = sizes[True].bracket if True in sizes else None
+    return sizes[False]._replace(bracket=bracket)
+
+
+# The updates
+
+
+def optimizer(model: Model, learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW as Hugging Face's trainer has it by default: betas .9 and .999, no weight decay."""
+    return torch.optim.AdamW(list(model.weights.values()), lr=learning_rate, weight_decay=0.0, foreach=True)
+
+
+Snapshot = list[tuple[Tensor, dict[str, Any]]]
+
+
+def snapshot(model: Model, adam: torch.optim.Optimizer) -> Snapshot:
+    """A copy of all weights and of the optimizer's state."""
+    copy = lambda x: x.clone() if isinstance(x, Tensor) else x  # noqa: E731
+    states = (adam.state.get(w, {}) for w in model.weights.values())
+    weights = (w.detach().clone() for w in model.weights.values())
+    return [(w, {k: copy(x) for k, x in state.items()}) for w, state in zip(weights, states, strict=True)]
+
+
+@torch.no_grad()
+def restore(model: Model, adam: torch.optim.Optimizer, saved: Snapshot) -> None:
+    """Puts `snapshot` back, in place; it can be put back again."""
+    for weight, (value, state) in zip(model.weights.values(), saved, strict=True):
+        weight.copy_(value)
+        adam.state[weight] = {k: x.clone() if isinstance(x, Tensor) else x for k, x in state.items()}
+
+
+def mini_batches(rollout: Rollout, updates: int, generators: Sequence[torch.Generator]) -> list[Int[Tensor, "n c"]]:
+    """The rows of each update: a random split of the rollout's sequences into `updates` parts of one size."""
+    b = rollout.completions.shape[1]
+    rows = torch.stack([torch.randperm(b, generator=g, device=rollout.mask.device) for g in generators])
+    return list(rows.chunk(updates, dim=1))
+
+
+def update(
+    model: Model,
+    adam: torch.optim.Optimizer,
+    rollout: Rollout,
+    advantages: Float[Tensor, "n b"],
+    bounds: ClipBounds,
+    batches: Sequence[Int[Tensor, "n c"]],
+    *,
+    temperature: float = 1.0,
+    max_grad_norm: float = 1.0,
+    objectives: Sequence[tuple[Objective, Any] | None] = (),
+) -> Passed:
+    """The updates of one rollout, in place: TRL's loss type "dapo" under `bounds`, (n b t) or broadcastable to it.
+
+    Every update divides by the same number, the rollout's tokens over its updates, as TRL does.
+
+    Args:
+        objectives: of each run the objective whose term is added, with its state, or None; empty for none at all.
+    """
+    share = rollout.mask.sum(dim=(1, 2)).clamp(min=1) / len(batches)
+    low, high = (bound.expand_as(rollout.old.logprobs) for bound in bounds)
+    runs = torch.arange(model.runs, device=model.device)[:, None]
+    total: Passed | None = None
+    for rows in batches:
+        chosen = part(rollout, rows)
+        now = statistics(logits_on(model, chosen) / temperature, chosen.completions)
+        logratio = torch.where(chosen.mask, now.logprobs - chosen.old.logprobs, 0.0)
+        gains = advantages[runs, rows][..., None].expand_as(logratio)
+        # every run is a stretch of sequences to the loss, which looks at each token alone
+        flat = [x.flatten(0, 1) for x in (logratio, gains, low[runs, rows], high[runs, rows])]
+        loss = clip_loss(flat[0], flat[1], low=flat[2], high=flat[3]).view_as(logratio)
+        events = clip_events(flat[0], flat[1], low=flat[2], high=flat[3])
+        if any(objectives):
+            loss = loss + _corrections(objectives, chosen, now, logratio, gains)
+        (torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share).sum().backward()
+        norm = _cut_gradients(model, max_grad_norm)
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+        counts = [chosen.mask, *(event.view_as(chosen.mask) & chosen.mask for event in events)]
+        sums = [x.sum(dim=(1, 2)).double() for x in (*counts, logratio.detach().square())]
+        total = Passed(*sums, norm) if total is None else Passed(*map(torch.add, total, (*sums, norm)))
+    assert total is not None
+    return total
+
+
+def _corrections(objectives, chosen: Rollout, now: TokenStats, logratio: Tensor, advantages: Tensor) -> Tensor:
+    """The terms of the runs' objectives, (n b t)."""
+    terms = []
+    for run, pair in enumerate(objectives):
+        if pair is None:
+            terms.append(torch.zeros_like(logratio[run]))
+            continue
+        objective, state = pair
+        terms.append(
+            objective.correction(
+                state,
+                logprobs=now.logprobs[run],
+                logratio=logratio[run],
+                advantages=advantages[run],
+                old=TokenStats(*(x[run] for x in chosen.old)),
+                entropy=now.entropy[run],
+                mask=chosen.mask[run],
+            )
+        )
+    return torch.stack(terms)
+
+
+@torch.no_grad()
+def _cut_gradients(model: Model, most: float) -> Float[Tensor, " n"]:
+    """Scales each run's gradient down to norm `most`, as torch's clip_grad_norm_ does; the norms before."""
+    gradients = [w.grad for w in model.weights.values() if w.grad is not None]
+    squares = torch.stack([g.flatten(1).norm(dim=1) for g in gradients])
+    norm = squares.norm(dim=0)
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)
+    for g in gradients:
+        g.mul_(scale.view(-1, *(1 for _ in g.shape[1:])))
+    return norm.double()
