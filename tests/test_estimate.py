@@ -13,6 +13,7 @@ from entrostat.estimate import (
     Interval,
     bootstrap_interval,
     hierarchical_interval,
+    least_effect,
     maj_at_k,
     mean_at_k,
     seed_interval,
@@ -244,6 +245,129 @@ def test_a_level_is_a_probability(function, level):
 def test_no_resamples_are_refused():
     with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
         bootstrap_interval([1.0, 2.0], resamples=0)
+
+
+# Numbers that have limits
+
+SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=6)
+
+
+def logit(x):
+    return math.log(x / (1 - x))
+
+
+@given(SHARES)
+def test_an_interval_stays_within_its_limits(values):
+    for low, high in ((0, 1), (-1, 1), (0, math.inf), (-math.inf, 1)):
+        value, start, end = seed_interval(values, limits=(low, high))
+        assert low <= start <= value <= end <= high
+        assert value == pytest.approx(np.mean(values), abs=1e-15)
+
+
+@given(SHARES)
+def test_limits_mirror_each_other(values):
+    """1 - x is a share as x is, and 1 - 2x lives within +-1: the same interval, seen from the other side."""
+    value, start, end = seed_interval(values, limits=(0, 1))
+    turned = seed_interval([1 - v for v in values], limits=(0, 1))
+    assert turned == pytest.approx((1 - value, 1 - end, 1 - start), abs=1e-9)
+    doubled = seed_interval([2 * v - 1 for v in values], limits=(-1, 1))
+    assert doubled == pytest.approx((2 * value - 1, 2 * start - 1, 2 * end - 1), abs=1e-9)
+    amount = seed_interval(values, limits=(0, math.inf))
+    debt = seed_interval([-v for v in values], limits=(-math.inf, 0))
+    assert debt == pytest.approx((-amount.value, -amount.high, -amount.low))
+
+
+def test_a_share_s_interval_is_symmetric_in_its_logit_and_an_amount_s_in_its_logarithm():
+    x = [0.5, 0.7, 0.9]
+    half = seed_interval(x).high - 0.7
+    _, low, high = seed_interval(x, limits=(0, 1))
+    assert logit(high) - logit(0.7) == pytest.approx(half / (0.7 * 0.3))
+    assert logit(0.7) - logit(low) == pytest.approx(half / (0.7 * 0.3))
+    _, low, high = seed_interval(x, limits=(0, math.inf))
+    assert math.log(high / 0.7) == pytest.approx(half / 0.7) == pytest.approx(math.log(0.7 / low))
+
+
+def test_limits_far_away_change_nothing():
+    x = [0.5, 0.501, 0.503]
+    assert seed_interval(x, limits=(0, 1)) == pytest.approx(seed_interval(x), rel=1e-4)
+    assert seed_interval(x, limits=(-1e6, 1e6)) == pytest.approx(seed_interval(x), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_equal_shares_are_a_point(value):
+    assert seed_interval([value] * 4, limits=(0, 1)) == pytest.approx((value, value, value))
+
+
+def test_spreads_that_no_exponential_holds_stay_within_the_limits():
+    """t is 6366 at two seeds and this level."""
+    assert seed_interval([0.0, 1e-9], level=0.9999, limits=(0, 1))[1:] == pytest.approx((0.0, 1.0))
+    assert all(map(math.isfinite, seed_interval([0.0, 1.0], level=0.9999, limits=(0, math.inf))))
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [(2, 2), (20, 3), (50, 2), (1, 30), (300, 60)],  # means of .03 to .96, deviations of .02 to .22
+)
+def test_shares_are_covered_about_as_often_as_said(seeds, a, b):
+    """4000 worlds each. Few seeds of skewed scores are never covered exactly; a cut at the limits falls to .886."""
+    draws = np.random.default_rng(0).beta(a, b, size=(4000, seeds))
+    intervals = [seed_interval(draw, limits=(0, 1)) for draw in draws]
+    hits = sum(low <= a / (a + b) <= high for _, low, high in intervals)
+    assert 0.93 <= hits / 4000 <= 0.965
+
+
+def test_differences_of_shares_are_covered_as_often_as_said():
+    draws = np.random.default_rng(0).beta(20, 3, size=(2, 4000, 3))
+    intervals = [seed_interval(draw, limits=(-1, 1)) for draw in draws[0] - draws[1]]
+    hits = sum(low <= 0 <= high for _, low, high in intervals)
+    assert abs(hits / 4000 - 0.95) < 0.0104
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [((0, 1), "values must lie within"), ((-3, 1), "values must lie within"), ((1, 0), "limits must be")],
+)
+def test_values_beyond_their_limits_are_refused(limits, message):
+    with pytest.raises(ValueError, match=message):
+        seed_interval([0.5, 1.25], limits=limits)
+
+
+# The smallest effect that could have been found
+
+
+def of_spread(seeds, spread):
+    """Values whose deviation, with Bessel's correction, is `spread`."""
+    x = np.arange(seeds, dtype=float)
+    return x / x.std(ddof=1) * spread
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 12])
+@pytest.mark.parametrize("power", [0.5, 0.8])
+def test_the_least_effect_is_found_as_often_as_said(seeds, power):
+    spread = 0.3
+    least = least_effect(of_spread(seeds, spread), power=power)
+    draws = np.random.default_rng(1).normal(least, spread, size=(4000, seeds))
+    found = sum(not low <= 0 <= high for _, low, high in map(seed_interval, draws))
+    assert abs(found / 4000 - power) < 3 * math.sqrt(power * (1 - power) / 4000)
+
+
+def test_many_seeds_have_the_normal_s_least_effect():
+    # z at .975 and at .8
+    assert least_effect(of_spread(4000, 1.0)) * math.sqrt(4000) == pytest.approx(1.959964 + 0.841621, rel=1e-3)
+
+
+def test_the_least_effect_grows_with_the_spread_and_falls_with_the_seeds():
+    assert least_effect(of_spread(4, 2.0)) == pytest.approx(2 * least_effect(of_spread(4, 1.0)))
+    found = [least_effect(of_spread(seeds, 1.0)) for seeds in (2, 3, 4, 8, 30)]
+    assert found == sorted(found, reverse=True)
+    assert least_effect([0.2, 0.2, 0.2]) == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize("power", [0.05, 0.0, 1.0, 80.0, math.nan])
+def test_a_power_is_more_than_the_false_alarms(power):
+    with pytest.raises(ValueError, match=r"power must be between 0.05 and 1"):
+        least_effect([1.0, 2.0, 3.0], power=power)
 
 
 def test_the_hierarchical_bootstrap_is_the_exact_one():
