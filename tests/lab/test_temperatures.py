@@ -1,10 +1,13 @@
 """Scores at several temperatures: against a sampler whose right answers are laid down, and through the real command."""
 
 import json
+from statistics import fmean
 
+import numpy as np
 import pytest
 
 import reference
+from entrostat.estimate import hierarchical_interval
 from entrostat.lab.config import TrainConfig, config_from_json
 from entrostat.lab.evaluate import Samples, at_best, evaluate_with, held_out, spelt, to_choose, validation
 from entrostat.lab.tasks import Problem, ProblemSource, make_task
@@ -139,6 +142,7 @@ def test_the_options_go_to_json_and_back():
         ({"temperatures": (float("inf"),)}, "--temperatures must be over 0 and finite, got inf"),
         ({"temperatures": (float("nan"),)}, "--temperatures must be over 0 and finite, got nan"),
         ({"temperatures": (0.5, 1.0, 0.5)}, "--temperatures names 0.5 twice"),
+        ({"temperatures": (1.0,)}, "--temperatures 1.0 is --temperature itself: name another"),
         ({"temperatures": (0.5,), "eval_problems": 0}, "--temperatures scores nothing with --eval-problems 0"),
     ],
 )
@@ -180,3 +184,96 @@ def test_a_run_that_goes_on_keeps_the_scores_it_has(command):
     summary = json.loads((command.folder / "run" / "summary.json").read_text())
     assert summary["start"]["by_temperature"]["0.3"]["entropy"] == 123.0
     assert json.loads((command.folder / "run" / "scores-end.json").read_text())["by_temperature"]["0.3"]["correct"]
+
+
+def made_up(right):
+    """A record at three temperatures on two problems of four samples: {temperature: (validation, right samples)}."""
+    by_temperature = {key: {"correct": list(counts)} for key, (_, counts) in right.items()}
+    return {"validation": {key: mean for key, (mean, _) in right.items()}, "by_temperature": by_temperature}
+
+
+def test_a_comparison_scores_all_seeds_of_a_method_at_its_best_temperature(command):
+    words = ("grpo", "clip-lower --low 0.02")
+    tiny = ("--steps", "2", "--prompts", "2", "--samples", "2", "--updates-per-rollout", "2", "--map-every", "0")
+    scored = ("--eval-problems", "2", "--eval-samples", "4", "--temperatures", "0.5", "0.2")
+    command.run("compare", *words, "--seeds", "2", *tiny, *scored, "--out", "c", "--json")
+    # each seed of grpo alone would choose another temperature than both together, and so would the scored problems
+    laid = {
+        "1-grpo-seed0": {"1": (0.9, (4, 4)), "0.5": (0.7, (1, 2)), "0.2": (0.1, (4, 4))},
+        "1-grpo-seed1": {"1": (0.1, (4, 4)), "0.5": (0.7, (0, 3)), "0.2": (0.8, (4, 4))},
+        "2-clip-lower-seed0": {"1": (0.1, (0, 0)), "0.5": (0.3, (4, 4)), "0.2": (0.6, (1, 0))},
+        "2-clip-lower-seed1": {"1": (0.8, (0, 4)), "0.5": (0.3, (4, 4)), "0.2": (0.3, (4, 4))},
+    }
+    summaries = {}
+    for name, right in laid.items():
+        path = command.folder / "c" / name / "summary.json"
+        summaries[name] = json.loads(path.read_text()) | made_up(right)
+        path.write_text(json.dumps(summaries[name]))
+    found = json.loads(command.run("compare", "--resume", "c", "--json").stdout)
+    # of equal ones (clip-lower: .9 at 1 and at .2) the higher
+    for row, temperature, key in zip(found["rows"], (0.5, 1.0), ("0.5", "1"), strict=True):
+        best = row["at_best"]
+        assert best["temperature"] == temperature
+        names = [folder.removeprefix("c/") for folder in row["runs"]]
+        right = np.array([laid[name][key][1] for name in names])
+        mean = hierarchical_interval(right / 4)
+        passed = hierarchical_interval((right > 0).astype(float))
+        for cell, interval in ((best["mean@4"], mean), (best["pass@4"], passed)):
+            assert (cell["value"], cell["low"], cell["high"]) == pytest.approx(tuple(interval))
+        assert row["mean@4"]["value"] == pytest.approx(fmean(fmean(summaries[name]["correct"]) / 4 for name in names))
+    start = summaries["1-grpo-seed0"]["start"]
+    chosen = start["by_temperature"][spelt(start["best_temperature"])]
+    assert found["base"]["at_best"]["temperature"] == start["best_temperature"]
+    for name in ("mean@4", "pass@4"):
+        assert found["base"][name] == start[name]
+        assert found["base"]["at_best"][name] == chosen[name]
+    shown = command.run("compare", "--resume", "c").stdout
+    lines = [line.split("│")[1].strip() for line in shown.splitlines() if "│" in line]
+    at = [f"at its best temperature ({spelt(each)})" for each in (start["best_temperature"], 0.5, 1.0)]
+    assert lines == ["base model", at[0], "grpo", at[1], "clip-lower low 0.02", at[2]]
+
+
+def test_a_setting_is_chosen_at_each_run_s_best_temperature(command):
+    tiny = ("--steps", "1", "--prompts", "2", "--samples", "2", "--updates-per-rollout", "2", "--map-every", "0")
+    scored = ("--eval-problems", "4", "--eval-samples", "4", "--temperatures", "0.2")
+    done = command.run("compare", "trl:cispo", "--seeds", "1", *tiny, *scored, "--out", "c", "--json")
+    choice = json.loads(done.stdout)["rows"][0]["choice"]
+    scores = []
+    for k in range(1, 4):
+        each = []
+        for seed in (1000, 1001):
+            folder = command.folder / "c" / "choice" / f"1-trl-cispo-{k}-seed{seed}"
+            summary = json.loads((folder / "summary.json").read_text())
+            best = summary["by_temperature"][spelt(summary["best_temperature"])]
+            each.append(best["mean@4"]["value"] + best["pass@4"]["value"])
+        scores.append(fmean(each))
+    assert choice["scores"] == pytest.approx(scores)
+    assert choice["by"] == "mean@4 + pass@4 on validation problems, at the run's best temperature"
+
+
+def test_the_tables_have_a_row_at_the_best_temperature(command):
+    given = ("--temperatures", "0.5", "0.1")
+    shown = command.run("train", *command.small, *given, "--out", "run", "grpo").stdout
+    summary = json.loads((command.folder / "run" / "summary.json").read_text())
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert [row[0] for row in rows] == [
+        "base model",
+        f"at its best temperature ({spelt(summary['start']['best_temperature'])})",
+        "grpo",
+        f"at its best temperature ({spelt(summary['best_temperature'])})",
+    ]
+    for row, record in ((rows[1], summary["start"]), (rows[3], summary)):
+        best = record["by_temperature"][spelt(record["best_temperature"])]
+        values = [best["entropy"], best["mean@4"]["value"], best["pass@4"]["value"]]
+        assert [cell.split()[0] for cell in row[1:4]] == [f"{value:.3f}" for value in values]
+    model = ("evaluate", "run/checkpoint", "--problems", "4", "--samples", "4", *given)
+    scores = json.loads(command.run(*model, "--json").stdout)
+    assert scores == json.loads((command.folder / "run" / "scores-end.json").read_text())
+    shown = command.run(*model).stdout
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert [row[:2] for row in rows[-3:]] == [[t, f"{mean:.3f}"] for t, mean in scores["validation"].items()]
+
+
+def test_benchmarks_have_no_validation_problems_to_choose_on(command):
+    done = command.run("evaluate", "m", "--benchmark", "b.jsonl", "--temperatures", "0.5", code=2)
+    assert "--temperatures goes without --benchmark" in done.stderr

@@ -18,7 +18,7 @@ def evaluate(args: list[str]) -> int:
     if "--compare" in args:
         return _compare(args)
     options = parse(Evaluate, args, "entrostat evaluate")
-    here = ("task", "problems") if options.benchmark else _BENCHMARK_ONLY
+    here = ("task", "problems", "temperatures") if options.benchmark else _BENCHMARK_ONLY
     defaults = {field.name: field.default for field in dataclasses.fields(Evaluate)}
     for name in here:
         if getattr(options, name) != defaults[name]:
@@ -104,6 +104,7 @@ def _lab(options: Any) -> int:
         eval_problems=options.problems,
         eval_samples=options.samples,
         temperature=1.0 if options.temperature is None else options.temperature,
+        temperatures=options.temperatures,
         threads=options.threads,
     )
     quiet()
@@ -116,6 +117,7 @@ def _lab(options: Any) -> int:
         problems=config.eval_problems,
         samples=config.eval_samples,
         temperature=config.temperature,
+        temperatures=config.temperatures,
     )
     show(scores, scores_table(scores), options.json)
     return 0

@@ -29,6 +29,8 @@ class Evaluate:
     """How a benchmark is sampled: the model as it is, or a paper's temperature, top-p and top-k."""
     temperature: float | None = None
     """Of the sampler, in place of the preset's."""
+    temperatures: tuple[float, ...] = ()
+    """Score the task's problems at these temperatures beside that one, and choose the best on validation problems."""
     top_p: float | None = None
     """In place of the preset's; 1 is off."""
     top_k: int | None = None

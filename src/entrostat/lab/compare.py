@@ -19,7 +19,7 @@ from typing import Any
 
 import entrostat
 from entrostat.lab.config import TrainConfig, config_from_json
-from entrostat.lab.evaluate import held_out, validation
+from entrostat.lab.evaluate import at_best, held_out, to_choose, validation
 from entrostat.lab.lock import held
 from entrostat.lab.methods import SETTINGS, Method, aimed_at, from_json, label, method_name, to_json
 from entrostat.lab.run import Run
@@ -201,6 +201,8 @@ def _check(entries: list[Entry], config: TrainConfig) -> None:
     held_out(task, config.eval_problems)
     if any(entry.settings for entry in entries):
         validation(task, config.eval_problems)
+        if config.temperatures:
+            to_choose(task, config.eval_problems, "validation")
     seen: set[str] = set()
     for entry in entries:
         for method in entry.settings or [entry.method]:
@@ -230,13 +232,16 @@ def _choose(method: Method, groups: list[list[Run]]) -> dict[str, Any]:
     scores = [statistics.fmean(score(run) for run in runs) for runs in groups]
     n = groups[0][0].config["eval_samples"]
     by = "mean |H - target| over the second half, nats" if aims else f"mean@{n} + pass@{n} on validation problems"
+    if not aims and groups[0][0].config.get("temperatures"):
+        by += ", at the run's best temperature"
     return {"by": by, "scores": scores, "chosen": scores.index(best(scores))}
 
 
 def _right(run: Run) -> float:
     summary, n = run.summary, run.config["eval_samples"]
     assert summary is not None
-    return summary[f"mean@{n}"]["value"] + summary[f"pass@{n}"]["value"]
+    best = at_best(summary)
+    return best[f"mean@{n}"]["value"] + best[f"pass@{n}"]["value"]
 
 
 def _late_error(run: Run) -> float:

@@ -130,7 +130,7 @@ class TrainConfig:
             if rollouts > self.steps:
                 raise ValueError(f"--eval-at {rollouts} never comes: --steps is {self.steps}")
         _at_least("samples", self.samples, 2)
-        check_temperatures(self.temperatures)
+        self._check_temperatures()
         if self.eval_problems != 0:
             _at_least("eval_problems", self.eval_problems, 2)
         for name in ("learning_rate", "temperature", "max_grad_norm"):
@@ -178,6 +178,15 @@ class TrainConfig:
             raise ValueError("--advantage gae trains a whole model and its critic: leave out --lora-rank")
         if self.eval_at and not self.eval_problems:
             raise ValueError("--eval-at scores nothing with --eval-problems 0")
+
+    def _check_temperatures(self) -> None:
+        for temperature in self.temperatures:
+            if not 0 < temperature < float("inf"):
+                raise ValueError(f"--temperatures must be over 0 and finite, got {temperature}")
+            if self.temperatures.count(temperature) > 1:
+                raise ValueError(f"--temperatures names {temperature} twice: leave one out")
+        if self.temperatures == (self.temperature,):
+            raise ValueError(f"--temperatures {self.temperature} is --temperature itself: name another")
         if self.temperatures and not self.eval_problems:
             raise ValueError("--temperatures scores nothing with --eval-problems 0")
 
@@ -216,15 +225,6 @@ def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
     return TrainConfig(**chosen)
-
-
-def check_temperatures(temperatures: tuple[float, ...]) -> None:
-    """ValueError for what --temperatures cannot be."""
-    for temperature in temperatures:
-        if not 0 < temperature < float("inf"):
-            raise ValueError(f"--temperatures must be over 0 and finite, got {temperature}")
-        if temperatures.count(temperature) > 1:
-            raise ValueError(f"--temperatures names {temperature} twice: leave one out")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -8,9 +8,10 @@ from rich.table import Table
 
 from entrostat.estimate import Interval, hierarchical_interval, pass_at_k, seed_interval
 from entrostat.lab.compare import Comparison, lines
+from entrostat.lab.evaluate import at_best
 from entrostat.lab.methods import from_json, label
 from entrostat.lab.run import Run
-from entrostat.lab.show import finished
+from entrostat.lab.show import best_label, finished
 
 FROM_ROLLOUT = 30
 """Entropy errors are means from this rollout on, or from the run's middle where that is earlier."""
@@ -22,52 +23,101 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
     "method" (its label), "word", "choice" ({"by", "scores", "chosen", "settings"}, absent where nothing was chosen),
     "runs" (folders), and mean@n, pass@n, "entropy_error" (None without a target), "seconds": {"value", "low", "high",
     "best"}, the ends None where one seed gives no interval. best: the paired 95% interval of the difference to every
-    other row excludes 0. With one seed no row is best: the noise of training is not known.
+    other row excludes 0. With one seed no row is best: the noise of training is not known. With --temperatures there
+    is "at_best" too: "temperature", the one with the largest mean over seeds on validation problems, and mean@n and
+    pass@n of all seeds at it.
     """
     runs = [comparison.runs(i) for i in range(len(comparison.plan["methods"]))]
     n = comparison.config.eval_samples
     columns = {
-        f"mean@{n}": ([_correct(each) / n for each in runs], max),
-        f"pass@{n}": ([np.asarray(pass_at_k(n, _correct(each), n)) for each in runs], max),
+        **_score_columns([_correct(each) for each in runs], n),
         "entropy_error": ([_errors(each, comparison.target) for each in runs], min),
         "seconds": ([np.array([finished(run)["seconds"] for run in each]) for each in runs], min),
     }
     cells = {name: _column(values, better) for name, (values, better) in columns.items()}
+    temperatures = [_best_temperature(each) for each in runs] if comparison.config.temperatures else []
+    best = _at_best(runs, temperatures, n)
     out = []
     for i, record in enumerate(comparison.plan["methods"]):
         row = {"method": label(comparison.method(i)), "word": record["word"]}
         if "choice" in record:
             row["choice"] = record["choice"] | {"settings": [label(from_json(s)) for s in record["settings"]]}
         row["runs"] = [str(run.path) for run in runs[i]]
-        out.append(row | {name: column[i] for name, column in cells.items()})
+        row |= {name: column[i] for name, column in cells.items()}
+        out.append(row | ({"at_best": best[i]} if best else {}))
     return out
 
 
+def _score_columns(correct: list[np.ndarray], n: int) -> dict[str, tuple[list[np.ndarray], Any]]:
+    """mean@n and pass@n of each row's right samples, and what is better."""
+    means = [each / n for each in correct]
+    passed = [np.asarray(pass_at_k(n, each, n)) for each in correct]
+    return {f"mean@{n}": (means, max), f"pass@{n}": (passed, max)}
+
+
+def _best_temperature(runs: list[Run]) -> str:
+    """Of a method's runs together, so that all its seeds are scored at one. Ties go to the higher, as in a run."""
+    validated = [finished(run)["validation"] for run in runs]
+    # rounded: seeds that differ may have the same sum, which must count as a tie
+    means = {key: round(statistics.fmean(each[key] for each in validated), 12) for key in validated[0]}
+    return max(means, key=lambda key: (means[key], float(key)))
+
+
+def _at_best(runs: list[list[Run]], temperatures: list[str], n: int) -> list[dict[str, Any]]:
+    """Of each row "temperature" and its scores there; nothing where there is one temperature."""
+    correct = [
+        np.array([finished(run)["by_temperature"][temperature]["correct"] for run in each])
+        for each, temperature in zip(runs, temperatures, strict=False)
+    ]
+    cells = {name: _column(list(values), better) for name, (values, better) in _score_columns(correct, n).items()}
+    return [
+        {"temperature": float(temperature)} | {name: column[i] for name, column in cells.items()}
+        for i, temperature in enumerate(temperatures)
+    ]
+
+
+def base(comparison: Comparison) -> dict[str, Any]:
+    """The row of the base model, from the first run: mean@n and pass@n with intervals over problems, and "at_best"."""
+    n = comparison.config.eval_samples
+    start = finished(comparison.runs(0)[0])["start"]
+    names = (f"mean@{n}", f"pass@{n}")
+    best = {"temperature": start["best_temperature"]} | {name: at_best(start)[name] for name in names}
+    return {"method": "base model"} | {name: start[name] for name in names} | {"at_best": best}
+
+
 def result(comparison: Comparison) -> dict[str, Any]:
-    """The whole of it, as `--json` prints it."""
+    """The whole of it, as `--json` prints it. "base", the base model's row, is there with --temperatures."""
+    several = bool(comparison.config.temperatures)
     return {
         "comparison": str(comparison.path),
         "seeds": comparison.seeds,
         "target": comparison.target,
+        **({"base": base(comparison)} if several else {}),
         "rows": rows(comparison),
     }
 
 
 def table(found: dict[str, Any], config: Any) -> Table:
-    """What `result` gave, for a terminal."""
+    """What `result` gave, for a terminal: of each model a row, and with --temperatures one more, at its best one."""
     n, seeds = config.eval_samples, len(found["seeds"])
+    notes = [_note(seeds), *(_choice(row) for row in found["rows"] if "choice" in row)]
+    if "base" in found:
+        notes.insert(1, "best temperature: the largest mean@n on validation problems, over all seeds of a method.")
     out = Table(
         title=f"{config.dataset or config.task}: {config.eval_problems} held-out problems, {n} samples each, "
         f"{seeds} seeds",
-        caption="\n".join([_note(seeds), *(_choice(row) for row in found["rows"] if "choice" in row)]),
+        caption="\n".join(notes),
         caption_justify="left",
     )
     out.add_column("")
     columns = (f"mean@{n}", f"pass@{n}", "entropy_error", "seconds")
     for column in columns:
         out.add_column(column.replace("_", " "), justify="right")
-    for row in found["rows"]:
-        out.add_row(row["method"], *(_cell(row[name], 0 if name == "seconds" else 3) for name in columns))
+    for row in [*([found["base"]] if "base" in found else []), *found["rows"]]:
+        out.add_row(row["method"], *(_shown(row, name, 0 if name == "seconds" else 3) for name in columns))
+        if "at_best" in row:
+            best = row["at_best"]
+            out.add_row(best_label(best["temperature"]), *(_shown(best, name, 3) for name in columns))
     return out
 
 
@@ -85,13 +135,17 @@ def _choice(row: dict[str, Any]) -> str:
     return f"chosen: {row['method']}, by {choice['by']} ({scored})"
 
 
-def _cell(cell: dict[str, Any] | None, digits: int) -> str:
+def _shown(row: dict[str, Any], name: str, digits: int) -> str:
+    """A cell of a row; empty where the row has no such column, a dash where the column has nothing for it."""
+    if name not in row:
+        return ""
+    cell = row[name]
     if cell is None:
         return "-"
     text = f"{cell['value']:.{digits}f}"
     if cell["low"] is not None:
         text += rf" \[{cell['low']:.{digits}f}, {cell['high']:.{digits}f}]"
-    return f"[bold]{text}[/bold]" if cell["best"] else text
+    return f"[bold]{text}[/bold]" if cell.get("best") else text
 
 
 def _correct(runs: list[Run]) -> np.ndarray:

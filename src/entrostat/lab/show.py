@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from entrostat.lab.evaluate import at_best, spelt
 from entrostat.lab.run import Run
 from entrostat.lab.train import Watcher
 
@@ -83,20 +84,24 @@ def live_line(metrics: dict[str, Any]) -> str:
 
 
 def table(runs: list[Run]) -> Table:
-    """The base model, then each run: entropy before and after, mean@n and pass@n with 95% intervals, seconds."""
+    """The base model, then each run: entropy before and after, mean@n and pass@n with 95% intervals, seconds.
+
+    Below each, where scores were taken at several temperatures, those at its best one.
+    """
     config = runs[0].config
     n = config["eval_samples"]
     name = config.get("dataset") or config["task"]
-    out = Table(
-        title=f"{name}: {config['eval_problems']} held-out problems, {n} samples each",
-        caption="intervals: 95%, over problems; entropy: nats per token; seconds: of training",
-    )
+    caption = "intervals: 95%, over problems; entropy: nats per token; seconds: of training"
+    start = finished(runs[0])["start"]
+    if "best_temperature" in start:
+        caption += f"\n{best_note(start)}"
+    out = Table(title=f"{name}: {config['eval_problems']} held-out problems, {n} samples each", caption=caption)
     out.add_column("")
     for column in ("entropy", f"mean@{n}", f"pass@{n}", "seconds"):
         out.add_column(column, justify="right", no_wrap=True)
-    start = finished(runs[0])["start"]
     if start:
-        out.add_row("base model", f"{start['entropy']:.3f}", _cell(start[f"mean@{n}"]), _cell(start[f"pass@{n}"]), "")
+        out.add_row("base model", f"{start['entropy']:.3f}", cell(start[f"mean@{n}"]), cell(start[f"pass@{n}"]), "")
+        _add_best(out, start, n)
     for run in runs:
         summary = finished(run)
         if not summary["start"]:  # nothing was scored
@@ -105,23 +110,66 @@ def table(runs: list[Run]) -> Table:
         out.add_row(
             run.config["label"],
             f"{summary['entropy_start']:.3f} → {summary['entropy_end']:.3f}",
-            _cell(summary[f"mean@{n}"]),
-            _cell(summary[f"pass@{n}"]),
+            cell(summary[f"mean@{n}"]),
+            cell(summary[f"pass@{n}"]),
             f"{summary['seconds']:.0f}",
         )
+        _add_best(out, summary, n)
     return out
 
 
-def scores_table(scores: dict[str, Any]) -> Table:
-    """One model's scores."""
+def _add_best(out: Table, scores: dict[str, Any], n: int) -> None:
+    if "best_temperature" not in scores:
+        return
+    best = at_best(scores)
+    out.add_row(
+        best_label(scores["best_temperature"]),
+        f"{best['entropy']:.3f}",
+        cell(best[f"mean@{n}"]),
+        cell(best[f"pass@{n}"]),
+        "",
+    )
+
+
+def best_label(temperature: float) -> str:
+    """What the row of the scores at that temperature is called, below that of the model."""
+    return f"  at its best temperature ({spelt(temperature)})"
+
+
+def best_note(scores: dict[str, Any]) -> str:
+    """How a best temperature was chosen, for a caption."""
+    tried = ", ".join(scores["by_temperature"])
+    return f"best temperature: of {tried}, by {_on_validation(scores)}"
+
+
+def scores_table(scores: dict[str, Any]) -> Table | Group:
+    """One model's scores; below them, where there are several temperatures, a row for each."""
     n = scores["samples"]
     out = Table(title=f"{len(scores['correct'])} held-out problems, {n} samples each, 95% intervals over problems")
     out.add_column("measure")
     out.add_column("value", justify="right")
     out.add_row("entropy, nats per token", f"{scores['entropy']:.3f}")
-    out.add_row(f"mean@{n}", _cell(scores[f"mean@{n}"]))
+    out.add_row(f"mean@{n}", cell(scores[f"mean@{n}"]))
     for k, interval in scores["pass@k"].items():
-        out.add_row(f"pass@{k}", _cell(interval))
+        out.add_row(f"pass@{k}", cell(interval))
+    return Group(out, _temperatures_table(scores)) if "by_temperature" in scores else out
+
+
+def _temperatures_table(scores: dict[str, Any]) -> Table:
+    n = scores["samples"]
+    chosen = spelt(scores["best_temperature"])
+    out = Table(title="by temperature of the sampler", caption=f"bold: best, by {_on_validation(scores)}")
+    for column in ("temperature", _on_validation(scores), "entropy", f"mean@{n}", f"pass@{n}"):
+        out.add_column(column, justify="right")
+    for temperature, one in scores["by_temperature"].items():
+        out.add_row(
+            temperature,
+            f"{scores['validation'][temperature]:.3f}",
+            f"{one['entropy']:.3f}",
+            cell(one[f"mean@{n}"]),
+            cell(one[f"pass@{n}"]),
+            style="bold" if temperature == chosen else None,
+        )
     return out
 
 
@@ -138,5 +186,10 @@ def finished(run: Run) -> dict[str, Any]:
     return summary
 
 
-def _cell(interval: dict[str, float]) -> str:
+def cell(interval: dict[str, float]) -> str:
+    """A score with its interval."""
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def _on_validation(scores: dict[str, Any]) -> str:
+    return f"mean@{scores['validation_samples']} on validation problems"

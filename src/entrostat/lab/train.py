@@ -362,7 +362,7 @@ def _score(
         if known is None:
             which = "held-out" if config.eval_split == "test" else "validation"
             several = sorted({config.temperature, *config.temperatures}, reverse=True)
-            at = f" at temperatures {', '.join(map(spelt, several))}" if len(several) > 1 else ""
+            at = f" at temperatures {', '.join(map(spelt, several))}" if config.temperatures else ""
             watcher.note(f"scoring {config.eval_problems} {which} problems x {config.eval_samples}{at}")
             known = evaluate(
                 model,
