@@ -128,6 +128,17 @@ def steered(make_run: Callable[..., Path]) -> list[Path]:
     return [thermostat, make_run("b", "grpo", maps={step: response_map(step, high=None) for step in (0, 90)})]
 
 
+def test_scores_by_temperature_are_drawn_with_a_ring_at_the_best(show, make_run):
+    by_temperature = {"1": evaluation(0.4, 0.9), "0.5": evaluation(0.5, 0.8), "0.1": evaluation(0.45, 0.6)}
+    record = {"by_temperature": by_temperature, "best_temperature": 0.5}
+    browser = show([make_run("a", "grpo", summary=record | {"start": evaluation(0.4, 0.9) | record})])
+    assert len(drawn_lines(browser, "temperature")) == 4  # two panels, the base model and the run
+    assert all(path.count("L") == 2 for path in drawn_lines(browser, "temperature"))
+    points = "return document.querySelectorAll('#temperature .scatterlayer path.point').length"
+    assert browser.execute_script(points) == 4 * 3 + 4
+    assert browser.get_log("browser") == []
+
+
 def test_the_thermostat_s_figures_are_drawn(show, steered):
     browser = show(steered)
     assert len(drawn_lines(browser, "control")) == 4

@@ -24,6 +24,7 @@ from entrostat.report.plots import (
     trace,
 )
 from entrostat.report.read import Run, Score
+from entrostat.report.temperatures import temperatures
 
 REGIONS = {
     "E1": "E1 · likely, A > 0 · lowers H",
@@ -36,7 +37,7 @@ REGIONS = {
 
 def figures(runs: Sequence[Run]) -> list[Figure]:
     """All figures that `runs` have numbers for."""
-    makers = (entropy, control, reward, clip_shares, regions, response, pass_at_k, plane)
+    makers = (entropy, control, reward, clip_shares, regions, response, pass_at_k, temperatures, plane)
     return [figure for make in makers if (figure := make(runs)) is not None]
 
 

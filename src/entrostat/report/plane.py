@@ -18,7 +18,7 @@ class Point(NamedTuple):
 
 def plane(runs: Sequence[Run]) -> Figure | None:
     """mean@n against pass@n at the end of each run, and on the way there where it was evaluated."""
-    n = _samples(runs)
+    n = most_common_samples(runs)
     if n is None:
         return None
     bases = list(dict.fromkeys(point for run in runs if (point := _point("base model", run.start, n))))
@@ -40,7 +40,7 @@ def plane(runs: Sequence[Run]) -> Figure | None:
     return Figure("plane", title, _caption(runs, placed, n), alt, tuple(data), layout, narrow, table)
 
 
-def _samples(runs: Sequence[Run]) -> int | None:
+def most_common_samples(runs: Sequence[Run]) -> int | None:
     """The n of mean@n and pass@n that most runs have, the largest of several."""
     held: Counter[int] = Counter()
     for run in runs:

@@ -151,7 +151,13 @@ def mean_line(lines: Sequence[Mapping[int, float | None]]) -> dict[int, float | 
 
 
 def trace(
-    line: Mapping[int, float | None], key: str, name: str, colour: str, dash: str = "solid", *, thin: bool = False
+    line: Mapping[int, float | None] | Mapping[float, float | None],
+    key: str,
+    name: str,
+    colour: str,
+    dash: str = "solid",
+    *,
+    thin: bool = False,
 ) -> dict[str, Any]:
     """A line of y by x, in the legend group `key` but not in the legend; `thin` for one seed among several."""
     look = {"opacity": 0.4, "hoverinfo": "skip"} if thin else {"hovertemplate": "%{y:.4~g}"}

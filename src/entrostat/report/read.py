@@ -218,8 +218,8 @@ def _read_run(path: Path) -> Run:
         skipped=skipped,
         problems=tuple(problems),
         summary=summary,
-        start=_evaluation((summary or {}).get("start")),
-        end=_evaluation(summary),
+        start=evaluation((summary or {}).get("start")),
+        end=evaluation(summary),
         between=between,
         maps=maps,
     )
@@ -290,7 +290,7 @@ def _read_between(path: Path, problems: list[str]) -> dict[int, Evaluation]:
     found = [(int(match[1]), file) for file in path.iterdir() if (match := _BETWEEN.fullmatch(file.name))]
     chosen = sorted(pair for pair in found if pair[1].is_file())[:MOST_EVALUATIONS]
     read = ((rollouts, _read_json(file, problems)) for rollouts, file in chosen)
-    return {rollouts: _evaluation(value) for rollouts, value in read if value is not None}
+    return {rollouts: evaluation(value) for rollouts, value in read if value is not None}
 
 
 def _read_maps(path: Path, problems: list[str]) -> dict[int, ResponseMap]:
@@ -339,7 +339,7 @@ def _thresholds(value: Any) -> tuple[float, ...]:
     return tuple(known) if known == found and all(a < b for a, b in pairwise(known)) else ()
 
 
-def _evaluation(value: Any) -> Evaluation:
+def evaluation(value: Any) -> Evaluation:
     fields = value if isinstance(value, dict) else {}
     scores = {key: score for key in fields if _SCORE.fullmatch(key) and (score := _score(fields[key]))}
     by_k = fields.get("pass@k")
