@@ -3,6 +3,7 @@
 OUT/runs.jsonl     a record a run (runs.py)
 OUT/a4.json        a claim's result; OUT/a4.fast.json, OUT/a4.seeds2.json that of its fast version, or over fewer seeds
 OUT/a4.md          what its reader should know of it, if anybody wrote that down
+OUT/../regime-gpu.json  rows of the paper's own batch on a GPU (show.gpu_section), if somebody had one
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ from entrostat.statefile import write_atomic
 
 CHUNK = 32
 """Runs between two writings of results."""
+GPU_FILE = "regime-gpu.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Reproduce:
     """Few seeds and short runs: the signs, and that the check works. A criterion speaks of the full runs, so what
     stands on runs stays `undecided`."""
     seeds: int | None = None
-    """Repetitions of each check, seeds 0, 1, ...; by default each claim's own number."""
+    """Repetitions of each check, seeds 0, 1, ...; by default each claim's own number. Under 3 a run decides nothing."""
     out: Path = Path("runs") / "reproduce"
     """Folder of the runs' records and the results. What it already holds is not trained again."""
     render: Path | None = None
@@ -60,8 +62,8 @@ def answer(options: Reproduce) -> tuple[Any, Any, int]:
         KeyboardInterrupt: Ctrl-C; the same command goes on.
     """
     if options.render is not None:
-        found = results(options.render)
-        return list(found.values()), page(CLAIMS.values(), found), 0
+        found, gpu = results(options.render), gpu_rows(options.render)
+        return list(found.values()), page(CLAIMS.values(), found, gpu), 0
     claims, mode = chosen(options.claims, all_of_them=options.all), Mode(options.fast, options.seeds)
     if not claims:
         return [claim.described() for claim in CLAIMS.values()], listing(CLAIMS.values()), 0
@@ -127,10 +129,24 @@ def _words(mode: Mode) -> list[str]:
 def results(folder: Path) -> dict[str, dict[str, Any]]:
     """Results of full checks in a folder, by claim, with the remarks beside them. ValueError where there is none."""
     files = {name: folder / f"{name}.json" for name in CLAIMS}
-    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
-    for name in found:
+    found: dict[str, dict[str, Any]] = {}
+    for name, file in files.items():
+        if not file.is_file():
+            continue
+        found[name] = CLAIMS[name].completed(json.loads(file.read_text(encoding="utf-8")))
         if (remark := folder / f"{name}.md").is_file():
             found[name]["remark"] = remark.read_text(encoding="utf-8").strip()
     if not found:
         raise ValueError(f"{folder} holds no result of a claim: entrostat reproduce --all --out {folder} makes them")
     return found
+
+
+def gpu_rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows of the file beside the folder of results; none where there is no file. ValueError: it holds no rows."""
+    file = folder.parent / GPU_FILE
+    if not file.is_file():
+        return []
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{file} must be a list of rows: bench/regime_gpu.py writes it")
+    return rows

@@ -1,9 +1,10 @@
 """Claims and what their checks found: on a terminal, and as the page docs/claims.md."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from entrostat.lab.train import Watcher
-from entrostat.reproduce.claim import Claim
+from entrostat.reproduce.claim import Claim, Standing
 from entrostat.reproduce.runs import Job
 
 COLOURS = {"holds": "green", "fails": "bold red", "undecided": "yellow"}
@@ -80,27 +81,45 @@ def listing(claims: Iterable[Claim]) -> Table:
 
 
 def table(results: Sequence[dict[str, Any]]) -> Table:
-    """Effect, interval and verdict of each."""
+    """The number that decides, and the verdict of each."""
     caption = "95% intervals over seeds; --json has the criteria, the parts of each verdict and all numbers"
     out = Table(caption=caption, caption_justify="left")
-    for column in ("claim", "statement"):
+    for column in ("claim", "statement", "what decides it"):
         out.add_column(column)
-    for column in ("effect", "interval", "verdict", "seconds"):
-        out.add_column(column, justify="right", no_wrap=column != "effect")
+    for column in ("verdict", "seconds"):
+        out.add_column(column, justify="right")
     for result in results:
         verdict = f"[{COLOURS[result['verdict']]}]{result['verdict']}[/]"
-        effect = f"{_number(result['effect'])} ({escape(result['measure'])})"
-        seconds = f"{result['seconds']:.0f}"
-        out.add_row(result["claim"], escape(result["statement"]), effect, _span(result["interval"]), verdict, seconds)
+        if result["verdict"] == "fails":
+            verdict += f": {result['standing']}"
+        statement, seconds = escape(result["statement"]), f"{result['seconds']:.0f}"
+        out.add_row(result["claim"], statement, escape(_decides(result)), verdict, seconds)
     return out
 
 
 INTRO = """# The papers' claims
 
 Each claim of arXiv 2509.26114 (a1 to a9) and arXiv 2602.09782 (b1 to b8), and one misreading of both (c1), as a check
-that runs, on the lab's tiny countdown model: the criterion was fixed before the runs, the verdict follows from the
-interval. `fails` means that the interval lies where the claim forbids it, at this scale; `undecided` that it reaches
-into both.
+that runs. Its criterion was fixed before its runs, and the verdict follows from the numbers. a1 and a2 are checked on
+exact policies, the others on a tiny model in minutes of CPU: what is seen here is seen at this scale.
+"""
+
+READING = """## How to read this page
+
+- **Standing.** *Reproduced*: each part's interval lies where the claim wants it (verdict `holds`). *Open*: none lies
+  wholly on the wrong side, some reach to both; the runs do not tell (`undecided`). Where one lies wholly on the wrong
+  side (`fails`) the claim is *contradicted*, or *not reproduced at this scale* where the lab lacks something of the
+  paper's set-up that may be why. The reason says what; a run does not show that it is the cause.
+- **The number in the table** is that of the part that decides: where a claim fails or is open, the one furthest on the
+  wrong side; where it is reproduced, the claim's own.
+- **Intervals** are 95% for the mean over seeds, by Student's t; those of shares, their differences and correlations
+  stay within their range. Fewer than three seeds are shown one by one and decide nothing.
+- **Least effect**: the distance of the true mean from the bound that a two-sided 5% t test over so many seeds, so far
+  apart, finds in four cases of five. An open part says nothing about smaller effects.
+- Intervals are not corrected for the number of parts: where the truth is at the bound, one part in 40 fails by chance.
+"""
+
+COMMANDS = """## The commands
 
     entrostat reproduce                 # the list
     entrostat reproduce a4 b1           # some, in full; a stopped set goes on where it was
@@ -108,27 +127,90 @@ into both.
 
 This page is made from docs/results/reproduce by `make claims`; CI makes it again and fails where it differs. Beside the
 results lies a record of every run (runs.jsonl): its command, versions, entropy by rollout, right samples by problem.
-Text below a verdict was written by hand after the runs (NAME.md beside the result).
+Text below a claim's parts was written by hand after the runs (NAME.md beside the result).
 """
 
 
-def page(claims: Iterable[Claim], results: Mapping[str, dict[str, Any]]) -> str:
-    """The results, by claim, as Markdown: a table of all claims, then each with its criterion, parts and numbers.
+def page(claims: Iterable[Claim], results: Mapping[str, dict[str, Any]], gpu: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The results as Markdown: how to read them, a table of all claims, then each with its parts and numbers.
 
-    A result's `remark`, written by hand after the runs, stands between its verdict and its parts.
+    A result's `remark`, written by hand after the runs, stands below its parts. `gpu`: rows of `gpu_section`.
     """
     claims = list(claims)
     rows = [_row(claim, results.get(claim.name)) for claim in claims]
-    out = [INTRO, _markdown(["claim", "statement", "verdict", "effect, 95% interval over seeds"], rows)]
+    heads = ["claim", "statement", "standing", "parts that hold", "what decides it"]
+    out = [INTRO, _counted(claims, results), READING]
+    if gpu:
+        out.append(gpu_section(gpu))
+    out += ["## All claims\n", _markdown(heads, rows), COMMANDS]
     out += [_section(results[claim.name]) for claim in claims if claim.name in results]
     return "\n".join(out).rstrip("\n")
 
 
+GPU_COLUMNS = ("arm", "reward", "rollouts", "seeds", "effect", "low", "high", "device")
+
+
+def gpu_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The runs in the paper's own geometry on a GPU, shown before all others.
+
+    Args:
+        rows: one an arm and reward, with GPU_COLUMNS: `effect` is the change of ln H a rollout that the arm's clip
+            makes against the same updates without a clip (of the arm without one: its own drift), `low` and `high`
+            its 95% interval over seeds, None under three seeds; `device` the GPU's name.
+
+    Raises:
+        ValueError: a row without one of these.
+    """
+    for at, row in enumerate(rows, 1):
+        if missing := [name for name in GPU_COLUMNS if name not in row]:
+            raise ValueError(f"row {at} of the GPU's results has no {missing[0]}: needs {', '.join(GPU_COLUMNS)}")
+    devices = " and ".join(dict.fromkeys(str(row["device"]) for row in rows))
+    cells = [
+        [row["arm"], row["reward"], str(row["rollouts"]), str(row["seeds"]), _estimate({**row, "value": row["effect"]})]
+        for row in rows
+    ]
+    heads = ["clip", "reward", "rollouts", "seeds", "effect on ln H a rollout, 95% interval"]
+    return f"## In the paper's own batch, on {devices}\n\n{GPU_TEXT}\n{_markdown(heads, cells)}"
+
+
+GPU_TEXT = """512 prompts x 8 responses and 16 updates a rollout, as in arXiv 2509.26114 (bench/regime_gpu.py). The
+effect of an arm is what its clip does to ln H against the same updates without a clip; that of the arm without one is
+its drift.
+"""
+
+
+def _counted(claims: Sequence[Claim], results: Mapping[str, dict[str, Any]]) -> str:
+    """How many claims stand how."""
+    found = Counter(results[claim.name]["standing"] for claim in claims if claim.name in results)
+    said = [f"{found[standing]} {standing}" for standing in get_args(Standing)]
+    missing = len(claims) - found.total()
+    if missing:
+        said.append(f"{missing} not run in full yet")
+    return f"Of {len(claims)} claims: **{', '.join(said)}**.\n"
+
+
 def _row(claim: Claim, result: dict[str, Any] | None) -> list[str]:
     if result is None:
-        return [claim.name, claim.statement, "not run in full yet", ""]
-    effect = f"{_number(result['effect'])} {_span(result['interval'])}: {claim.measure}"
-    return [f"[{claim.name}](#{claim.name})", claim.statement, f"**{result['verdict']}**", effect]
+        return [claim.name, claim.statement, "not run in full yet", "", ""]
+    parts = result["parts"]
+    held = sum(part["verdict"] == "holds" for part in parts)
+    ratio = f"{held} of {len(parts)}" if parts else ""
+    return [f"[{claim.name}](#{claim.name})", claim.statement, _standing(result), ratio, _decides(result)]
+
+
+def _standing(result: dict[str, Any]) -> str:
+    reason = f": {result['reason']}" if result["reason"] else ""
+    return f"**{result['standing']}**{reason}"
+
+
+def _decides(result: dict[str, Any]) -> str:
+    """The number that the verdict turns on, what it is, and what was wanted of it."""
+    part = next((part for part in result["parts"] if part["what"] == result["deciding"]), None)
+    if part is None:
+        estimate = _estimate(result["interval"]) if result["interval"] else _number(result["effect"])
+        return f"{estimate}: {result['measure']}"
+    what = result["measure"] if result["verdict"] == "holds" else part["what"]
+    return f"{_estimate(part['interval'])}: {what}; wanted {part['wanted']}"
 
 
 def _section(result: dict[str, Any]) -> str:
@@ -137,19 +219,29 @@ def _section(result: dict[str, Any]) -> str:
         "",
         f"{result['statement']}. ({result['source']})",
         "",
+        f"**Verdict: {result['verdict']}**, {_standing(result)}.",
+        "",
+        f"**In practice.** {result['use']}.",
+        "",
         f"**Criterion.** {result['criterion']}.",
         "",
-        f"**Verdict: {result['verdict']}.** `{result['command']}`, {_runs(result)}.",
-        "",
     ]
+    if result["parts"]:
+        rows = [_part_row(part) for part in result["parts"]]
+        lines.append(_markdown(["part", "seeds", "mean, 95% interval", "wanted", "least effect", "verdict"], rows))
     if result.get("remark"):
         lines += [result["remark"], ""]
-    if result["parts"]:
-        rows = [[p["what"], _estimate(p["interval"]), p["wanted"], p["verdict"]] for p in result["parts"]]
-        lines.append(_markdown(["part", "mean, 95% interval", "wanted", "verdict"], rows))
     if result["numbers"]:
         lines.append(_numbers(result["numbers"]))
+    lines += [f"`{result['command']}`: {_runs(result)}.", ""]
     return "\n".join(lines)
+
+
+def _part_row(part: dict[str, Any]) -> list[str]:
+    """Of a result that was written before there were points and least effects, these are empty."""
+    seeds = str(len(part["interval"]["points"])) if "points" in part["interval"] else ""
+    least = _number(part["least"]) if "least" in part else ""
+    return [part["what"], seeds, _estimate(part["interval"]), part["wanted"], least, part["verdict"]]
 
 
 def _runs(result: dict[str, Any]) -> str:
@@ -179,14 +271,16 @@ def _value(value: Any) -> str:
     return _estimate(value) if isinstance(value, dict) else _number(value)
 
 
-def _estimate(interval: dict[str, Any]) -> str:
+def _estimate(interval: Mapping[str, Any]) -> str:
+    """The mean and its interval; without an interval the seeds' own numbers, as far as they are known."""
     value = interval["value"]
-    return _number(value) if value is None else f"{_number(value)} {_span(interval)}"
+    if interval["low"] is not None:
+        return f"{_number(value)} [{_number(interval['low'])}, {_number(interval['high'])}]"
+    points = interval.get("points", ())
+    if value is None or not points:
+        return _number(value)
+    return f"{_number(value)} ({', '.join(map(_number, points))})"
 
 
 def _number(value: Any) -> str:
     return "no number" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _span(interval: dict[str, Any] | None) -> str:
-    return f"[{_number(interval['low'])}, {_number(interval['high'])}]" if interval else ""

@@ -39,6 +39,10 @@ CLAIM = Claim(
     source="arXiv 2509.26114, theorem 1",
     criterion=CRITERION,
     measure="slope of ln error in ln eta",
+    use=(
+        "Use the theorem's sign to reason about one small step with advantages of mean 0; do not where their mean is "
+        "off 0 or they depend on the response: it then misses 10% to 30% of the change"
+    ),
     judge=judge,
     fast="the same with 5 seeds",
 )

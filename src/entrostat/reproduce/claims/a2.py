@@ -40,6 +40,7 @@ CLAIM = Claim(
     source="arXiv 2509.26114, theorem 2; its expression derived for this project",
     criterion=CRITERION,
     measure="slope of ln error in ln eta",
+    use="Use it as a1, for natural gradients; do not take it for a law of Adam, which is neither and was not checked",
     judge=judge,
     fast="the same with 5 seeds",
 )

@@ -12,7 +12,7 @@ from entrostat.entropy import Region
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.inner_product import Products, by, products
-from entrostat.reproduce.judge import above, below, conclude, differences, spread
+from entrostat.reproduce.judge import SIGNED, above, below, conclude, differences, spread
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import late_entropy, over_seeds, true
 
@@ -45,13 +45,16 @@ def judge(mode: Mode, records: Records) -> Result:
     by_region = [[-found[shut.name] for shut in REGIONS] for found in predicted]
     measured = np.array([effects[shut] for shut in REGIONS]).T
     ranks = [_spearman(np.array(p), m) for p, m in zip(by_region, measured, strict=True)]
-    parts.append(above("rank correlation of predicted and measured effect, over regions", ranks))
+    parts.append(above("rank correlation of predicted and measured effect, over regions", ranks, limits=SIGNED))
     batches = [products(seed) for seed in mode.repeats(5)]
     parts += _exact(batches)
     along = [rollout_correlation(records[job]) for job in runs(mode, None)]
-    numbers = {f"correlation of predicted and measured change, {WINDOW} rollouts": spread(along)._asdict()}
+    numbers = {
+        f"correlation of predicted and measured change, {WINDOW} rollouts": spread(along, limits=SIGNED)._asdict()
+    }
     numbers["correlation of estimate and exact inner product, over tokens"] = spread(
-        [float(np.corrcoef(batch.exact, batch.estimate)[0, 1]) for batch in batches]
+        [float(np.corrcoef(batch.exact, batch.estimate)[0, 1]) for batch in batches],
+        limits=SIGNED,
     )._asdict()
     return conclude(parts, numbers)
 
@@ -74,7 +77,10 @@ def _exact(batches: list[Products]) -> list[Part]:
     ]
     pairs = [(by(batch.sequence, batch.exact), by(batch.sequence, batch.estimate)) for batch in batches]
     correlations = [float(np.corrcoef(*pair)[0, 1]) for pair in pairs]
-    return [*parts, above("correlation of the estimate with the exact inner product, over sequences", correlations)]
+    return [
+        *parts,
+        above("correlation of the estimate with the exact inner product, over sequences", correlations, limits=SIGNED),
+    ]
 
 
 def _against(what: str, values: list[float], sign: int) -> Part:
@@ -97,6 +103,10 @@ CLAIM = Claim(
         "sequences"
     ),
     measure="nats that shutting E1 adds",
+    use=(
+        "Use the four regions to tell which tokens cost entropy, summed over a batch or a run; do not trust the "
+        "estimate for single tokens or for the ups and downs of a few rollouts"
+    ),
     jobs=jobs,
     judge=judge,
 )

@@ -1,8 +1,8 @@
 """Where ID's entropy is high, pass@1 is as good and pass@k better (arXiv 2602.09782: step 120 of 400)."""
 
 from entrostat.reproduce.claim import Claim, Mode, Result
-from entrostat.reproduce.claims import b3
-from entrostat.reproduce.judge import above, conclude, differences, spread, within
+from entrostat.reproduce.claims import b2, b3
+from entrostat.reproduce.judge import SIGNED, above, conclude, differences, spread, within
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import halfway, mean_score, over_seeds, pass_score
 
@@ -24,12 +24,12 @@ def judge(mode: Mode, records: Records) -> Result:
         for statistic in (mean_score(when), pass_score(when), lambda record: record["scores"][when]["entropy"])
     )
     parts = [
-        above("pass@n half way, id - .2/.2", differences(passed["id"], passed["grpo"])),
-        within("mean@n half way, id - .2/.2", differences(mean["id"], mean["grpo"]), MARGIN),
+        above("pass@n half way, id - .2/.2", differences(passed["id"], passed["grpo"]), limits=SIGNED),
+        within("mean@n half way, id - .2/.2", differences(mean["id"], mean["grpo"]), MARGIN, limits=SIGNED),
     ]
     numbers = {f"{name}: entropy half way": spread(values)._asdict() for name, values in entropy.items()}
     learnt = differences(mean["grpo"], over_seeds(records, found["grpo"], mean_score("start")))
-    numbers[".2/.2: mean@n half way - start"] = spread(learnt)._asdict()
+    numbers[".2/.2: mean@n half way - start"] = spread(learnt, limits=SIGNED)._asdict()
     return conclude(parts, numbers)
 
 
@@ -42,6 +42,11 @@ CLAIM = Claim(
         f"over that of .2/.2, mean@32 within {MARGIN} of it (95% intervals over seeds)"
     ),
     measure="pass@32 that ID adds half way",
+    use=(
+        "Use ID for pass@k only after you have seen it raise entropy in your own run; do not choose it for that where "
+        "it does not, as here"
+    ),
+    scale=b2.SCALE,
     jobs=jobs,
     judge=judge,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.claims.a3 import EVERY
-from entrostat.reproduce.judge import above, below, conclude, differences, spread
+from entrostat.reproduce.judge import SHARE, SIGNED, above, below, conclude, differences, spread
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import over_seeds, true
 from entrostat.reproduce.tokens import EDGES
@@ -41,14 +41,21 @@ def judge(mode: Mode, records: Records) -> Result:
         below(
             "static: mean p of clip-high tokens - of all with A > 0",
             differences(taken["static"], read("static", "positive_p")),
+            limits=SIGNED,
         ),
-        above("mean p of clip-high tokens, dynamic - static", differences(taken["dynamic"], taken["static"])),
+        above(
+            "mean p of clip-high tokens, dynamic - static",
+            differences(taken["dynamic"], taken["static"]),
+            limits=SIGNED,
+        ),
     ]
     numbers: dict[str, Any] = {}
     for which, some in found.items():
         for i, (start, end) in enumerate(pairwise(EDGES)):
             shares = over_seeds(records, some, lambda record, at=i: known(record["tokens"]["clip_high_by_p"][at]))
-            numbers[f"{which}: share that clip-high takes, p in {start:g}..{end:g}"] = spread(shares)._asdict()
+            numbers[f"{which}: share that clip-high takes, p in {start:g}..{end:g}"] = spread(
+                shares, limits=SHARE
+            )._asdict()
     return conclude(parts, numbers)
 
 
@@ -67,6 +74,10 @@ CLAIM = Claim(
         "is over that at .2/.2 (95% intervals of the paired differences)"
     ),
     measure="probability below that of the tokens it could take",
+    use=(
+        "Use the old probability to see whom a clip takes: a static high of .2 can take no token over .83; do not "
+        "expect the dynamic threshold to shift that far"
+    ),
     jobs=jobs,
     judge=judge,
 )

@@ -6,7 +6,7 @@ has already risen. Most of both are unlikely tokens, so a tight low keeps entrop
 """
 
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
-from entrostat.reproduce.claims import a5
+from entrostat.reproduce.claims import a4, a5
 from entrostat.reproduce.judge import above, below, conclude
 from entrostat.reproduce.ladder import Side, ladder
 from entrostat.reproduce.runs import Job, Records
@@ -48,6 +48,11 @@ CLAIM = Claim(
         "fails if one is significantly the other way round"
     ),
     measure="nats per e-fold of low, random reward",
+    use=(
+        "Use a smaller low or a larger high to raise entropy, the reverse to lower it; do not follow notes that say "
+        "the opposite, and do not expect much of low under a random reward"
+    ),
+    scale=a4.SCALE,
     jobs=jobs,
     judge=judge,
 )
