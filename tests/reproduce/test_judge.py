@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from entrostat.estimate import least_effect
+from entrostat.estimate import REAL, least_effect
 from entrostat.reproduce.judge import (
     AMOUNT,
     FEWEST,
@@ -95,13 +95,23 @@ def test_a_run_without_a_number_leaves_its_part_undecided():
     assert conclude(parts).verdict == "undecided"
 
 
-@given(SOME, st.floats(-0.5, 0.5), st.sampled_from([above, below, within]))
-def test_the_margin_says_what_the_verdict_says(values, bound, check):
-    part = check("x", values, abs(bound) + 0.01 if check is within else bound)
+@given(SOME, st.floats(-0.5, 0.5), st.sampled_from([above, below, within]), st.sampled_from([REAL, SIGNED]))
+@example([0.2, 0.3, 0.9], 0.1, above, SIGNED)  # off the middle the two half-widths differ
+@example([-0.2, -0.3, -0.9], -0.1, below, SIGNED)
+def test_the_margin_says_what_the_verdict_says(values, bound, check, limits):
+    part = check("x", values, abs(bound) + 0.01 if check is within else bound, limits=limits)
     if abs(abs(part.margin) - 1) < 1e-6:
         return  # rounding decides there
     assert part.verdict == ("holds" if part.margin > 1 else "fails" if part.margin < -1 else "undecided")
     assert part.right == (part.margin > 0)
+
+
+def test_the_margin_is_in_half_widths_on_the_side_of_the_bound():
+    found = spread([0.5, 0.7, 0.9], limits=SHARE)
+    half = found.value - found.low
+    assert half > 1.5 * (found.high - found.value)
+    assert above("x", found.points, 0.4, limits=SHARE).margin == pytest.approx((found.value - 0.4) / half)
+    assert below("x", found.points, 0.4, limits=SHARE).margin == pytest.approx(-(found.value - 0.4) / half)
 
 
 def test_a_claim_turns_on_the_part_furthest_on_the_wrong_side():

@@ -76,7 +76,7 @@ CLAIM = Claim(
     measure="probability below that of the tokens it could take",
     use=(
         "Use the old probability to see whom a clip takes: a static high of .2 can take no token over .83; do not "
-        "expect the dynamic threshold to shift that far"
+        "choose the dynamic threshold to reach likely tokens: those that it took had .45 on average, not .41"
     ),
     jobs=jobs,
     judge=judge,
