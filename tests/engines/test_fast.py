@@ -185,18 +185,38 @@ def test_a_run_does_not_depend_on_its_neighbours():
             assert torch.allclose(value[0], together.weights[key][run], rtol=0, atol=3e-4), key
 
 
-def test_a_snapshot_puts_everything_back():
-    model = qwen2.load_model(TASK.base_model)
-    adam = fast.optimizer(model, 1e-3)
-    rollout = drawn(model)
-    gains, rows = torch.randn(1, 32), torch.arange(32)[None].chunk(4, dim=1)
-    fast.update(model, adam, rollout, gains, window(0.2, 0.2), rows)  # so that there are moments to put back
-    saved, ends = fast.snapshot(model, adam), []
-    for _ in range(2):
-        fast.restore(model, adam, saved)
-        fast.update(model, adam, rollout, gains, window(0.1, 0.3), rows)
-        ends.append({k: v.detach().clone() for k, v in model.weights.items()})
-    assert all(torch.equal(ends[0][k], ends[1][k]) for k in ends[0])
+def test_spread_puts_all_runs_at_one_point():
+    """After it, equal settings give equal weights, and they are those of a run that went on alone."""
+    ends = []
+    for runs in (1, 3):
+        model = qwen2.load_model(TASK.base_model, runs=runs)
+        adam = fast.optimizer(model, 1e-3)
+        rollout = drawn(model)
+        gains = torch.randn(1, 32, generator=torch.Generator().manual_seed(3)).expand(runs, -1).clone()
+        gains[1:] *= -1  # the others go elsewhere, and come back
+        rows = [part.expand(runs, -1) for part in torch.arange(32)[None].chunk(4, dim=1)]
+        fast.update(model, adam, rollout, gains, window(0.2, 0.2), rows)
+        fast.spread(model, adam, 0)
+        same = fast.Rollout(
+            *(x[:1].expand_as(x) for x in rollout[:4]), TokenStats(*(x[:1].expand_as(x) for x in rollout.old))
+        )
+        fast.update(model, adam, same, gains[:1].expand(runs, -1), window(0.1, 0.3), rows)
+        ends.append(model.weights)
+    for key, value in ends[1].items():
+        assert torch.allclose(value[1], value[0], rtol=0, atol=1e-6), key
+        assert torch.allclose(value[0], ends[0][key][0], rtol=0, atol=3e-4), key
+
+
+def test_a_pace_stretches_a_runs_steps():
+    ends = []
+    for pace, rate in ((1.0, 2e-3), (2.0, 1e-3)):
+        model = qwen2.load_model(TASK.base_model)
+        rows = torch.arange(32)[None].chunk(1, dim=1)
+        gains = torch.randn(1, 32, generator=torch.Generator().manual_seed(3))
+        adam = fast.optimizer(model, rate)
+        fast.update(model, adam, drawn(model), gains, window(0.2, 0.2), rows, paces=torch.tensor([pace]))
+        ends.append(model.weights)
+    assert all(torch.allclose(ends[0][k], ends[1][k], rtol=0, atol=1e-6) for k in ends[0])
 
 
 def test_masked_tokens_never_matter():

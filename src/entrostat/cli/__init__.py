@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import entrostat
 from entrostat.cli.compare import compare
+from entrostat.cli.effect import effect
 from entrostat.cli.evaluate import evaluate
 from entrostat.cli.others import diagnose, doctor, pretrain, report, reproduce
 from entrostat.cli.train import train
@@ -36,6 +37,9 @@ COMMANDS = {
     "report": Command(report, "write the HTML page of one or more runs"),
     "diagnose": Command(
         diagnose, "why entropy moved, token by token, from the dumps of a run, and what would have held it"
+    ),
+    "effect": Command(
+        effect, "what a clip setting alone does to entropy in a rollout: paired branches, odd and even part"
     ),
     "doctor": Command(doctor, "settings of a TRL or verl run that do nothing, or something else than they say"),
     "reproduce": Command(

@@ -128,18 +128,31 @@ def logits_on(model: Model, rollout: Rollout) -> Float[Tensor, "n b t v"]:
     return forward(model, ids, attention, keep=width + 1)[:, :, :-1]
 
 
+def of_run(stats: TokenStats, run: int) -> TokenStats:
+    """One run's statistics, (b t)."""
+    return TokenStats(stats.logprobs[run], *(None if x is None else x[run] for x in stats[1:]))
+
+
+def repeated(rollout: Rollout, runs: int) -> Rollout:
+    """A rollout of one run as that of several; nothing is copied."""
+    wide = [x.expand(runs, -1, -1) for x in rollout[:4]]
+    old = [None if x is None else x.expand(runs, -1, -1) for x in rollout.old]
+    return Rollout(wide[0], wide[1], wide[2], wide[3], TokenStats(*old))
+
+
 def part(rollout: Rollout, rows: Int[Tensor, "n c"]) -> Rollout:
     """These sequences of each run."""
     runs = torch.arange(len(rows), device=rows.device)[:, None]
-    old = TokenStats(*(None if x is None else x[runs, rows] for x in rollout.old))
-    return Rollout(*(x[runs, rows] for x in rollout[:4]), old)
+    old = TokenStats(rollout.old.logprobs[runs, rows], *(None if x is None else x[runs, rows] for x in rollout.old[1:]))
+    prompts, prompt_mask, completions, mask = (x[runs, rows] for x in rollout[:4])
+    return Rollout(prompts, prompt_mask, completions, mask, old)
 
 
 def summary(
     rollout: Rollout, advantages: Float[Tensor, "n b"], run: int, *, group: int, **known: Any
 ) -> RolloutSummary:
     """What a strategy is told of a run's rollout. `known`: progress, updates and ceiling, as in RolloutSummary."""
-    old = TokenStats(*(None if x is None else x[run] for x in rollout.old))
+    old = of_run(rollout.old, run)
     mask, gains = rollout.mask[run], advantages[run][:, None]
     sizes = {}
     for needs_sums in (False, True):
@@ -158,23 +171,14 @@ def optimizer(model: Model, learning_rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(list(model.weights.values()), lr=learning_rate, weight_decay=0.0, foreach=True)
 
 
-Snapshot = list[tuple[Tensor, dict[str, Any]]]
-
-
-def snapshot(model: Model, adam: torch.optim.Optimizer) -> Snapshot:
-    """A copy of all weights and of the optimizer's state."""
-    copy = lambda x: x.clone() if isinstance(x, Tensor) else x  # noqa: E731
-    states = (adam.state.get(w, {}) for w in model.weights.values())
-    weights = (w.detach().clone() for w in model.weights.values())
-    return [(w, {k: copy(x) for k, x in state.items()}) for w, state in zip(weights, states, strict=True)]
-
-
 @torch.no_grad()
-def restore(model: Model, adam: torch.optim.Optimizer, saved: Snapshot) -> None:
-    """Puts `snapshot` back, in place; it can be put back again."""
-    for weight, (value, state) in zip(model.weights.values(), saved, strict=True):
-        weight.copy_(value)
-        adam.state[weight] = {k: x.clone() if isinstance(x, Tensor) else x for k, x in state.items()}
+def spread(model: Model, adam: torch.optim.Optimizer, run: int) -> None:
+    """Puts one run's weights and moments in all others' place, so that all go on from one point."""
+    for weight in model.weights.values():
+        weight.copy_(weight[run].clone().expand_as(weight))
+        for moment in adam.state.get(weight, {}).values():
+            if moment.ndim:  # the count of steps is everybody's
+                moment.copy_(moment[run].clone().expand_as(moment))
 
 
 def mini_batches(rollout: Rollout, updates: int, generators: Sequence[torch.Generator]) -> list[Int[Tensor, "n c"]]:
@@ -195,6 +199,7 @@ def update(
     temperature: float = 1.0,
     max_grad_norm: float = 1.0,
     objectives: Sequence[tuple[Objective, Any] | None] = (),
+    paces: Float[Tensor, " n"] | None = None,
 ) -> Passed:
     """The updates of one rollout, in place: TRL's loss type "dapo" under `bounds`, (n b t) or broadcastable to it.
 
@@ -202,6 +207,7 @@ def update(
 
     Args:
         objectives: of each run the objective whose term is added, with its state, or None; empty for none at all.
+        paces: of each run what its steps are multiplied by; None for 1.
     """
     share = rollout.mask.sum(dim=(1, 2)).clamp(min=1) / len(batches)
     low, high = (bound.expand_as(rollout.old.logprobs) for bound in bounds)
@@ -220,7 +226,7 @@ def update(
             loss = loss + _corrections(objectives, chosen, now, logratio, gains)
         (torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share).sum().backward()
         norm = _cut_gradients(model, max_grad_norm)
-        adam.step()
+        _step(model, adam, paces)
         adam.zero_grad(set_to_none=True)
         counts = [chosen.mask, *(event.view_as(chosen.mask) & chosen.mask for event in events)]
         sums = [x.sum(dim=(1, 2)).double() for x in (*counts, logratio.detach().square())]
@@ -231,7 +237,8 @@ def update(
 
 def _corrections(objectives, chosen: Rollout, now: TokenStats, logratio: Tensor, advantages: Tensor) -> Tensor:
     """The terms of the runs' objectives, (n b t)."""
-    terms = []
+    terms, entropy = [], now.entropy
+    assert entropy is not None
     for run, pair in enumerate(objectives):
         if pair is None:
             terms.append(torch.zeros_like(logratio[run]))
@@ -243,12 +250,25 @@ def _corrections(objectives, chosen: Rollout, now: TokenStats, logratio: Tensor,
                 logprobs=now.logprobs[run],
                 logratio=logratio[run],
                 advantages=advantages[run],
-                old=TokenStats(*(x[run] for x in chosen.old)),
-                entropy=now.entropy[run],
+                old=of_run(chosen.old, run),
+                entropy=entropy[run],
                 mask=chosen.mask[run],
             )
         )
     return torch.stack(terms)
+
+
+@torch.no_grad()
+def _step(model: Model, adam: torch.optim.Optimizer, paces: Float[Tensor, " n"] | None) -> None:
+    """A step of the optimizer, each run's stretched by its pace."""
+    if paces is None:
+        adam.step()
+        return
+    before = [w.clone() for w in model.weights.values()]
+    adam.step()
+    for weight, start in zip(model.weights.values(), before, strict=True):
+        pace = paces.view(-1, *(1 for _ in weight.shape[1:]))
+        weight.copy_(start + pace * (weight - start))
 
 
 @torch.no_grad()

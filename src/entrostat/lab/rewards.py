@@ -1,24 +1,14 @@
 """Rewards of the lab: the task's verifier, or a random draw that knows nothing of the answer."""
 
-import random
-import re
 from collections.abc import Callable
 from typing import Any
 
+from entrostat.lab.blind import check_reward, random_rewards
 from entrostat.lab.source import Judged
 from entrostat.lab.tasks import Problem, ProblemSource
 
 UNSCORED = "unscored"
 """What the log calls the share of completions that the verifier gave no verdict on."""
-
-
-def check_reward(reward: str) -> None:
-    """ValueError unless `reward` is "true", "normal" or "bernoulli:P" with P in [0, 1]."""
-    if reward in ("true", "normal"):
-        return
-    match = re.fullmatch(r"bernoulli:(0?\.\d+|[01](\.0*)?)", reward)
-    if match is None:
-        raise ValueError(f"--reward is {reward!r}: use true, normal, or bernoulli:P with P between 0 and 1")
 
 
 def make_reward(
@@ -46,13 +36,8 @@ def make_reward(
         return scores
 
     def drawn(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float | None]:
-        rng = random.Random(f"{reward}/{seed}/{trainer_state.global_step}")
         n = len(completions)
-        if reward == "normal":
-            everyones: list[float | None] = [rng.gauss(0.0, 1.0) for _ in range(n * ranks)]
-        else:
-            chance = float(reward.removeprefix("bernoulli:"))
-            everyones = [float(rng.random() < chance) for _ in range(n * ranks)]
-        return everyones[rank * n :][:n]
+        everyones = random_rewards(reward, n * ranks, f"{reward}/{seed}/{trainer_state.global_step}")
+        return list(everyones[rank * n :][:n])
 
     return verified if reward == "true" else drawn

@@ -1,0 +1,310 @@
+"""Paired branches: what a clip setting alone does to entropy in one rollout, from one and the same point.
+
+Two runs that differ in a clip drift apart, and their difference is mostly the noise of two walks. Here a rollout is
+trained on several times, each time from the same weights, moments, samples, rewards and mini-batches: once by the base
+method and once by each arm. ln H of every branch is taken on the same fresh held-out samples, and the difference to the
+base is what the arm does in one rollout. Then all branches go on from where the base has come to.
+
+For a pair of one-sided thresholds of one size, `low` and `high`, against no clipping:
+
+    odd part   s = (low - high) / 2    what theorem 1 of arXiv 2509.26114 speaks of: first order in the step
+    even part  c = (low + high) / 2    second order: any clip takes noise away, and with it a part of the drift
+
+ln H and KL are taken in the states that the policy before the rollout visits, on held-out samples of its own: the
+theorem too speaks of H(s) with the states' weights held. What a branch's own states add is left out. It is second order
+in the step and costs a multiple of the samples: weights of the prefix or samples of each branch with common random
+numbers have two to four times the standard deviation (dev/LOG.md). KL is exact over the vocabulary, old policy first.
+
+A rollout may be stale: sampled by the policy of `staleness` rollouts before, as asynchronous trainers have it.
+"""
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from entrostat.advantage import group_advantages
+from entrostat.engines.fast import (
+    Rollout,
+    logits_on,
+    mini_batches,
+    optimizer,
+    repeated,
+    spread,
+    summary,
+    update,
+)
+from entrostat.engines.qwen2 import Model, load_model
+from entrostat.lab.blind import check_reward
+from entrostat.lab.control import Control, bounds_of, control
+from entrostat.lab.environment import Environment, lab_environment, rewards, vocabulary_ceiling
+from entrostat.strategies import make_strategy
+
+_OFF = make_strategy("grpo", low=1.0, high=math.inf)
+CALIBRATED = 0.1
+"""Largest share by which an arm's KL may be off the base's where they are to be equal."""
+PACE_RANGE = (0.25, 4.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Where the measurement is made: a task, a model, and how it is trained."""
+
+    task: str = "countdown"
+    """Task of the lab."""
+    model: str = ""
+    """Folder of a Qwen2 or Llama model with its tokenizer, such as a run's checkpoint; empty for the task's own."""
+    reward: str = "bernoulli:0.5"
+    """true (the task's verifier), bernoulli:P or normal (random, blind to the answer)."""
+    scale_rewards: Literal["group", "none"] = "none"
+    """Divide advantages by the group's standard deviation, or not (2509.26114)."""
+    prompts: int = 16
+    """Prompts a rollout."""
+    samples: int = 16
+    """Completions of each prompt."""
+    updates_per_rollout: int = 8
+    """Optimizer steps on each rollout."""
+    learning_rate: float = 1e-4
+    """AdamW, constant."""
+    temperature: float = 1.0
+    """Of the sampler; entropy is that of this sampler."""
+    max_grad_norm: float = 1.0
+    """Gradient norm is cut to this."""
+    staleness: int = 0
+    """Rollouts that the sampling policy is behind."""
+    length: int = 16
+    """Rollouts measured from one start: then the next seed begins at the model again."""
+    warmup: int = 4
+    """Rollouts before them, which give the optimizer its moments and are not measured."""
+    held_out: int = 64
+    """Held-out prompts that entropy is measured on, drawn anew for each rollout."""
+    held_out_samples: int = 4
+    """Completions of each."""
+    match_kl: bool = False
+    """Stretch each arm's steps until its KL a rollout is the base's. Found in the warm-up rollouts."""
+
+    def __post_init__(self):
+        check_reward(self.reward)
+        for name in ("updates_per_rollout", "prompts", "length", "held_out", "held_out_samples"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("samples", self.samples, 2)
+        for name in ("staleness", "warmup"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("learning_rate", "temperature", "max_grad_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}")
+        if self.prompts * self.samples % self.updates_per_rollout:
+            raise ValueError(
+                f"--updates-per-rollout {self.updates_per_rollout} must divide the {self.prompts * self.samples} "
+                f"completions of a rollout (--prompts {self.prompts} x --samples {self.samples})"
+            )
+        if self.match_kl and not self.warmup:
+            raise ValueError("--match-kl finds the arms' steps in the warm-up rollouts, got --warmup 0")
+
+
+class Branch(NamedTuple):
+    """What one branch has come to after the rollout's updates."""
+
+    log_entropy: float
+    """ln of the mean token entropy, nats, on held-out samples."""
+    reward: float
+    """Mean of the verifier's score on held-out samples, by self-normalised importance weights of whole samples."""
+    kl: float
+    """Of the old policy from this one, nats a token, on held-out samples."""
+    rms: float
+    """Root mean square of the log-ratio over the tokens that were trained on."""
+    clip_low: float
+    """Share of the trained tokens that the clip took on the low side."""
+    clip_high: float
+    pace: float
+    """What the steps were multiplied by, to match KL."""
+
+
+class Row(NamedTuple):
+    """A rollout that all branches were trained on."""
+
+    seed: int
+    rollout: int
+    before: float
+    """ln H of the policy before it, on the same held-out samples."""
+    branches: list[Branch]
+    """The base first, then the arms."""
+
+
+def check_methods(methods: Sequence[Any], point: Point) -> list[Control]:
+    """The methods as the engine runs them. ValueError for fewer than two, and for one that could do nothing."""
+    if len(methods) < 2:
+        raise ValueError(f"a measurement takes a base and at least one arm, got {len(methods)} method")
+    controls = [control(method) for method in methods]
+    for each in controls:
+        idle = point.updates_per_rollout == 1 and not point.staleness and not each.strategy.acts_on_fresh
+        clips = each.strategy != _OFF
+        if idle and clips and each.objective is None:
+            raise ValueError(
+                f"{each.strategy} cannot act: with one update on a fresh rollout every ratio is exactly 1; "
+                "set --updates-per-rollout to 2 or more, or --staleness to 1 or more"
+            )
+    return controls
+
+
+def measure(point: Point, methods: Sequence[Any], seed: int, *, device: str = "cpu") -> Iterator[Row]:
+    """The rows of one seed: `point.length` rollouts from the model, after its warm-up. The first method is the base.
+
+    Raises:
+        ValueError: a method that cannot act, a model that the engine cannot read, an entropy that is not finite.
+    """
+    controls = check_methods(methods, point)
+    environment, folder = lab_environment(point.task, point.model)
+    model = load_model(folder, runs=len(controls), device=device)
+    yield from _Measurement(point, environment, model, controls, seed).rows()
+
+
+class _HeldOut(NamedTuple):
+    """Samples of held-out problems by the policy before the updates."""
+
+    rollout: Rollout
+    logp: Tensor
+    """(1 b t v): that policy, over the vocabulary."""
+    verdicts: Tensor
+    """(b,)"""
+
+
+class _Measurement:
+    """One seed's walk along the base, a rollout at a time."""
+
+    def __init__(self, point: Point, environment: Environment, model: Model, controls: list[Control], seed: int):
+        self.point, self.environment, self.model, self.controls, self.seed = point, environment, model, controls, seed
+        self.adam = optimizer(model, point.learning_rate)
+        self.generator = torch.Generator(device=model.device).manual_seed(seed)
+        self.held_generator = torch.Generator(device=model.device).manual_seed(10_000_019 + seed)
+        self.waiting: deque[tuple[Rollout, Tensor]] = deque()
+        self.paces = torch.ones(model.runs, device=model.device)
+
+    def rows(self) -> Iterator[Row]:
+        point = self.point
+        for rollout in range(-point.warmup, point.length):
+            fresh = self._sampled(rollout)
+            self.waiting.append(fresh)
+            if len(self.waiting) <= point.staleness:
+                stale, advantages = fresh  # nothing older is there yet
+            else:
+                stale, advantages = self.waiting.popleft()
+            row = self._branches(rollout, stale, advantages)
+            spread(self.model, self.adam, run=0)
+            if rollout >= 0:
+                yield row
+            elif point.match_kl:
+                self._match([branch.kl for branch in row.branches])
+
+    def _sampled(self, rollout: int) -> tuple[Rollout, Tensor]:
+        """A rollout of the policy where the branches part, and its advantages, (1 b)."""
+        point = self.point
+        first = at_run(self.model, 0)
+        count, offset = point.prompts, rollout + point.warmup
+        # one draw for the seed, so that its rollouts share no problem as long as the pool lasts
+        drawn = self.environment.task.problems((offset + 1) * count, split="train", seed=self.seed)
+        problems = drawn[-count:]
+        sampled = self.environment.sample(
+            first,
+            problems,
+            samples=point.samples,
+            generators=[self.generator],
+            temperature=point.temperature,
+        )
+        found = rewards(self.environment, point.reward, problems, sampled, f"{self.seed}/{offset}")
+        advantages = group_advantages(found, point.samples, scale=point.scale_rewards)
+        return sampled, advantages[None].to(self.model.device)
+
+    def _branches(self, rollout: int, sampled: Rollout, advantages: Tensor) -> Row:
+        point = self.point
+        held = self._held_out()
+        (before, _, _), *_ = _measured(at_run(self.model, 0), held, point.temperature)
+        told = summary(
+            sampled,
+            advantages,
+            0,
+            group=point.samples,
+            progress=max(rollout, 0) / point.length,
+            updates=point.updates_per_rollout,
+            ceiling=vocabulary_ceiling(self.model),
+        )
+        for each in self.controls:
+            each.observe(told)
+        everyones = repeated(sampled, self.model.runs)
+        rows = mini_batches(sampled, point.updates_per_rollout, [self.generator])
+        passed = update(
+            self.model,
+            self.adam,
+            everyones,
+            advantages.expand(self.model.runs, -1),
+            bounds_of(self.controls, everyones),
+            [part.expand(self.model.runs, -1) for part in rows],
+            temperature=point.temperature,
+            max_grad_norm=point.max_grad_norm,
+            objectives=[each.pair for each in self.controls],
+            paces=self.paces if point.match_kl else None,
+        )
+        after = _measured(self.model, held, point.temperature)
+        shares = [(x / passed.tokens).tolist() for x in (passed.clip_low, passed.clip_high)]
+        rms = (passed.square / passed.tokens).sqrt().tolist()
+        branches = [
+            Branch(log_entropy, reward, kl, rms[run], shares[0][run], shares[1][run], float(self.paces[run]))
+            for run, (log_entropy, reward, kl) in enumerate(after)
+        ]
+        return Row(self.seed, rollout, before, branches)
+
+    def _held_out(self) -> _HeldOut:
+        point, task = self.point, self.environment.task
+        key = int(torch.randint(2**31, (1,), generator=self.held_generator, device=self.model.device))
+        problems = task.problems(point.held_out, split="test", seed=key)
+        first = at_run(self.model, 0)
+        rollout = self.environment.sample(
+            first,
+            problems,
+            samples=point.held_out_samples,
+            generators=[self.held_generator],
+            temperature=point.temperature,
+        )
+        with torch.no_grad():
+            logp = (logits_on(first, rollout) / point.temperature).log_softmax(dim=-1)
+        return _HeldOut(rollout, logp, self.environment.verdicts(problems, rollout).to(self.model.device))
+
+    def _match(self, kl: list[float]) -> None:
+        """Moves the arms' paces towards the base's KL, which grows with the square of the steps."""
+        for run in range(1, len(kl)):
+            pace = float(self.paces[run]) * math.sqrt(max(kl[0], 1e-12) / max(kl[run], 1e-12))
+            self.paces[run] = min(max(pace, PACE_RANGE[0]), PACE_RANGE[1])
+
+
+def at_run(model: Model, run: int) -> Model:
+    """One run's weights as a model of their own; they are not copied."""
+    return Model(model.shape, {name: weight.detach()[run : run + 1] for name, weight in model.weights.items()})
+
+
+@torch.no_grad()
+def _measured(model: Model, held: _HeldOut, temperature: float) -> list[tuple[float, float, float]]:
+    """Of each run: ln H and mean reward on the held-out samples, and KL from the policy that drew them."""
+    everyones = repeated(held.rollout, model.runs)
+    mask = everyones.mask
+    logp = (logits_on(model, everyones) / temperature).log_softmax(dim=-1)
+    entropy = _mean(-(logp.exp() * logp).sum(dim=-1), mask)
+    kl = _mean((held.logp.exp() * (held.logp - logp)).sum(dim=-1), mask)
+    taken = logp.gather(-1, everyones.completions[..., None])[..., 0]
+    logratio = torch.where(mask, taken - everyones.old.logprobs, 0.0)
+    weight = logratio.sum(dim=-1).double().exp()
+    reward = (weight * held.verdicts).sum(dim=1) / weight.sum(dim=1)
+    return list(zip(entropy.log().tolist(), reward.tolist(), kl.tolist(), strict=True))
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Over the trained tokens of each run, (n,) float64."""
+    return torch.where(mask, values, 0.0).double().sum(dim=(1, 2)) / mask.sum(dim=(1, 2))
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
