@@ -27,7 +27,7 @@ def test_every_prompt_and_answer_round_trips_one_token_a_character(task):
     tokenizer = build_tokenizer(task.alphabet)
     rng = random.Random(0)
     for problem in task.problems(300, split="train", seed=0):
-        for text in (problem.prompt, task.solve(problem, rng)):
+        for text in (problem.prompt, task.solve(problem, rng), task.demonstrate(problem, rng)):
             ids = tokenizer(text)["input_ids"]
             assert len(ids) == len(text)
             assert min(ids) > tokenizer.unk_token_id
@@ -88,6 +88,22 @@ def test_model_has_the_documented_size():
     # embeddings; of each layer q, k, v with bias and o, three MLP matrices, two norms; the last norm
     layer = 4 * 128 * 128 + 3 * 128 + 3 * 128 * 384 + 2 * 128
     assert sum(p.numel() for p in model.parameters()) == 21 * 128 + 3 * layer + 128 == 643_712
+
+
+@every_task
+def test_a_task_gives_its_model_its_size(task):
+    size = task.model_size
+    model = build_model(build_tokenizer(task.alphabet), seed=0, size=size)
+    config = model.config
+    assert (config.hidden_size, config.num_hidden_layers, config.intermediate_size) == (
+        size.hidden,
+        size.layers,
+        size.mlp,
+    )
+    assert (config.num_attention_heads, config.num_key_value_heads) == (size.heads, size.heads)
+    assert config.max_position_embeddings == CONTEXT
+    if task.name in ("chain", "times"):
+        assert model.num_parameters() < 250_000
 
 
 def test_weights_follow_the_seed_alone_and_have_the_documented_spread():

@@ -11,7 +11,15 @@ from entrostat.lab.tasks import TASKS
 def test_card_holds_the_numbers_the_command_and_the_licence(task):
     correct = [0, 1, 2, 4, 4, 0, 3, 1]
     found = {**scores(correct, 4), "entropy": 0.41249, "correct": correct, "samples": 4}
-    card = model_card(task, command="entrostat pretrain --seed 9", prompt="1=", answer="2", scores=found)
+    cold = {**scores([4, 0, 4, 4, 4, 0, 4, 1], 4), "entropy": 0.02, "correct": correct, "samples": 4}
+    card = model_card(
+        task,
+        command="entrostat pretrain --seed 9",
+        prompt="1=",
+        answer="2",
+        parameters=242_112,
+        by_temperature={1.0: found, 0.1: cold},
+    )
     low, high = found["mean@4"]["low"], found["mean@4"]["high"]
     assert card.startswith("---\nlicense: apache-2.0\n")
     assert "\n    entrostat pretrain --seed 9\n" in card
@@ -22,4 +30,8 @@ def test_card_holds_the_numbers_the_command_and_the_licence(task):
     assert "On 8 test problems x 4 samples at temperature 1" in card
     assert f"at most {task.max_completion}\ntokens. {task.held_out_means}\n" in card
     assert "\n    1=\n    2\n" in card
+    assert "\n| 1.0 | 0.469 | 0.750 | 0.412 |\n| 0.1 | 0.656 | 0.750 | 0.020 |\n" in card
+    size = task.model_size
+    assert f"of 0.24M parameters (hidden {size.hidden}, {size.layers} layers, {size.heads} heads, MLP\n" in card
+    assert f"The answers\nare {task.demonstrations}.\n" in card
     assert max(map(len, card.splitlines())) <= 120

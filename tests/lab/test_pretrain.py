@@ -1,6 +1,7 @@
 """The warm start: what it trains on, that its folder is complete or absent, and what the shipped models do."""
 
 import math
+import random
 import re
 import subprocess
 import sys
@@ -24,6 +25,8 @@ FILES = {
     "tokenizer.json",
     "tokenizer_config.json",
 }
+HEADROOM = {"chain": (0.02, 0.1), "times": (0.2, 0.35)}
+"""Tasks whose base model has wrong habits, with the range of its pass@1 at every temperature."""
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
@@ -180,6 +183,24 @@ def test_loss_is_on_the_answer_and_its_end_alone():
     ]
 
 
+def test_the_warm_start_shows_demonstrations(monkeypatch, tmp_path):
+    """A task that shows other answers than the right ones is taught them."""
+    shown = []
+
+    def collate(tokenizer, pairs):
+        shown.extend(pairs)
+        return actual(tokenizer, pairs)
+
+    actual = module._collate
+    monkeypatch.setattr(module, "_collate", collate)
+    pretrain(tiny(tmp_path / "out", task="chain"))
+    task = TASKS["chain"]
+    rng = random.Random("chain/answers/0")
+    problems = task.problems(12, split="train", seed=0)
+    assert shown == [(problem.prompt, task.demonstrate(problem, rng)) for problem in problems]
+    assert any(answer != task.solve(problem, rng) for problem, (_, answer) in zip(problems, shown, strict=True))
+
+
 def test_learning_rate_rises_linearly_then_falls_along_a_half_cosine():
     config = PretrainConfig(out=Path("x"), steps=120, warmup=20)
     factors = [module._learning_rate_factor(step, config) for step in range(121)]
@@ -236,14 +257,27 @@ def test_shipped_model_does_what_its_card_says(shipped):
     task, folder, tokenizer, model = shipped
     card = (folder / "README.md").read_text()
     scores = evaluate(model, tokenizer, task, problems=64, samples=16)
-    assert scores["mean@16"]["value"] == pytest.approx(card_value(card, "pass@1"), abs=0.09)
+    assert scores["mean@16"]["value"] == pytest.approx(card_value(card, "pass@1"), abs=0.12)
     assert scores["entropy"] == pytest.approx(card_value(card, r"entropy[^|]*"), abs=0.06)
-    assert scores["pass@16"]["value"] > 0.85
+    if task.name not in HEADROOM:
+        assert scores["pass@16"]["value"] > 0.85
 
 
 def test_shipped_models_start_where_experiments_need_them(shipped):
-    _, folder, _, _ = shipped
+    task, folder, _, _ = shipped
     card = (folder / "README.md").read_text()
-    assert 0.35 <= card_value(card, "pass@1") <= 0.48
-    assert card_value(card, "pass@32") > 0.95
-    assert 0.35 <= card_value(card, r"entropy[^|]*") <= 0.5
+    if task.name in HEADROOM:
+        least, most = HEADROOM[task.name]
+        means = [float(mean) for mean in re.findall(r"^\| (?:1\.0|0\.\d) \| ([\d.]+)", card, re.MULTILINE)]
+        assert len(means) == len(module.TEMPERATURES)
+        assert least <= min(means) <= max(means) <= most
+        assert card_value(card, "pass@32") > 3 * card_value(card, "pass@1") / 2
+    else:
+        assert 0.35 <= card_value(card, "pass@1") <= 0.48
+        assert card_value(card, "pass@32") > 0.95
+        assert 0.35 <= card_value(card, r"entropy[^|]*") <= 0.5
+
+
+def test_bases_with_headroom_are_small():
+    weights = [TASKS[name].base_model / "model.safetensors" for name in HEADROOM]
+    assert sum(path.stat().st_size for path in weights) < 3_000_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from entrostat.lab.tasks import TASKS, Problem
 from expression_grammar import reference
 
-COUNTDOWN, PATH = TASKS["countdown"], TASKS["path"]
+COUNTDOWN, PATH, CHAIN, TIMES = (TASKS[name] for name in ("countdown", "path", "chain", "times"))
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
@@ -95,9 +95,70 @@ def test_path_problems_keep_the_rules_of_the_pool():
         assert start + goal not in edges
 
 
+def running_sums(data):
+    """From the sums as they are, each of them taken mod 10 at the end."""
+    digits = data["digits"]
+    return "".join(str(sum(digits[: n + 1]))[-1] for n in range(1, len(digits)))
+
+
+def columns(data):
+    """From products of whole tails of the number: what stands above a column is its tail's product, cut below it."""
+    number = "".join(map(str, data["digits"]))
+    working = ""
+    for place in range(len(number)):
+        tail = int(number[-place - 1 :]) * data["multiplier"]
+        working += str(tail // 10**place).zfill(2)
+    return working
+
+
+INDEPENDENT = {
+    "countdown": lambda data, text: bool(reference(text)),
+    "path": lambda data, text: text in brute_force_paths(data),
+    "chain": lambda data, text: text == running_sums(data),
+    "times": lambda data, text: text == columns(data),
+}
+
+
+@pytest.mark.parametrize(("task", "expected"), [(CHAIN, running_sums), (TIMES, columns)], ids=["chain", "times"])
+def test_the_one_right_answer_is_that_of_an_independent_computation(task, expected):
+    rng = random.Random(0)
+    for problem in task.problems(300, split="test", seed=0):
+        right = expected(problem.data)
+        assert task.solve(problem, rng) == right
+        assert task.score(problem, right) == 1.0
+        # every answer that is wrong in one digit
+        for place, digit in product(range(len(right)), "0123456789"):
+            changed = right[:place] + digit + right[place + 1 :]
+            assert task.score(problem, changed) == float(digit == right[place])
+
+
+@pytest.mark.parametrize("task", [CHAIN, TIMES], ids=["chain", "times"])
+def test_prompts_say_the_problem(task):
+    for problem in task.problems(100, split="train", seed=0):
+        digits = [int(c) for c in problem.prompt if c.isdigit()]
+        if task is CHAIN:
+            assert problem.prompt == "+".join(map(str, problem.data["digits"])) + "="
+            assert digits == problem.data["digits"]
+            assert len(digits) == 6
+        else:
+            assert digits == [*problem.data["digits"], problem.data["multiplier"]]
+            assert problem.prompt[4:] == f"*{problem.data['multiplier']}="
+            assert all(2 <= digit <= 9 for digit in digits)
+            assert len(digits) == 5
+
+
 COUNTDOWN_25 = countdown(3, 4, 7, target=25)
 PATH_AF = Problem("", "", {"edges": ["ab", "ac", "bf", "ce", "ef"], "start": "a", "goal": "f"})
-RIGHT = ["(7*4)-3", "7*4-3", "a>c>e>f", "a>b>f"]
+CHAIN_371 = Problem("", "", {"digits": [3, 7, 2, 9, 1, 4]})
+TIMES_7 = Problem("", "", {"digits": [3, 9, 4, 2], "multiplier": 7})
+EXAMPLES = {"countdown": COUNTDOWN_25, "path": PATH_AF, "chain": CHAIN_371, "times": TIMES_7}
+RIGHT_FOR = {
+    "countdown": ["(7*4)-3", "7*4-3"],
+    "path": ["a>c>e>f", "a>b>f"],
+    "chain": ["02126"],
+    "times": ["14296527"],
+}
+RIGHT = [text for texts in RIGHT_FOR.values() for text in texts]
 WRONG_EXPRESSIONS = [
     "25",
     "(7*4)-3=",
@@ -201,6 +262,34 @@ WRONG_PATHS = [
     "a>cc>ff",
     "aabbf",
 ]
+WRONG_DIGITS = [
+    "0",
+    "6",
+    "0212",
+    "2126",
+    "021266",
+    "002126",
+    "0,2,1,2,6",
+    "02126=",
+    "3+7+2+9+1+4=02126",
+    "-02126",
+    "+02126",
+    "2126.0",
+    "02_126",
+    "62120",
+    "٠٢١٢٦",
+    "０２１２６",
+    "1429652",
+    "142965270",
+    "014296527",
+    "27594",
+    "27652914",
+    "14,29,65,27",
+    "3942*7=14296527",
+    "１４２９６５２７",
+    "02136",
+    "14296528",
+]
 AROUND = [
     "{} ",
     " {}",
@@ -215,11 +304,31 @@ AROUND = [
     "{0}{0}",
     "{0} {0}",
 ]
-HUGE = ["9", "(", ")", "7*", "-", "a", ">", "a>", "a>b>f", "\x00", "٣", "9**", "(7*4)-3", "(7*4)-3+", " ", "\n", "👍"]
+HUGE = [
+    "9",
+    "(",
+    ")",
+    "7*",
+    "-",
+    "a",
+    ">",
+    "a>",
+    "a>b>f",
+    "\x00",
+    "٣",
+    "9**",
+    "(7*4)-3",
+    "(7*4)-3+",
+    "02126",
+    " ",
+    "\n",
+    "👍",
+]
 HOSTILE = [
     *("", " ", "\n", "\t", "\x00", "\ud800", "\udfff7*4-3", "\U0010ffff", "é", "👍", "\r", "\x0b", "\x7f", "( 7*4)-3"),
     *WRONG_EXPRESSIONS,
     *WRONG_PATHS,
+    *WRONG_DIGITS,
     *(around.format(right) for around in AROUND for right in RIGHT),
     *(unit * (10**6 // len(unit)) for unit in HUGE),
     "(" * 500_000 + ")" * 500_000,
@@ -231,12 +340,13 @@ HOSTILE = [
 @every_task
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:16]))
 def test_hostile_text_scores_zero(task, text):
-    assert task.score(COUNTDOWN_25 if task is COUNTDOWN else PATH_AF, text) == 0.0
+    assert task.score(EXAMPLES[task.name], text) == 0.0
 
 
-def test_what_the_hostile_texts_surround_is_right():
-    assert [COUNTDOWN.score(COUNTDOWN_25, text) for text in RIGHT] == [1.0, 1.0, 0.0, 0.0]
-    assert [PATH.score(PATH_AF, text) for text in RIGHT] == [0.0, 0.0, 1.0, 1.0]
+@every_task
+def test_what_the_hostile_texts_surround_is_right_for_its_task_alone(task):
+    scores = {text: task.score(EXAMPLES[task.name], text) for text in RIGHT}
+    assert scores == {text: float(text in RIGHT_FOR[task.name]) for text in RIGHT}
 
 
 @every_task
@@ -246,8 +356,7 @@ def test_any_text_gets_a_score(task, text):
     score = task.score(problem, text)
     assert score in (0.0, 1.0)
     if score == 1.0:
-        right = reference(text) if task is COUNTDOWN else text in brute_force_paths(problem.data)
-        assert right
+        assert INDEPENDENT[task.name](problem.data, text)
 
 
 def test_a_path_may_visit_no_node_twice():

@@ -44,7 +44,7 @@ class TrainConfig:
     reward: str = "true"
     """true (the task's verifier), bernoulli:P or normal (random, blind to the answer)."""
     task: str = "countdown"
-    """Task of the lab: countdown or path."""
+    """Task of the lab: countdown, path, chain or times."""
     dataset: str = ""
     """Problems in the task's place: gsm8k, dapo-math-17k, gym:TASK[,TASK...], a .jsonl or .parquet file, a folder or a
     hub name (NAME:CONFIG for one of its parts). Needs --model."""

@@ -1,12 +1,15 @@
-"""The lab's tokenizer and decoder: character level, 0.6M parameters, plain Hugging Face classes."""
+"""The lab's tokenizer and decoder: character level, at most 0.6M parameters, plain Hugging Face classes."""
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+
+from entrostat.lab.tasks.base import ModelSize
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 PAD_ID, EOS_ID = 0, 1
 CONTEXT = 64
 """Positions that the decoder is built for: prompt and completion together."""
+_DEFAULT_SIZE = ModelSize()
 
 
 def build_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
@@ -35,18 +38,18 @@ def build_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2ForCausalLM:
-    """A Qwen2 decoder for `tokenizer` with random weights: hidden 128, 3 layers, 4 heads, MLP 384, tied embeddings.
+def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int, size: ModelSize = _DEFAULT_SIZE) -> Qwen2ForCausalLM:
+    """A Qwen2 decoder for `tokenizer` with random weights and tied embeddings.
 
     Weights are N(0, 0.02^2), biases 0, norms 1, drawn from a generator of its own: the global one does not move.
     """
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=size.hidden,
+        intermediate_size=size.mlp,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,

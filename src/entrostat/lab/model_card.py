@@ -17,14 +17,15 @@ tags: [entrostat, {task.name}]
 
 # Base model of entrostat's {task.name} task
 
-A Qwen2 decoder of 0.64M parameters (hidden 128, 3 layers, 4 heads, MLP 384, tied embeddings, float32) with one token a
-character. It is the starting point of experiments on policy entropy: it answers some {task.name} problems right, and
-differently from sample to sample.
+A Qwen2 decoder of {parameters:.2f}M parameters (hidden {size.hidden}, {size.layers} layers, {size.heads} heads, MLP
+{size.mlp}, tied embeddings, float32) with one token a character. It is the starting point of experiments on policy
+entropy: it answers some {task.name} problems right, and differently from sample to sample.
 
 ## How it was made
 
-Supervised learning from random weights on random right answers to train problems of the task, with loss on the answer
-tokens alone. The command makes its own data; no other data were used. No reinforcement learning.
+Supervised learning from random weights on train problems of the task, with loss on the answer tokens alone. The answers
+are {task.demonstrations}.
+The command makes its own data; no other data were used. No reinforcement learning.
 
     {command}
 
@@ -45,6 +46,12 @@ Brackets: 95% bootstrap interval over problems. The command above measures this 
 | pass@{samples} | {pass_all} |
 | entropy of the sampler, nats a completion token, end of sequence included | {entropy:.3f} |
 
+By temperature (`--temperature`):
+
+| temperature | pass@1 | pass@{samples} | entropy |
+|---|---|---|---|
+{rows}
+
 ## Use
 
 It is a research instrument. It knows this one task and no language, and what it shows about entropy at this size need
@@ -59,15 +66,29 @@ not hold for large models. The tokenizer drops characters that it does not know.
 """
 
 
-def model_card(task: Task, *, command: str, prompt: str, answer: str, scores: Mapping[str, Any]) -> str:
+def model_card(
+    task: Task,
+    *,
+    command: str,
+    prompt: str,
+    answer: str,
+    parameters: int,
+    by_temperature: Mapping[float, Mapping[str, Any]],
+) -> str:
     """The README.md of a base model's folder, from the command that made it and what `evaluate` found.
 
     The same for the same arguments and library versions: no date, no duration.
+
+    Args:
+        by_temperature: what `evaluate` found at each temperature, 1 among them.
     """
+    scores = by_temperature[1.0]
     samples = scores["samples"]
     problems = len(scores["correct"])
     return _CARD.format(
         task=task,
+        size=task.model_size,
+        parameters=parameters / 1e6,
         command=command,
         python=platform.python_version(),
         torch=importlib.metadata.version("torch"),
@@ -78,9 +99,16 @@ def model_card(task: Task, *, command: str, prompt: str, answer: str, scores: Ma
         pass_1=_interval(scores[f"mean@{samples}"]),
         pass_all=_interval(scores[f"pass@{samples}"]),
         entropy=scores["entropy"],
+        rows="\n".join(_row(temperature, found) for temperature, found in by_temperature.items()),
         prompt=prompt,
         answer=answer,
     )
+
+
+def _row(temperature: float, scores: Mapping[str, Any]) -> str:
+    samples = scores["samples"]
+    mean, some = scores[f"mean@{samples}"]["value"], scores[f"pass@{samples}"]["value"]
+    return f"| {temperature} | {mean:.3f} | {some:.3f} | {scores['entropy']:.3f} |"
 
 
 def _interval(score: Mapping[str, float]) -> str:

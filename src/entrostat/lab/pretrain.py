@@ -1,4 +1,4 @@
-"""The warm start: supervised learning of random right answers, from random weights to a base model folder.
+"""The warm start: supervised learning of a task's demonstrations, from random weights to a base model folder.
 
 Left out on purpose: evaluation during training, checkpoints, resuming. A run takes a minute or two on one core and
 the same options give the same bytes on one machine with one set of library versions.
@@ -23,6 +23,9 @@ from entrostat.lab.model import EOS_ID, PAD_ID, build_model, build_tokenizer
 from entrostat.lab.model_card import model_card
 from entrostat.lab.tasks import Task, make_task
 
+TEMPERATURES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
+"""Of the scores on the model card. What a base model could do all along shows at the best of them, not at 1."""
+
 _IGNORED = -100
 """Label of a token without loss."""
 
@@ -38,7 +41,7 @@ class PretrainConfig:
     steps: int = 750
     """Optimizer steps."""
     batch: int = 128
-    """Problems a step, one random right answer each."""
+    """Problems a step, one demonstration each."""
     learning_rate: float = 2e-3
     """Peak learning rate of AdamW; it falls to zero along a half cosine."""
     weight_decay: float = 0.5
@@ -46,11 +49,11 @@ class PretrainConfig:
     warmup: int = 20
     """Steps over which the learning rate first rises linearly from zero."""
     seed: int = 0
-    """Seed of the weights, the problems and the answers."""
+    """Seed of the weights, the problems and the demonstrations."""
     eval_problems: int = 256
     """Test problems for the scores on the model card."""
     eval_samples: int = 32
-    """Samples of each test problem, at temperature 1."""
+    """Samples of each test problem at each temperature."""
 
     def __post_init__(self) -> None:
         make_task(self.task)
@@ -109,21 +112,26 @@ def _make(config: PretrainConfig, folder: Path, on_step: Callable[[int, float], 
     task = make_task(config.task)
     held_out(task, config.eval_problems)  # more than there are is an error now, not after the training
     tokenizer = build_tokenizer(task.alphabet)
-    model = build_model(tokenizer, seed=config.seed)
+    model = build_model(tokenizer, seed=config.seed, size=task.model_size)
     _train(model, tokenizer, task, config, on_step)
-    scores = evaluate(model, tokenizer, task, problems=config.eval_problems, samples=config.eval_samples)
+    problems, samples = config.eval_problems, config.eval_samples
+    by_temperature = {
+        temperature: evaluate(model, tokenizer, task, problems=problems, samples=samples, temperature=temperature)
+        for temperature in TEMPERATURES
+    }
     example = task.problems(1, split="train", seed=config.seed)[0]
     card = model_card(
         task,
         command=config.command,
         prompt=example.prompt,
         answer=task.solve(example, random.Random(config.seed)),
-        scores=scores,
+        parameters=model.num_parameters(),
+        by_temperature=by_temperature,
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    return scores
+    return by_temperature[1.0]
 
 
 def _refuse_taken(out: Path) -> None:
@@ -148,7 +156,7 @@ def _train(
     model.train()
     for step in range(config.steps):
         batch = problems[step * config.batch : (step + 1) * config.batch]
-        ids, labels = _collate(tokenizer, [(problem.prompt, task.solve(problem, rng)) for problem in batch])
+        ids, labels = _collate(tokenizer, [(problem.prompt, task.demonstrate(problem, rng)) for problem in batch])
         logits = model(input_ids=ids[:, :-1]).logits
         loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED)
         optimizer.zero_grad()

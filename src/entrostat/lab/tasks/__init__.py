@@ -11,10 +11,12 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from entrostat.lab.tasks.base import Problem, ProblemSource, Split, Task, check_draw, split_of
+from entrostat.lab.tasks.chain import Chain
 from entrostat.lab.tasks.countdown import Countdown
 from entrostat.lab.tasks.path import PathTask
+from entrostat.lab.tasks.times import Times
 
-TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Countdown(), PathTask())})
+TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Countdown(), PathTask(), Chain(), Times())})
 """Every task by its name."""
 
 

@@ -1,9 +1,10 @@
-"""What a task of the lab is: problems from a seed, a verifier, and random right answers for the warm start."""
+"""What a task of the lab is: problems from a seed, a verifier, and demonstrations for the warm start."""
 
 import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -13,6 +14,16 @@ Split = Literal["train", "test"]
 
 TEST_SHARE = 4
 """One problem in this many is held out."""
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """The size of a task's base model."""
+
+    hidden: int = 128
+    layers: int = 3
+    heads: int = 4
+    mlp: int = 384
 
 
 class Problem(NamedTuple):
@@ -81,6 +92,10 @@ class Task(ProblemSource):
     """The characters of its prompts and right answers, each once."""
     held_out_means: str = "No test problem occurs in training."
     """What the split keeps apart and what it does not, for the model card."""
+    demonstrations: str = "random right answers"
+    """What `demonstrate` draws, for the model card."""
+    model_size: ModelSize = ModelSize()
+    """Of its base model."""
 
     @property
     def base_model(self) -> Path:
@@ -90,6 +105,13 @@ class Task(ProblemSource):
     @abstractmethod
     def solve(self, problem: Problem, rng: random.Random) -> str:
         """One right answer drawn at random, each right answer within reach."""
+
+    def demonstrate(self, problem: Problem, rng: random.Random) -> str:
+        """One answer for the warm start to imitate: a right one, unless the task says otherwise.
+
+        A task with wrong demonstrations gives its base model habits that only the reward can correct.
+        """
+        return self.solve(problem, rng)
 
 
 def split_of(key: str) -> Split:
