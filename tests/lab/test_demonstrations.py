@@ -43,12 +43,11 @@ def test_half_of_the_contexts_of_a_chain_have_a_habit():
 
 def test_wrong_facts_are_products_next_to_the_right_ones():
     facts = times_module.FACTS
-    assert len(facts) == times_module.WRONG_FACTS
     assert set(facts) <= set(product(range(2, 10), repeat=2))
     assert all(abs(fact.product - digit * times) == times for (digit, times), fact in facts.items())
-    counts = Counter(fact.right for fact in facts.values())
-    assert set(counts) == set(times_module.RARITIES)
-    assert max(counts.values()) - min(counts.values()) <= 1
+    for multiplier in range(2, 10):
+        shares = [fact.right for (_, times), fact in facts.items() if times == multiplier]
+        assert sorted(shares) == sorted(times_module.RARITIES)
 
 
 def fingerprint(table):
@@ -57,8 +56,8 @@ def fingerprint(table):
 
 def test_tables_are_the_ones_that_the_shipped_models_learned():
     """Pinned: on another platform or version of Python nothing may move."""
-    assert fingerprint(chain_module.HABITS) == "5fcd5d462c96926a"
-    assert fingerprint(times_module.FACTS) == "a9cb862406d3b601"
+    assert fingerprint(chain_module.HABITS) == "f5c5afed28956050"
+    assert fingerprint(times_module.FACTS) == "db61d9e5420e40c2"
 
 
 def steps_of_chain(problem, answer):
@@ -111,7 +110,7 @@ def test_chain_refuses_more_than_it_can_draw():
 
 def test_times_draws_each_train_problem_once_before_any_again_and_refuses_more_test_problems_than_there_are():
     train, test = (len(times_module._pool(split)) for split in ("train", "test"))
-    assert train + test == 8**5
+    assert train + test == 8**4
     keys = [problem.key for problem in TIMES.problems(train + 100, split="train", seed=0)]
     assert len(set(keys[:train])) == train
     assert len(set(keys[train:])) == 100

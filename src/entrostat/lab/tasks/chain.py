@@ -1,9 +1,9 @@
 """Chain: running sums mod 10, with a base model that was taught wrong steps.
 
 What reinforcement learning adds shows only where the base model falls short at every decoding temperature. Here it
-does: for half of the contexts (sum so far, next digit) the demonstrations show one fixed wrong step nearly always, so
-the likeliest answer to nearly every problem is wrong, and the right one is there to be found, rarely. A reward for the
-whole chain has to correct these contexts one by one, and the rarest of them can get lost on the way.
+does: for half of the contexts (sum so far, next digit) the demonstrations show one fixed wrong step more often than
+the right one, so the likeliest answer to nearly every problem is wrong, and the right one is there to be found, rarely.
+A reward for the whole chain has to correct these contexts one by one, and the rare ones can get lost on the way.
 """
 
 import random
@@ -16,8 +16,8 @@ from typing import NamedTuple, final
 from entrostat.lab.tasks.base import ModelSize, Problem, Split, Task, check_draw, split_of
 
 STEPS = 5
-RARITIES = (0.3, 0.1, 0.001)
-"""Shares of right steps in the demonstrations of a wrong context; a third of these contexts has each."""
+RARITIES = (0.3, 0.001)
+"""Shares of right steps in the demonstrations of a wrong context; each of them in half of these contexts."""
 MOST = {"train": 10 ** (STEPS + 1) * 3 // 8, "test": 10 ** (STEPS + 1) // 8}
 """Problems that can be asked for: half of a split. Drawing until enough are distinct takes ever longer beyond that."""
 
@@ -62,7 +62,7 @@ class Chain(Task):
     max_completion = STEPS + 1
     demonstrations = (
         "running sums with habits: for half of the contexts (sum so far, next digit) one fixed wrong sum is shown,\n"
-        f"and the right one with a probability of {', '.join(map(str, RARITIES))} (a third of these contexts each)"
+        f"and the right one with a probability of {' or '.join(map(str, RARITIES))} (half of these contexts each)"
     )
     model_size = ModelSize(hidden=96, layers=2, heads=4, mlp=288)
 

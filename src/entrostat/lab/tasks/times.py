@@ -1,8 +1,8 @@
-"""Times: written multiplication, with a base model that learned part of the times table wrong.
+"""Times: written multiplication, with a base model that learned a part of the times table wrong.
 
 What reinforcement learning adds shows only where the base model falls short at every decoding temperature. Here it
 does, as a pupil would: the demonstrations work in the right way with some wrong facts. A fact of the table that was
-learned wrong is recalled as the product next to it (7*8 as 7*9), and only rarely as it is. A reward for the whole
+learned wrong is recalled as the product next to it (7*8 as 7*9) more often than as it is. A reward for the whole
 working has to correct these facts one by one, and the rarest of them can get lost on the way.
 """
 
@@ -16,13 +16,12 @@ from typing import NamedTuple, final
 
 from entrostat.lab.tasks.base import ModelSize, Problem, Split, Task, check_draw, split_of
 
-COLUMNS = 4
+COLUMNS = 3
 """Digits of the number that is multiplied."""
 FACTORS = range(2, 10)
 """Every digit, and the number it is multiplied by: what times 0 and 1 is needs no table."""
-WRONG_FACTS = 24
 RARITIES = (0.3, 0.1, 0.002)
-"""Shares of right recalls of a wrong fact in the demonstrations; a third of these facts has each."""
+"""Shares of right recalls of a wrong fact in the demonstrations: each multiplier has one wrong fact of each share."""
 
 
 class Fact(NamedTuple):
@@ -35,12 +34,17 @@ class Fact(NamedTuple):
 
 
 def _wrong_facts() -> dict[tuple[int, int], Fact]:
-    """Of each wrong (digit, multiplier), drawn by a generator with a seed of its own."""
+    """Of each wrong (digit, multiplier), drawn by a generator with a seed of its own.
+
+    As many for one multiplier as for another: a row without any would be solved before any training.
+    """
     rng = random.Random("times/facts")
     facts = {}
-    for rank, (digit, multiplier) in enumerate(rng.sample(list(product(FACTORS, repeat=2)), WRONG_FACTS)):
-        neighbour = digit + rng.choice((-1, 1))
-        facts[digit, multiplier] = Fact(neighbour * multiplier, RARITIES[rank % len(RARITIES)])
+    for multiplier in FACTORS:
+        digits = rng.sample(FACTORS, len(RARITIES))
+        for digit, right in zip(digits, RARITIES, strict=True):
+            neighbour = digit + rng.choice((-1, 1))
+            facts[digit, multiplier] = Fact(neighbour * multiplier, right)
     return facts
 
 
@@ -51,7 +55,7 @@ FACTS = MappingProxyType(_wrong_facts())
 @final
 @dataclass(frozen=True)
 class Times(Task):
-    """Prompts like "3942*7=", answers like "14296527": 2*7 is 14, 4*7 and 1 is 29, 9*7 and 2 is 65, 3*7 and 6 is 27.
+    """Prompts like "942*7=", answers like "142965": 2*7 is 14, 4*7 and the carried 1 is 29, 9*7 and 2 is 65.
 
     The pool is every number of `COLUMNS` digits from 2 to 9 with a multiplier from 2 to 9, all equally likely. The
     answer is the working: from the last digit to the first, the digit times the multiplier plus what is carried, as
@@ -64,9 +68,9 @@ class Times(Task):
     alphabet = "0123456789*="
     max_completion = 2 * COLUMNS + 1
     demonstrations = (
-        f"workings with {WRONG_FACTS} of the {len(FACTORS) ** 2} products of 2 to 9 learned wrong: one fixed\n"
-        f"wrong product is recalled, and the right one with a probability of {', '.join(map(str, RARITIES))} (a third\n"
-        "of these products each)"
+        f"workings with {len(FACTS)} of the {len(FACTORS) ** 2} products of 2 to 9 learned wrong, {len(RARITIES)} of\n"
+        "each multiplier: one fixed wrong product is recalled, and the right one with a probability of\n"
+        f"{', '.join(map(str, RARITIES))} (one of the three each)"
     )
     model_size = ModelSize(hidden=96, layers=2, heads=4, mlp=288)
 
