@@ -54,7 +54,7 @@ class Chain(Task):
     is, with nothing around them; there is one right answer to a problem.
 
     Demonstrations add up step by step. Where (sum so far, next digit) is one of `HABITS`, the next sum is the wrong
-    one of the habit, except for a small share; what follows goes on from the sum that was written.
+    one of the habit, except for its share of right ones; what follows goes on from the sum that was written.
     """
 
     name = "chain"

@@ -3,7 +3,7 @@
 What reinforcement learning adds shows only where the base model falls short at every decoding temperature. Here it
 does, as a pupil would: the demonstrations work in the right way with some wrong facts. A fact of the table that was
 learned wrong is recalled as the product next to it (7*8 as 7*9) more often than as it is. A reward for the whole
-working has to correct these facts one by one, and the rarest of them can get lost on the way.
+working has to correct these facts one by one, and the rare ones can get lost on the way.
 """
 
 import random
@@ -61,7 +61,8 @@ class Times(Task):
     answer is the working: from the last digit to the first, the digit times the multiplier plus what is carried, as
     two digits, of which the first is carried on. It is right if all of it is, with nothing around it.
 
-    Demonstrations recall a wrong product for a fact of `FACTS`, except for a small share, and go on from there.
+    Demonstrations recall the wrong product for a fact of `FACTS`, except for its share of right ones, and go on from
+    what they wrote.
     """
 
     name = "times"
