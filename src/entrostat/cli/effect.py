@@ -14,8 +14,8 @@ def effect(args: list[str]) -> int:
     """`entrostat effect`: the exit code."""
     from tyro.conf import OmitArgPrefixes, Positional
 
-    from entrostat.lab.effect import Measured, Measurement, pair_of
-    from entrostat.lab.effect_table import as_json, table
+    from entrostat.lab.effect import Measured, Measurement, pair_of, whole_seeds
+    from entrostat.lab.effect_table import as_json, tables
     from entrostat.lab.methods import make_method
     from entrostat.lab.paired import Point
 
@@ -31,7 +31,7 @@ def effect(args: list[str]) -> int:
         eps: tuple[float, ...] = ()
         """Sizes of one-sided thresholds: each adds both sides as arms, and gives their odd and even part."""
         rollouts: int = 64
-        """Rollouts to measure at most, over all seeds."""
+        """Rollouts to measure at most, over all seeds; only whole seeds are measured."""
         within: float | None = None
         """Stop before that once the half-width of every interval (of the odd parts, where there are pairs) is at most
         this, in ln H a rollout."""
@@ -45,6 +45,7 @@ def effect(args: list[str]) -> int:
     one_process()
     options = parse(Effect, args, "entrostat effect")
     _check(options)
+    whole_seeds(options.rollouts, options.point)
     methods = [_method(word) for word in options.methods]
     if not methods:
         methods = [make_method("grpo", low=1.0, high=float("inf"))]
@@ -62,7 +63,7 @@ def effect(args: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"entrostat: stopped; the same command with --out {out} goes on", file=sys.stderr)
         return 130
-    show(as_json(found) | {"folder": str(out)}, table(found, options.point), options.json)
+    show(as_json(found) | {"folder": str(out)}, tables(found, options.point), options.json)
     return 0
 
 
@@ -82,7 +83,7 @@ def _check(options: Any) -> None:
 
 def _method(word: str) -> Any:
     try:
-        name, *args = shlex.split(word)
+        name, *args = shlex.split(word) or [""]
     except ValueError as error:
         raise ValueError(f"{word!r} is no method with its options ({error})") from None
     return method(name, args, "effect")

@@ -32,6 +32,8 @@ class Characters:
         return ids, mask
 
     def decode(self, ids: Tensor, mask: Tensor) -> list[str]:
-        """The texts of completions (b t), their special tokens left out."""
+        """The texts of completions (b t), their special tokens left out. ValueError for an id of no token."""
         kept = torch.where(mask, ids, 0)
+        if kept.numel() and not 0 <= int(kept.min()) <= int(kept.max()) < self.size:
+            raise ValueError(f"ids {int(kept.min())} to {int(kept.max())} are not all in a vocabulary of {self.size}")
         return ["".join([self._spelt[i] for i in row]) for row in kept.tolist()]

@@ -3,11 +3,19 @@
 import math
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from entrostat.estimate import Interval
 from entrostat.lab.effect import Measured
 from entrostat.lab.paired import Point
+
+NOTE = (
+    "± is the 95% interval over rollouts. ln H a rollout: of the base its change, of the others what they differ by. "
+    "The odd part, (low - high) / 2, is what theorem 1 of 2509.26114 speaks of; the even part, (low + high) / 2, "
+    "is second order. KL is a token's, from the policy before the rollout."
+)
 
 
 def as_json(measured: Measured) -> dict[str, Any]:
@@ -24,35 +32,34 @@ def as_json(measured: Measured) -> dict[str, Any]:
     return measured._asdict() | {"drift": _interval(measured.drift), "effects": effects}
 
 
-def table(measured: Measured, point: Point) -> Table:
-    """Rows: the base's drift, every arm, every pair's odd and even part."""
-    responses = point.prompts * point.samples
-    out = Table(
-        title=f"{point.task}, {point.reward}, {responses} responses, {point.updates_per_rollout} updates at "
-        f"{point.learning_rate:g}, staleness {point.staleness}: {measured.rollouts} rollouts, {measured.seeds} seeds",
-        caption="Change of ln H a rollout against the base, with its 95% interval over rollouts. KL is a token's, from "
-        "the policy before the rollout. The odd part, (low - high) / 2, is what theorem 1 of 2509.26114 speaks of; the "
-        "even part is second order.",
-    )
-    for name in ("", "ln H a rollout", "true reward", "KL", "rms ln r", "clipped low", "clipped high"):
-        out.add_column(name, justify="left" if not name else "right")
+def tables(measured: Measured, point: Point) -> Group:
+    """What the base, every arm and every pair's odd and even part do, and where: narrow enough for 80 columns."""
     base, *_ = measured.means
-    out.add_row(f"{base} (base): drift", _shown(measured.drift), "", *_means(measured, base))
+    effects = Table("", "ln H a rollout", "true reward", title="Effect of a rollout")
+    where = Table("", "KL", "rms ln r", "clipped low", "clipped high", title="How far the updates go")
+    for column in (*effects.columns[1:], *where.columns[1:]):
+        column.justify, column.no_wrap = "right", True
+    effects.add_row(Text(f"{base} (base): drift"), _shown(measured.drift), "")
     for effect in measured.effects:
-        means = _means(measured, effect.name) if effect.name in measured.means else [""] * 4
-        out.add_row(effect.name, _shown(effect.log_entropy), _shown(effect.reward), *means)
-    return out
-
-
-def _means(measured: Measured, name: str) -> list[str]:
-    means = measured.means[name]
-    shares = [f"{means[side]:.2%}" for side in ("clip_low", "clip_high")]
-    return [f"{means['kl']:.1e}", f"{means['rms']:.3f}", *shares]
+        effects.add_row(Text(effect.name), _shown(effect.log_entropy), _shown(effect.reward))
+    for name, means in measured.means.items():
+        shares = [f"{means[side]:.2%}" for side in ("clip_low", "clip_high")]
+        where.add_row(Text(name), f"{means['kl']:.1e}", f"{means['rms']:.3f}", *shares)
+    made = (
+        f"{point.task}, {point.reward}, {point.prompts * point.samples} responses, {point.updates_per_rollout} updates "
+        f"at {point.learning_rate:g}, staleness {point.staleness}: {measured.rollouts} rollouts, {measured.seeds} "
+        f"{'seed' if measured.seeds == 1 else 'seeds'}"
+    )
+    return Group(made, effects, where, NOTE)
 
 
 def _shown(interval: Interval) -> str:
-    digits = 5 if abs(interval.value) < 0.01 else 4
-    return f"{interval.value:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
+    """The value and the half-width of its interval, to the half-width's second digit."""
+    half = (interval.high - interval.low) / 2
+    if not half > 0:  # all values are equal, or there is one
+        return f"{interval.value:+.2g}" if interval.value else "0"
+    digits = max(1 - math.floor(math.log10(half)), 0)
+    return f"{interval.value:+.{digits}f} ± {half:.{digits}f}"
 
 
 def _interval(interval: Interval) -> dict[str, float | None]:

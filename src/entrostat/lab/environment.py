@@ -92,12 +92,18 @@ def lab_environment(task: str, model: str = "") -> tuple[Environment, Path]:
     if not model:
         assert isinstance(made, Task)
         return Environment(made, Characters(made.alphabet)), made.base_model
+    if not Path(model).is_dir():  # and nothing is looked up on the hub
+        raise ValueError(f"--model {model!r} is no folder: give one with a model and its tokenizer")
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = Tokenizer(AutoTokenizer.from_pretrained(model, padding_side="left"))
+        found = AutoTokenizer.from_pretrained(model, padding_side="left")
     except Exception as error:
-        raise ValueError(f"no tokenizer in {model!r} ({str(error).splitlines()[0]}): --model needs one") from None
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"no tokenizer in {model!r} ({said}): --model needs one") from None
+    if found.pad_token_id is None:
+        found.pad_token = found.eos_token
+    tokenizer = Tokenizer(found)
     prompt = made.problems(1, split="train", seed=0)[0].prompt
     ids, mask = tokenizer.encode([prompt])
     if tokenizer.decode(ids, mask) != [prompt]:

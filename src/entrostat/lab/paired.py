@@ -18,6 +18,7 @@ numbers have two to four times the standard deviation (dev/LOG.md). KL is exact 
 A rollout may be stale: sampled by the policy of `staleness` rollouts before, as asynchronous trainers have it.
 """
 
+import copy
 import dataclasses
 import math
 from collections import deque
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from entrostat.advantage import group_advantages
 from entrostat.engines.fast import (
+    Passed,
     Rollout,
     logits_on,
     mini_batches,
@@ -42,12 +44,16 @@ from entrostat.engines.qwen2 import Model, load_model
 from entrostat.lab.blind import check_reward
 from entrostat.lab.control import Control, bounds_of, control
 from entrostat.lab.environment import Environment, lab_environment, rewards, vocabulary_ceiling
-from entrostat.strategies import make_strategy
+from entrostat.lab.methods import label
+from entrostat.objectives import OBJECTIVES, Objective
+from entrostat.strategies import STRATEGIES, Strategy, make_strategy
 
 _OFF = make_strategy("grpo", low=1.0, high=math.inf)
 CALIBRATED = 0.1
 """Largest share by which an arm's KL may be off the base's where they are to be equal."""
 PACE_RANGE = (0.25, 4.0)
+MATCHED, TRIES = 0.02, 8
+"""A rollout's updates are tried again until each arm's KL is so near the base's, so often at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Point:
     held_out_samples: int = 4
     """Completions of each."""
     match_kl: bool = False
-    """Stretch each arm's steps until its KL a rollout is the base's. Found in the warm-up rollouts."""
+    """Stretch each arm's steps until its KL is the base's, anew in each rollout: its updates are tried a few times."""
 
     def __post_init__(self):
         check_reward(self.reward)
@@ -94,6 +100,15 @@ class Point:
         _at_least("samples", self.samples, 2)
         for name in ("staleness", "warmup"):
             _at_least(name, getattr(self, name), 0)
+        if self.staleness > self.warmup:
+            raise ValueError(
+                f"--staleness {self.staleness} takes a --warmup of as many rollouts, got {self.warmup}: the first ones "
+                "have nothing older to train on"
+            )
+        if self.reward.startswith("bernoulli:") and float(self.reward.removeprefix("bernoulli:")) in (0.0, 1.0):
+            raise ValueError(
+                f"--reward {self.reward} is the same for all completions, so that no update moves anything"
+            )
         for name in ("learning_rate", "temperature", "max_grad_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}")
@@ -102,8 +117,6 @@ class Point:
                 f"--updates-per-rollout {self.updates_per_rollout} must divide the {self.prompts * self.samples} "
                 f"completions of a rollout (--prompts {self.prompts} x --samples {self.samples})"
             )
-        if self.match_kl and not self.warmup:
-            raise ValueError("--match-kl finds the arms' steps in the warm-up rollouts, got --warmup 0")
 
 
 class Branch(NamedTuple):
@@ -135,10 +148,29 @@ class Row(NamedTuple):
     """The base first, then the arms."""
 
 
+def check(point: Point, methods: Sequence[Any]) -> None:
+    """What can be known before the first rollout: methods, tokenizer, held-out problems and model. ValueError."""
+    check_methods(methods, point)
+    environment, folder = lab_environment(point.task, point.model)
+    environment.task.problems(point.held_out, split="test", seed=0)
+    try:
+        load_model(folder)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # a file that is damaged, a config that lacks something
+        raise ValueError(f"no whole model in {folder} ({type(error).__name__}: {error})") from None
+
+
 def check_methods(methods: Sequence[Any], point: Point) -> list[Control]:
     """The methods as the engine runs them. ValueError for fewer than two, and for one that could do nothing."""
     if len(methods) < 2:
         raise ValueError(f"a measurement takes a base and at least one arm, got {len(methods)} method")
+    for method in methods:
+        if not isinstance(method, Strategy | Objective):
+            raise ValueError(
+                f"only TRL's trainer has the loss of {label(method)}: a measurement takes {', '.join(STRATEGIES)} and "
+                f"{', '.join(f'objective:{name}' for name in OBJECTIVES)}"
+            )
     controls = [control(method) for method in methods]
     for each in controls:
         idle = point.updates_per_rollout == 1 and not point.staleness and not each.strategy.acts_on_fresh
@@ -197,8 +229,6 @@ class _Measurement:
             spread(self.model, self.adam, run=0)
             if rollout >= 0:
                 yield row
-            elif point.match_kl:
-                self._match([branch.kl for branch in row.branches])
 
     def _sampled(self, rollout: int) -> tuple[Rollout, Tensor]:
         """A rollout of the policy where the branches part, and its advantages, (1 b)."""
@@ -234,28 +264,49 @@ class _Measurement:
         )
         for each in self.controls:
             each.observe(told)
-        everyones = repeated(sampled, self.model.runs)
         rows = mini_batches(sampled, point.updates_per_rollout, [self.generator])
+        matching = point.match_kl and rollout >= 0  # before, the base alone matters
+        start = _kept(self.model, self.adam) if matching else None
+        passed, after = self._pass(sampled, advantages, rows, held)
+        for _ in range(TRIES):
+            if start is None or not self._moved([kl for _, _, kl in after]):
+                break
+            _put_back(self.model, self.adam, start)
+            passed, after = self._pass(sampled, advantages, rows, held)
+        row = Row(self.seed, rollout, before, self._told(passed, after))
+        for each, branch in zip(self.controls, row.branches, strict=True):
+            if not all(map(math.isfinite, branch)):
+                raise ValueError(
+                    f"the updates of rollout {rollout} of seed {self.seed} have destroyed the policy under "
+                    f"{each.strategy} (ln H {branch.log_entropy:g}): give a smaller --learning-rate"
+                )
+        return row
+
+    def _pass(
+        self, sampled: Rollout, advantages: Tensor, rows: list[Tensor], held: _HeldOut
+    ) -> tuple[Passed, list[tuple[float, float, float]]]:
+        """Every branch's updates on the rollout, and what is measured after them."""
+        runs = self.model.runs
+        everyones = repeated(sampled, runs)
         passed = update(
             self.model,
             self.adam,
             everyones,
-            advantages.expand(self.model.runs, -1),
+            advantages.expand(runs, -1),
             bounds_of(self.controls, everyones),
-            [part.expand(self.model.runs, -1) for part in rows],
-            temperature=point.temperature,
-            max_grad_norm=point.max_grad_norm,
+            [part.expand(runs, -1) for part in rows],
+            temperature=self.point.temperature,
+            max_grad_norm=self.point.max_grad_norm,
             objectives=[each.pair for each in self.controls],
-            paces=self.paces if point.match_kl else None,
+            paces=self.paces if self.point.match_kl else None,
         )
-        after = _measured(self.model, held, point.temperature)
-        shares = [(x / passed.tokens).tolist() for x in (passed.clip_low, passed.clip_high)]
-        rms = (passed.square / passed.tokens).sqrt().tolist()
-        branches = [
-            Branch(log_entropy, reward, kl, rms[run], shares[0][run], shares[1][run], float(self.paces[run]))
-            for run, (log_entropy, reward, kl) in enumerate(after)
-        ]
-        return Row(self.seed, rollout, before, branches)
+        return passed, _measured(self.model, held, self.point.temperature)
+
+    def _told(self, passed: Passed, after: list[tuple[float, float, float]]) -> list[Branch]:
+        rms = (passed.square / passed.tokens).sqrt()
+        low, high = passed.clip_low / passed.tokens, passed.clip_high / passed.tokens
+        passes = torch.stack([rms, low, high, self.paces.to(rms)], dim=1).tolist()
+        return [Branch(*measured, *each) for measured, each in zip(after, passes, strict=True)]
 
     def _held_out(self) -> _HeldOut:
         point, task = self.point, self.environment.task
@@ -273,11 +324,29 @@ class _Measurement:
             logp = (logits_on(first, rollout) / point.temperature).log_softmax(dim=-1)
         return _HeldOut(rollout, logp, self.environment.verdicts(problems, rollout).to(self.model.device))
 
-    def _match(self, kl: list[float]) -> None:
-        """Moves the arms' paces towards the base's KL, which grows with the square of the steps."""
+    def _moved(self, kl: list[float]) -> bool:
+        """Moves the arms' paces towards the base's KL, which grows with the square of the steps; False at the goal."""
+        moved = False
         for run in range(1, len(kl)):
-            pace = float(self.paces[run]) * math.sqrt(max(kl[0], 1e-12) / max(kl[run], 1e-12))
-            self.paces[run] = min(max(pace, PACE_RANGE[0]), PACE_RANGE[1])
+            ratio = max(kl[0], 1e-12) / max(kl[run], 1e-12)
+            pace = float(self.paces[run]) * math.sqrt(ratio)
+            pace = min(max(pace, PACE_RANGE[0]), PACE_RANGE[1])
+            if abs(ratio - 1) > MATCHED and pace != float(self.paces[run]):
+                self.paces[run], moved = pace, True
+        return moved
+
+
+def _kept(model: Model, adam: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and moments, to be put back."""
+    weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
+    return weights, copy.deepcopy(adam.state_dict())
+
+
+@torch.no_grad()
+def _put_back(model: Model, adam: torch.optim.Optimizer, kept: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+    for name, weight in model.weights.items():
+        weight.copy_(kept[0][name])
+    adam.load_state_dict(copy.deepcopy(kept[1]))  # which keeps what it is given, and writes into it
 
 
 def at_run(model: Model, run: int) -> Model:
@@ -295,7 +364,9 @@ def _measured(model: Model, held: _HeldOut, temperature: float) -> list[tuple[fl
     kl = _mean((held.logp.exp() * (held.logp - logp)).sum(dim=-1), mask)
     taken = logp.gather(-1, everyones.completions[..., None])[..., 0]
     logratio = torch.where(mask, taken - everyones.old.logprobs, 0.0)
-    weight = logratio.sum(dim=-1).double().exp()
+    # their scale cancels; less the largest none overflows
+    logweight = logratio.double().sum(dim=-1)
+    weight = (logweight - logweight.amax(dim=1, keepdim=True)).exp()
     reward = (weight * held.verdicts).sum(dim=1) / weight.sum(dim=1)
     return list(zip(entropy.log().tolist(), reward.tolist(), kl.tolist(), strict=True))
 
