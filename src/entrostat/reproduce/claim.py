@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from entrostat.estimate import Interval
 
 if TYPE_CHECKING:
-    from entrostat.reproduce.runs import Job, Records
+    from entrostat.reproduce.runs import AnyJob, Records
 
 Verdict = Literal["holds", "fails", "undecided"]
 Standing = Literal["reproduced", "not reproduced at this scale", "contradicted", "open"]
@@ -120,7 +120,7 @@ class Claim:
     """What a practitioner does with it: when to use it, when not."""
     judge: Callable[[Mode, "Records"], Result]
     """The check, from the records of its runs; the same numbers for the same records."""
-    jobs: Callable[[Mode, "Records"], Sequence["Job"]] = lambda mode, records: ()
+    jobs: Callable[[Mode, "Records"], Sequence["AnyJob"]] = lambda mode, records: ()
     """The runs that it stands on. It is asked again when they are recorded: later ones may depend on them."""
     fast: str = "the same, with fewer seeds and shorter runs: signs, seldom a verdict"
     """What the fast version shows."""

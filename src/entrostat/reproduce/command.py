@@ -119,7 +119,8 @@ def _versions(records: list[dict[str, Any]]) -> dict[str, str]:
     here = {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__}
     found = [{"entrostat": record["entrostat"], **record["versions"]} for record in records]
     found = found or [{"entrostat": entrostat.__version__, **here}]
-    return {name: " and ".join(sorted({versions[name] for versions in found})) for name in found[0]}
+    names = list(dict.fromkeys(name for versions in found for name in versions))
+    return {name: " and ".join(sorted({v[name] for v in found if name in v})) for name in names}
 
 
 def _words(mode: Mode) -> list[str]:

@@ -1,4 +1,5 @@
-"""The runs that claims stand on: each is one command of `entrostat train`, trained once, whatever claims ask for it.
+"""The runs that claims stand on: each is one command of `entrostat train` or `entrostat effect`, made once, whatever
+claims ask for it.
 
     DIR/runs/NAME/    a run's folder, until its record is written
     DIR/runs.jsonl    a record a run, keyed by the command: all that a judge reads
@@ -9,16 +10,24 @@ A set that was stopped goes on where it was: recorded runs are not trained again
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import entrostat
 from entrostat.lab.config import DATASET, TrainConfig
+from entrostat.lab.effect import Measured, Measurement
 from entrostat.lab.methods import Method, as_arguments
+from entrostat.lab.paired import Row
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.train import Watcher, new_run
+from entrostat.reproduce.effects import FIRST_SEED, EffectJob
 from entrostat.reproduce.tokens import of_dumps
 from entrostat.strategies import flags
 
@@ -43,10 +52,17 @@ class Job:
         return " ".join(["entrostat", "train", *flags(self.config), *as_arguments(self.method)])
 
     @property
+    def rollouts(self) -> int:
+        return self.config.steps
+
+    @property
     def folder(self) -> str:
         """A name for its folder."""
         digest = hashlib.sha256(self.command.encode()).hexdigest()[:12]
         return f"{as_arguments(self.method)[0].replace(':', '-')}-seed{self.config.seed}-{digest}"
+
+
+AnyJob = Job | EffectJob
 
 
 class Records:
@@ -66,17 +82,43 @@ class Records:
                 ) from None
 
     def __contains__(self, job: object) -> bool:
-        return isinstance(job, Job) and job.command in self._found
+        return isinstance(job, Job | EffectJob) and job.command in self._found
 
-    def __getitem__(self, job: Job) -> dict[str, Any]:
+    def __getitem__(self, job: AnyJob) -> dict[str, Any]:
         return self._found[job.command]
 
-    def have(self, jobs: Iterable[Job]) -> bool:
+    def have(self, jobs: Iterable[AnyJob]) -> bool:
         """Whether all of them are recorded."""
         return all(job in self for job in jobs)
 
-    def train(self, jobs: Sequence[Job], watch: Callable[[Job], Watcher]) -> bool:
-        """Trains and records those that are missing; False where Ctrl-C stopped it at a point to go on from."""
+    def train(self, jobs: Sequence[AnyJob], watch: Callable[[AnyJob], Watcher]) -> bool:
+        """Makes and records those that are missing; False where Ctrl-C stopped it at a point to go on from."""
+        missing = [job for job in jobs if job not in self]
+        for job in missing:
+            if isinstance(job, EffectJob):
+                self._measure(job, watch(job))
+        return self._train([job for job in missing if isinstance(job, Job)], watch)
+
+    def _measure(self, job: EffectJob, watcher: Watcher) -> None:
+        """All seeds of one measurement, a process a core."""
+        folder = self.path / "runs" / job.folder
+        held = Measurement(folder, job.point, job.methods)
+        start, counted = time.perf_counter(), 0
+
+        def note(measured: Measured) -> None:
+            nonlocal counted
+            while counted < measured.rollouts:
+                counted += 1
+                watcher.line({})
+
+        held.run(first_seed=FIRST_SEED, rollouts=job.rollouts, note=note)
+        # of this call alone: a measurement that was stopped and goes on says less than it took
+        seconds = round((time.perf_counter() - start) * (os.cpu_count() or 1), 1)
+        versions = {"torch": torch.__version__}
+        known = {"entrostat": entrostat.__version__, "versions": versions, "engine": "fast", "seconds": seconds}
+        self._write(job, {**known, "rows": [_short(row) for row in held.rows]})
+
+    def _train(self, jobs: Sequence[Job], watch: Callable[[AnyJob], Watcher]) -> bool:
         known = self._start_scores()
         missing = {job.command: (job, self._run(job, known)) for job in jobs if job not in self}.values()
         begun = [(job, run) for job, run in missing if run.summary is None]
@@ -101,12 +143,21 @@ class Records:
         return {_scored_by(run): scores for run in runs if (scores := run.read_scores("start")) is not None}
 
     def _add(self, job: Job, run: Run) -> None:
-        record = {"command": job.command, **measured(run)}
+        self._write(job, measured(run))
+        shutil.rmtree(run.trainer_folder, ignore_errors=True)  # only a run that goes on needs it
+
+    def _write(self, job: AnyJob, found: dict[str, Any]) -> None:
+        record = {"command": job.command, **found}
         self.path.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self._found[job.command] = record
-        shutil.rmtree(run.trainer_folder, ignore_errors=True)  # only a run that goes on needs it
+
+
+def _short(row: Row) -> dict[str, Any]:
+    """A row for the record: eight digits are far more than its noise."""
+    branches = [[float(f"{value:.8g}") for value in branch] for branch in row.branches]
+    return {**row._asdict(), "before": float(f"{row.before:.8g}"), "branches": branches}
 
 
 def _scored_by(run: Run) -> str:

@@ -19,6 +19,11 @@ from entrostat.reproduce.runs import Job, Records
 
 LATE = 10
 """Rollouts at the end whose mean entropy is the entropy a run ends at."""
+SMALL_BATCH = (
+    "rollouts of 256 responses and a learning rate of 1e-4 where the paper has 4,096 and 5e-7; without any clip "
+    "entropy drifts by as much as a clip moves it"
+)
+"""What of 2509.26114's set-up the blind runs lack."""
 INF = float("inf")
 STATIC = {
     "low only": make_method("grpo", low=0.2, high=INF),

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from entrostat.lab.train import Watcher
 from entrostat.reproduce.claim import Claim, Standing
-from entrostat.reproduce.runs import Job
+from entrostat.reproduce.runs import AnyJob
 
 COLOURS = {"holds": "green", "fails": "bold red", "undecided": "yellow"}
 
@@ -44,26 +44,26 @@ class Bar:
         """A line of its own."""
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def expect(self, jobs: Sequence[Job]) -> None:
+    def expect(self, jobs: Sequence[AnyJob]) -> None:
         """What is still to do; a later stage may add to it."""
-        self.total = self.done + sum(job.config.steps for job in jobs)
+        self.total = self.done + sum(job.rollouts for job in jobs)
         self.bar.update(self.task, total=self.total)
         self.note(f"{len(jobs)} runs to go")
 
-    def watcher(self, job: Job) -> Watcher:
+    def watcher(self, job: AnyJob) -> Watcher:
         """Counts a run's rollouts."""
         return _Counter(self, job)
 
 
 class _Counter(Watcher):
-    def __init__(self, bar: Bar, job: Job):
+    def __init__(self, bar: Bar, job: AnyJob):
         self.bar, self.job, self.rollouts = bar, job, 0
 
     def line(self, metrics: dict[str, Any]) -> None:
         self.rollouts += 1
         self.bar.done += 1
         self.bar.bar.update(self.bar.task, completed=self.bar.done)
-        if self.rollouts == self.job.config.steps and self.bar.bar.disable:
+        if self.rollouts == self.job.rollouts and self.bar.bar.disable:
             self.bar.note(f"{self.bar.done}/{self.bar.total} rollouts: {self.job.command}")
 
     def note(self, text: str) -> None:

@@ -7,10 +7,9 @@ import numpy as np
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
-from entrostat.reproduce.claims import a4
 from entrostat.reproduce.judge import above, below, conclude, spread
 from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import INF, blind, gain, over_seeds
+from entrostat.reproduce.setups import INF, SMALL_BATCH, blind, gain, over_seeds
 
 VALUES = (0.05, 0.1, 0.2, 0.4)
 
@@ -62,7 +61,7 @@ CLAIM = Claim(
         "Use high as the knob that lowers entropy; do not tune low between .05 and .2 for entropy under a random "
         "reward, where it made no difference"
     ),
-    scale=a4.SCALE,
+    scale=SMALL_BATCH,
     jobs=jobs,
     judge=judge,
 )

@@ -1,10 +1,9 @@
 """Random rewards of other laws, with and without the group's deviation (arXiv 2509.26114)."""
 
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
-from entrostat.reproduce.claims import a4
 from entrostat.reproduce.judge import above, below, conclude, differences, spread
 from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import STATIC, blind, gain, over_seeds
+from entrostat.reproduce.setups import SMALL_BATCH, STATIC, blind, gain, over_seeds
 
 LAWS = {
     f"{reward}, {scale}": {"reward": reward, "scale_rewards": scale}
@@ -59,7 +58,7 @@ CLAIM = Claim(
         "Use a4's advice whatever law the reward has: clip-high alone ended under no clipping in 20 of 21 pairs of "
         "runs; do not expect .2/.2 to lower entropy under any of them"
     ),
-    scale=a4.SCALE,
+    scale=SMALL_BATCH,
     jobs=jobs,
     judge=judge,
     fast="Bernoulli(.3) with std and N(0, 1) without; few seeds, short runs",

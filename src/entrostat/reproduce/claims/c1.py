@@ -6,11 +6,11 @@ has already risen. Most of both are unlikely tokens, so a tight low keeps entrop
 """
 
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
-from entrostat.reproduce.claims import a4, a5
+from entrostat.reproduce.claims import a5
 from entrostat.reproduce.judge import above, below, conclude
 from entrostat.reproduce.ladder import Side, ladder
 from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import gain, over_seeds
+from entrostat.reproduce.setups import SMALL_BATCH, gain, over_seeds
 
 SIDES: tuple[Side, Side] = ("low", "high")
 
@@ -52,7 +52,7 @@ CLAIM = Claim(
         "Use a smaller low or a larger high to raise entropy, the reverse to lower it; do not follow notes that say "
         "the opposite, and do not expect much of low under a random reward"
     ),
-    scale=a4.SCALE,
+    scale=SMALL_BATCH,
     jobs=jobs,
     judge=judge,
 )

@@ -1,0 +1,102 @@
+"""Claims on what a clip does in one rollout: measured by paired branches, in a regime that a rule takes from the map.
+
+The rule was fixed before any claim was measured so: at the largest batch of the map that two cores measure in minutes
+(1,024 responses, 16 updates) the largest learning rate at which the odd part is at least three times the even one, and
+there the threshold of the largest odd part. docs/results/regime.json gives 2.5e-5 and .0125. So few steps clip next to
+nothing at the papers' .2; docs/regime.md says what follows from that.
+"""
+
+import dataclasses
+import hashlib
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from entrostat.lab.effect import pair_of
+from entrostat.lab.methods import Method, as_arguments, make_method
+from entrostat.lab.paired import Branch, Point, Row
+from entrostat.reproduce.claim import Mode
+from entrostat.strategies import flags
+
+EPS = 0.0125
+FIRST_SEED = 1000
+"""The map's seeds begin at 0: what chose the regime judges nothing."""
+NONE = make_method("grpo", low=1.0, high=math.inf)
+BOTH = make_method("grpo", low=EPS, high=EPS)
+
+
+@dataclasses.dataclass(frozen=True)
+class EffectJob:
+    """A measurement of paired branches over several seeds: one command of `entrostat effect`."""
+
+    point: Point
+    methods: tuple[Method, ...]
+    """The base first."""
+    seeds: int
+
+    @property
+    def rollouts(self) -> int:
+        """Measured ones; those of the warm-ups come on top."""
+        return self.seeds * self.point.length
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same measurement."""
+        methods = [shlex.join(as_arguments(method)) for method in self.methods]
+        run = ["--rollouts", str(self.rollouts), "--seed", str(FIRST_SEED)]
+        return shlex.join(["entrostat", "effect", *flags(self.point), *run, *methods])
+
+    @property
+    def folder(self) -> str:
+        """A name for its folder."""
+        return f"effect-{hashlib.sha256(self.command.encode()).hexdigest()[:12]}"
+
+
+def regime(mode: Mode, **options: Any) -> Point:
+    """The rule's regime; a batch of 64 and a step for it, to see that the check works, when fast."""
+    usual: dict[str, Any] = dict(length=8, warmup=3, learning_rate=2.5e-5)
+    small: dict[str, Any] = dict(prompts=4, updates_per_rollout=4, length=2, warmup=1, held_out=16)
+    large: dict[str, Any] = dict(prompts=64, updates_per_rollout=16)
+    return Point(**{**usual, **(small if mode.fast else large), **options})
+
+
+def one_sided(eps: float) -> tuple[Method, ...]:
+    """low and high of one size, each alone."""
+    return tuple(pair_of(eps))
+
+
+def effect(rows: Sequence[dict[str, Any]], arm: int) -> list[float]:
+    """What an arm adds to ln H a rollout, against the base: its mean of each seed, from a record's rows."""
+    return _by_seed(rows, lambda row: row.branches[arm].log_entropy - row.branches[0].log_entropy)
+
+
+def drift(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Change of ln H a rollout under the base: its mean of each seed."""
+    return _by_seed(rows, lambda row: row.branches[0].log_entropy - row.before)
+
+
+def level(rows: Sequence[dict[str, Any]], arm: int, field: str) -> list[float]:
+    """One of a branch's numbers (kl, rms, clip_low, clip_high): its mean of each seed."""
+    return _by_seed(rows, lambda row: getattr(row.branches[arm], field))
+
+
+def _by_seed(rows: Sequence[dict[str, Any]], read: Callable[[Row], float]) -> list[float]:
+    found: dict[int, list[float]] = {}
+    for record in rows:
+        row = as_row(record)
+        found.setdefault(row.seed, []).append(read(row))
+    return [math.fsum(values) / len(values) for values in found.values()]
+
+
+def halves(low: Sequence[float], high: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Odd and even part of a pair, a value a seed."""
+    odd = [(a - b) / 2 for a, b in zip(low, high, strict=True)]
+    even = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
+    return odd, even
+
+
+def as_row(record: dict[str, Any]) -> Row:
+    """A row of a record."""
+    branches = [Branch(*values) for values in record["branches"]]
+    return Row(record["seed"], record["rollout"], record["before"], branches)
