@@ -11,6 +11,7 @@ import numpy as np
 
 from entrostat.lab.methods import method_name
 from entrostat.reproduce.claims.b1 import SIGNS
+from entrostat.reproduce.effects import EffectJob
 from entrostat.reproduce.runs import Records
 
 START, PROBLEMS = 0.43, 297
@@ -31,6 +32,8 @@ class World(Records):
         return True
 
     def __getitem__(self, job):
+        if isinstance(job, EffectJob):
+            return measured(job, self.sign)
         config, name, given = job.config, method_name(job.method), dataclasses.asdict(job.method)
         rng = np.random.default_rng(config.seed)
         progress = np.arange(config.steps) / config.steps
@@ -78,6 +81,24 @@ def shape(name, given, progress):
     from_low = 0.05 * math.log(0.4 / low) + 0.02 if low < 1 else 0.0
     from_high = -0.05 * math.log(0.8 / high) - 0.02 if high < math.inf else 0.0
     return progress * (from_low + from_high)
+
+
+def measured(job, sign):
+    """Paired branches in which a tight low adds entropy and a tight high takes it, and high the more of the two."""
+    rng, rows = np.random.default_rng(5), []
+    for seed in range(job.seeds):
+        for rollout in range(job.point.length):
+            before = math.log(START) + NOISE * rng.standard_normal()
+            base = before + 1e-5 * rng.standard_normal()
+            branches = []
+            for method in job.methods:
+                low = 1e-3 * (1 - method.low) if method.low < 1 else 0.0
+                high = -2e-3 / (1 + method.high) if method.high < math.inf else 0.0
+                log_entropy = base + sign * (low + high) + 1e-5 * rng.standard_normal()
+                shares = [0.01 * (low > 0), 0.01 * (high < 0)]
+                branches.append([log_entropy, 0.4, 1e-3, 0.05, *shares, 1.0])
+            rows.append({"seed": seed, "rollout": rollout, "before": before, "branches": branches})
+    return {"rows": rows, "seconds": 1.0}
 
 
 def scored(mean, passed, rng, entropy):

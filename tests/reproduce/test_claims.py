@@ -10,6 +10,7 @@ from entrostat.reproduce import CLAIMS, Mode
 from entrostat.reproduce.claims import b1
 from entrostat.reproduce.claims.a5 import slopes
 from entrostat.reproduce.claims.b1 import REGIONS, SIGNS
+from entrostat.reproduce.effects import EffectJob
 from entrostat.reproduce.inner_product import Products
 from made_up_world import World
 
@@ -48,7 +49,7 @@ def test_its_runs_are_commands_of_their_own_and_its_report_is_json(name, fast, t
     claim, world, mode = CLAIMS[name], World(tmp_path), Mode(fast)
     jobs = claim.jobs(mode, world)
     assert len({job.folder for job in jobs}) == len({job.command for job in jobs})
-    seeds = {job.config.seed for job in jobs}
+    seeds = {seed for job in jobs for seed in (range(job.seeds) if isinstance(job, EffectJob) else [job.config.seed])}
     assert len(seeds) >= (2 if fast else 3)
     json.dumps(claim.report(claim.judge(mode, world)), allow_nan=False)
 
