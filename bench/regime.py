@@ -42,16 +42,15 @@ class Cell:
 
 def cells() -> list[Cell]:
     """All points, the ones that say most first."""
-    usual = {"prompts": 16, "samples": 16}
-    rates = [Cell(Point(**usual, learning_rate=rate), ALL, 64) for rate in RATES]
-    stale = [Cell(Point(**usual, learning_rate=2.5e-5, staleness=k), ALL, 64) for k in (1, 2, 4)]
-    updates = [Cell(Point(**usual, learning_rate=2.5e-5, updates_per_rollout=u), ALL, 64) for u in (2, 4, 16)]
+    rates = [Cell(Point(learning_rate=rate), ALL, 64) for rate in RATES]
+    stale = [Cell(Point(learning_rate=2.5e-5, staleness=k), ALL, 64) for k in (1, 2, 4)]
+    updates = [Cell(Point(learning_rate=2.5e-5, updates_per_rollout=u), ALL, 64) for u in (2, 4, 16)]
     batches = []
     for rate, eps in ((2.5e-5, (0.05, 0.0125)), (1e-4, (0.2, 0.05))):
         for prompts, length, rollouts in ((64, 16, 48), (256, 8, 24)):
             point = Point(prompts=prompts, updates_per_rollout=16, learning_rate=rate, length=length, warmup=3)
             batches.append(Cell(point, eps, rollouts))
-    batches.insert(2, Cell(Point(**usual, updates_per_rollout=16, learning_rate=1e-4), (0.2, 0.05), 64))
+    batches.insert(2, Cell(Point(updates_per_rollout=16, learning_rate=1e-4), (0.2, 0.05), 64))
     return rates + batches[:1] + stale + batches[1:] + updates
 
 

@@ -12,7 +12,6 @@ from entrostat.reproduce import Mode
 from entrostat.reproduce.effects import EPS, NONE, EffectJob, drift, effect, halves, level, one_sided, regime
 from entrostat.reproduce.runs import Records
 
-
 ROUNDED = 2e-8
 """What eight digits of ln H, in a record, leave of a difference."""
 

@@ -99,7 +99,7 @@ def sample(
         ids = _drawn(logits, generators)
         taken.append(torch.where(live, ids, model.shape.pad))
         lives.append(live)
-        stats.append(torch.stack(statistics(logits, ids)))
+        stats.append(torch.stack([x for x in statistics(logits, ids) if x is not None]))
         live = live & ~torch.isin(ids, ends)
         if step == most - 1 or not live.any():
             break
@@ -136,8 +136,9 @@ def of_run(stats: TokenStats, run: int) -> TokenStats:
 def repeated(rollout: Rollout, runs: int) -> Rollout:
     """A rollout of one run as that of several; nothing is copied."""
     wide = [x.expand(runs, -1, -1) for x in rollout[:4]]
-    old = [None if x is None else x.expand(runs, -1, -1) for x in rollout.old]
-    return Rollout(wide[0], wide[1], wide[2], wide[3], TokenStats(*old))
+    old = (None if x is None else x.expand(runs, -1, -1) for x in rollout.old[1:])
+    stats = TokenStats(rollout.old.logprobs.expand(runs, -1, -1), *old)
+    return Rollout(wide[0], wide[1], wide[2], wide[3], stats)
 
 
 def part(rollout: Rollout, rows: Int[Tensor, "n c"]) -> Rollout:
@@ -229,8 +230,10 @@ def update(
         _step(model, adam, paces)
         adam.zero_grad(set_to_none=True)
         counts = [chosen.mask, *(event.view_as(chosen.mask) & chosen.mask for event in events)]
-        sums = [x.sum(dim=(1, 2)).double() for x in (*counts, logratio.detach().square())]
-        total = Passed(*sums, norm) if total is None else Passed(*map(torch.add, total, (*sums, norm)))
+        tokens, low_side, high_side = (x.sum(dim=(1, 2)).double() for x in counts)
+        square = logratio.detach().square().sum(dim=(1, 2)).double()
+        found = Passed(tokens, low_side, high_side, square, norm)
+        total = found if total is None else Passed(*map(torch.add, total, found))
     assert total is not None
     return total
 
