@@ -53,7 +53,7 @@ def control(method: Any) -> Control:
         return Control(Grpo(low=method.low, high=method.high), method)
     if isinstance(method, Objective):
         return Control(Grpo(), method)
-    raise ValueError(f"the fast engine runs strategies and objectives, got {method}: leave out --engine fast")
+    raise ValueError(f"the fast engine runs strategies and objectives, got {method}")
 
 
 def bounds_of(controls: Sequence[Control], rollout: Rollout) -> ClipBounds:
