@@ -85,10 +85,12 @@ def save_model(model: Model, run: int, folder: Path) -> None:
 def _shape(config: dict[str, Any], folder: Path) -> Shape:
     kind = config.get("model_type")
     if kind not in KNOWN_TYPES:
-        raise ValueError(f"{folder} is a {kind} model; this reads {' and '.join(KNOWN_TYPES)}: entrostat train has another engine for it")
+        raise ValueError(f"{folder} is a {kind} model; only {' and '.join(KNOWN_TYPES)} can be read here: choose one")
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if config.get("hidden_act") != "silu" or config.get("mlp_bias") or rope.get("rope_type", "default") != "default":
-        raise ValueError(f"{folder} has an activation, bias or rope scaling that this lacks: entrostat train has another engine for it")
+        raise ValueError(
+            f"{folder} has an activation, bias or rope scaling that is not known here: choose another model"
+        )
     heads = config["num_attention_heads"]
     ends = config["eos_token_id"]
     return Shape(
