@@ -257,7 +257,9 @@ def test_shipped_model_does_what_its_card_says(shipped):
     task, folder, tokenizer, model = shipped
     card = (folder / "README.md").read_text()
     scores = evaluate(model, tokenizer, task, problems=64, samples=16)
-    assert scores["mean@16"]["value"] == pytest.approx(card_value(card, "pass@1"), abs=0.12)
+    # a problem of a task with headroom is nearly always right or nearly always wrong: scores differ more by problem
+    band = 0.12 if task.name in HEADROOM else 0.09
+    assert scores["mean@16"]["value"] == pytest.approx(card_value(card, "pass@1"), abs=band)
     assert scores["entropy"] == pytest.approx(card_value(card, r"entropy[^|]*"), abs=0.06)
     if task.name not in HEADROOM:
         assert scores["pass@16"]["value"] > 0.85
