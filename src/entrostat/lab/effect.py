@@ -179,7 +179,7 @@ class Measurement:
         found: dict[int, dict[int, Row]] = {}
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                row = _row(json.loads(line))
+                row = as_row(json.loads(line))
                 found.setdefault(row.seed, {})[row.rollout] = row
         whole = [seed for seed in sorted(found) if set(found[seed]) == set(range(self.point.length))]
         return [found[seed][rollout] for seed in whole for rollout in range(self.point.length)]
@@ -278,6 +278,7 @@ def _read(file: Path) -> Any:
         raise ValueError(f"{file} is damaged ({error}): choose another --out") from None
 
 
-def _row(record: dict[str, Any]) -> Row:
+def as_row(record: dict[str, Any]) -> Row:
+    """A row from its JSON."""
     branches = [Branch(*values) for values in record["branches"]]
     return Row(record["seed"], record["rollout"], record["before"], branches)

@@ -13,9 +13,9 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from entrostat.lab.effect import pair_of
+from entrostat.lab.effect import as_row, pair_of
 from entrostat.lab.methods import Method, as_arguments, make_method
-from entrostat.lab.paired import Branch, Point, Row
+from entrostat.lab.paired import Point, Row
 from entrostat.reproduce.claim import Mode
 from entrostat.strategies import flags
 
@@ -94,9 +94,3 @@ def halves(low: Sequence[float], high: Sequence[float]) -> tuple[list[float], li
     odd = [(a - b) / 2 for a, b in zip(low, high, strict=True)]
     even = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
     return odd, even
-
-
-def as_row(record: dict[str, Any]) -> Row:
-    """A row of a record."""
-    branches = [Branch(*values) for values in record["branches"]]
-    return Row(record["seed"], record["rollout"], record["before"], branches)
