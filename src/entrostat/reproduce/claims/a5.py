@@ -2,25 +2,29 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from entrostat.lab.methods import make_method
-from entrostat.reproduce.claim import Claim, Mode, Result
+from entrostat.reproduce.claim import Claim, Mode, Part, Result
+from entrostat.reproduce.claims import a4
+from entrostat.reproduce.effects import NONE, EffectJob, effect, one_sided, regime
 from entrostat.reproduce.judge import above, below, conclude, spread
-from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import INF, SMALL_BATCH, blind, gain, over_seeds
+from entrostat.reproduce.runs import Records
 
-VALUES = (0.05, 0.1, 0.2, 0.4)
+VALUES = (0.0125, 0.025, 0.05, 0.1)
 
 
-def ladder(mode: Mode, side: str, seeds: Sequence[int]) -> dict[float, list[Job]]:
-    """Runs at each value of one threshold, the other side off."""
-    methods = {
-        value: make_method("grpo", low=value, high=INF) if side == "low" else make_method("grpo", low=1.0, high=value)
-        for value in VALUES
-    }
-    return {value: [blind(mode, seed, method) for seed in seeds] for value, method in methods.items()}
+def ladder_job(mode: Mode, **options: Any) -> EffectJob:
+    """Each threshold alone at every value, against no clipping: low, high, low, high, ..."""
+    arms = [arm for value in VALUES for arm in one_sided(value)]
+    return EffectJob(regime(mode, **options), (NONE, *arms), len(mode.repeats(6, fast=3)))
+
+
+def rungs(rows: Sequence[dict[str, Any]], side: str) -> list[list[float]]:
+    """The effect of one side at each value, a value a seed."""
+    first = 1 if side == "low" else 2
+    return [effect(rows, first + 2 * at) for at in range(len(VALUES))]
 
 
 def slopes(values: Sequence[float], of_seeds: Sequence[Sequence[float]]) -> list[float]:
@@ -29,22 +33,31 @@ def slopes(values: Sequence[float], of_seeds: Sequence[Sequence[float]]) -> list
     return [float((x * column).sum() / (x * x).sum()) for column in np.asarray(of_seeds, dtype=np.float64).T]
 
 
-def jobs(mode: Mode, records: Records) -> list[Job]:
-    """Four values of each threshold, three seeds."""
-    return [job for side in ("low", "high") for runs in ladder(mode, side, mode.repeats(3)).values() for job in runs]
+def slope_parts(rows: Sequence[dict[str, Any]], reward: str) -> list[Part]:
+    """Under 0 for low and over 0 for high: a tight low raises entropy, a tight high lowers it."""
+    named = f"{reward} reward: slope of the effect on ln H in ln"
+    return [
+        below(f"{named} low", slopes(VALUES, rungs(rows, "low"))),
+        above(f"{named} high", slopes(VALUES, rungs(rows, "high"))),
+    ]
+
+
+def jobs(mode: Mode, records: Records) -> list[EffectJob]:
+    """One measurement of both ladders."""
+    return [ladder_job(mode)]
 
 
 def judge(mode: Mode, records: Records) -> Result:
-    """The slope of the change in the threshold's logarithm, and no step of the ladder the wrong way."""
-    parts, numbers = [], {}
+    """The slope of the effect in the threshold's logarithm; steps of the ladder that go the right way beside it."""
+    rows = records[ladder_job(mode)]["rows"]
+    numbers: dict[str, Any] = {}
     for side, sign in (("low", -1), ("high", 1)):
-        rows = {v: over_seeds(records, runs, gain) for v, runs in ladder(mode, side, mode.repeats(3)).items()}
-        numbers |= {f"{side} {value:g}, end - start": spread(found)._asdict() for value, found in rows.items()}
-        check = below if sign < 0 else above
-        parts.append(check(f"slope of end - start in ln {side}, nats", slopes(list(rows), list(rows.values()))))
-        means = [sign * float(np.mean(found)) for found in rows.values()]
+        found = rungs(rows, side)
+        for value, effects in zip(VALUES, found, strict=True):
+            numbers[f"{side} {value:g}: effect on ln H a rollout"] = spread(effects)._asdict()
+        means = [sign * float(np.mean(effects)) for effects in found]
         numbers[f"{side}: steps the right way, of {len(VALUES) - 1}"] = sum(b > a for a, b in pairwise(means))
-    return conclude(parts, numbers)
+    return conclude(slope_parts(rows, "random"), numbers)
 
 
 CLAIM = Claim(
@@ -52,16 +65,16 @@ CLAIM = Claim(
     statement="Random reward: entropy falls as low grows, and rises as high grows",
     source="arXiv 2509.26114, runs with random rewards",
     criterion=(
-        "60 rollouts under bernoulli:0.5, 3 seeds, one threshold at .05, .1, .2, .4 and the other side off: the slope "
-        "of the entropy change in ln(threshold), by seed, is under 0 for low and over 0 for high (95% intervals); the "
-        "number of steps of the ladder that go the right way is reported"
+        "paired branches under bernoulli:0.5 in a4's regime, 6 seeds of 8 rollouts, one threshold at .0125, .025, .05, "
+        ".1 and the other side off: the slope of the effect on ln H in ln(threshold), by seed, is under 0 for low and "
+        "over 0 for high (95% intervals); the number of steps of the ladder that go the right way is reported"
     ),
-    measure="nats per e-fold of low",
+    measure="ln H a rollout per e-fold of low",
     use=(
-        "Use high as the knob that lowers entropy; do not tune low between .05 and .2 for entropy under a random "
-        "reward, where it made no difference"
+        "Use either threshold as a knob: tighter moves entropy more, until it takes so many tokens that nothing is "
+        "left to push; do not tune it where it clips nothing"
     ),
-    scale=SMALL_BATCH,
+    scale=a4.SCALE,
     jobs=jobs,
     judge=judge,
 )
