@@ -1,7 +1,8 @@
 """The map of regimes, docs/regime.md: where the first-order effect of a clip rules, and where noise does.
 
     python bench/regime.py DIR              measures what is missing (about 80 core minutes), a folder a cell
-    python bench/regime.py DIR --render     docs/results/regime.json from what DIR holds
+    python bench/regime.py DIR --render     docs/results/regime.json from what DIR holds, and the tables
+    python bench/regime.py --render         the tables of docs/regime.md from it alone
 
 Every cell is paired branches (entrostat.lab.paired) on countdown's base model under bernoulli:0.5 with R - mean: no
 clipping as the base, and one-sided thresholds of several sizes as arms. It goes on where it was stopped.
@@ -14,7 +15,10 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import regime_fits
+import regime_page
 from entrostat.lab.effect import Measurement, estimate, pair_of
 from entrostat.lab.effect_table import as_json
 from entrostat.lab.methods import make_method
@@ -61,23 +65,41 @@ def measurement(cell: Cell, folder: Path) -> Measurement:
     return Measurement(folder / cell.name, cell.point, [none, *arms])
 
 
+def measure(folder: Path, workers: int | None) -> None:
+    """All cells that the folder lacks, `workers` processes at a time."""
+    for cell in cells():
+        start = time.perf_counter()
+        measurement(cell, folder).run(first_seed=0, rollouts=cell.rollouts, workers=workers)
+        print(f"{cell.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """What the folder holds: "cells", each with its point, thresholds and `estimate`, and "fits" (regime_fits)."""
+    found, held = [], []
+    for cell in cells():
+        measured = measurement(cell, folder)
+        if rows := measured.rows:
+            said = as_json(estimate(rows, measured.methods))
+            found.append({"cell": cell.name, **dataclasses.asdict(cell), "measured": said})
+            held.append(regime_fits.cell(cell.name, cell.point, cell.eps, rows))
+    return {"fits": regime_fits.fits(held), "cells": found}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--workers", type=int, default=None, help="processes; by default one a core")
     parser.add_argument("--render", action="store_true")
     options = parser.parse_args()
-    found = []
-    for cell in cells():
-        held = measurement(cell, options.folder)
-        start = time.perf_counter()
+    if options.folder is not None:
         if not options.render:
-            held.run(first_seed=0, rollouts=cell.rollouts, workers=options.workers)
-            print(f"{cell.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        if held.rows:
-            measured = as_json(estimate(held.rows, held.methods))
-            found.append({"cell": cell.name, **dataclasses.asdict(cell), "measured": measured})
-        OUT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            measure(options.folder, options.workers)
+        OUT.write_text(json.dumps(record(options.folder), indent=1) + "\n", encoding="utf-8")
+    elif not options.render:
+        parser.error("give a folder to measure in, or --render")
+    made = json.loads(OUT.read_text(encoding="utf-8"))
+    page = regime_page.filled(regime_page.PAGE.read_text(encoding="utf-8"), made)
+    regime_page.PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

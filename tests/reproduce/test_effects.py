@@ -62,7 +62,7 @@ def test_numbers_are_means_of_each_seed():
 
 def test_the_regime_of_claims_is_the_one_that_the_rule_takes_from_the_map():
     """The rule stands in `effects`; the map is docs/results/regime.json."""
-    cells = json.loads((Path(__file__).parents[2] / "docs" / "results" / "regime.json").read_text())
+    cells = json.loads((Path(__file__).parents[2] / "docs" / "results" / "regime.json").read_text())["cells"]
     ruled: dict[float, list[tuple[float, float]]] = {}
     for cell in cells:
         point = cell["point"]
