@@ -1,8 +1,8 @@
 """The map of regimes, docs/regime.md: where the first-order effect of a clip rules, and where noise does.
 
     python bench/regime.py DIR              measures what is missing (about 80 core minutes), a folder a cell
-    python bench/regime.py DIR --render     docs/results/regime.json from what DIR holds, and the tables
-    python bench/regime.py --render         the tables of docs/regime.md from it alone
+    python bench/regime.py DIR --render     docs/results/regime.json from what DIR holds, and what is made of it
+    python bench/regime.py --render         what is made of it alone: the tables of docs/regime.md, and docs/regime.svg
 
 Every cell is paired branches (entrostat.lab.paired) on countdown's base model under bernoulli:0.5 with R - mean: no
 clipping as the base, and one-sided thresholds of several sizes as arms. It goes on where it was stopped.
@@ -19,6 +19,7 @@ from typing import Any
 
 import regime_fits
 import regime_page
+import regime_picture
 from entrostat.lab.effect import Measurement, estimate, pair_of
 from entrostat.lab.effect_table import as_json
 from entrostat.lab.methods import make_method
@@ -100,6 +101,7 @@ def main() -> None:
     made = json.loads(OUT.read_text(encoding="utf-8"))
     page = regime_page.filled(regime_page.PAGE.read_text(encoding="utf-8"), made)
     regime_page.PAGE.write_text(page, encoding="utf-8")
+    regime_picture.write(made)
 
 
 if __name__ == "__main__":
