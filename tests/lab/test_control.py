@@ -25,7 +25,7 @@ def walked(controls, rollouts=2):
     logged = []
     for rollout in range(rollouts):
         problems = environment.task.problems(2, split="train", seed=rollout)
-        sampled = environment.sample(model, problems, samples=4, generators=generators)
+        sampled = environment.sample(model, [problem.prompt for problem in problems], samples=4, generators=generators)
         gains = torch.tensor([1.0, -1.0]).repeat(4).expand(len(controls), -1)
         for run, each in enumerate(controls):
             known = {"progress": rollout / rollouts, "updates": 2, "ceiling": vocabulary_ceiling(model)}

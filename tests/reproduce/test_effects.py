@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from entrostat.cli import main
-from entrostat.lab.train import Watcher
+from entrostat.lab.watch import Watcher
 from entrostat.reproduce import Mode
 from entrostat.reproduce.effects import EPS, NONE, EffectJob, drift, effect, halves, level, one_sided, regime
 from entrostat.reproduce.runs import Records

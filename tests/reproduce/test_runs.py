@@ -8,7 +8,7 @@ import pytest
 from entrostat.cli import main
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.methods import make_method
-from entrostat.lab.train import Watcher
+from entrostat.lab.watch import Watcher
 from entrostat.reproduce.runs import Job, Records
 
 TINY = {"steps": 2, "prompts": 2, "samples": 4, "updates_per_rollout": 2, "eval_problems": 2, "eval_samples": 2}

@@ -160,7 +160,7 @@ def _run(runs: list[Any], folder: Path, as_json: bool, ranks: Any) -> int:
     from entrostat.lab.checkup import warn
     from entrostat.lab.show import Screen, result, table
     from entrostat.lab.side_by_side import train_all
-    from entrostat.lab.train import Watcher
+    from entrostat.lab.watch import Watcher
     from entrostat.report import write_report
 
     if not ranks.is_first:

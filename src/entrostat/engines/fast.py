@@ -14,7 +14,7 @@ left, completions on the right. The samples of one prompt stand together. Runs s
 parameter has the run as its first dimension, and so a sum of losses over runs has each run's own gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entrostat.clip import ClipBounds, clip_events, clip_loss
+from entrostat.clip import ClipBounds, ClipEvents, clip_events, clip_loss
 from entrostat.engines.qwen2 import Cache, Model, causal, forward
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.entropy import TokenStats
@@ -53,6 +53,22 @@ class Passed(NamedTuple):
     """Sum of squared log-ratios, nats^2: what its root mean square is made of."""
     norm: Tensor
     """Sum of gradient norms before they were cut, one an update."""
+
+
+class Seen(NamedTuple):
+    """A mini-batch as one update saw it, without gradient."""
+
+    chosen: Rollout
+    now: TokenStats
+    """Of the policy before the step, (n c t)."""
+    logratio: Tensor
+    """(n c t), nats."""
+    advantages: Tensor
+    """(n c t)."""
+    bounds: ClipBounds
+    """(n c t) each."""
+    events: ClipEvents
+    """(n c t) each."""
 
 
 # The rollout
@@ -201,6 +217,7 @@ def update(
     max_grad_norm: float = 1.0,
     objectives: Sequence[tuple[Objective, Any] | None] = (),
     paces: Float[Tensor, " n"] | None = None,
+    see: Callable[[Seen], None] | None = None,
 ) -> Passed:
     """The updates of one rollout, in place: TRL's loss type "dapo" under `bounds`, (n b t) or broadcastable to it.
 
@@ -209,6 +226,7 @@ def update(
     Args:
         objectives: of each run the objective whose term is added, with its state, or None; empty for none at all.
         paces: of each run what its steps are multiplied by; None for 1.
+        see: is shown every update's mini-batch.
     """
     share = rollout.mask.sum(dim=(1, 2)).clamp(min=1) / len(batches)
     low, high = (bound.expand_as(rollout.old.logprobs) for bound in bounds)
@@ -219,23 +237,30 @@ def update(
         now = statistics(logits_on(model, chosen) / temperature, chosen.completions)
         logratio = torch.where(chosen.mask, now.logprobs - chosen.old.logprobs, 0.0)
         gains = advantages[runs, rows][..., None].expand_as(logratio)
+        window = ClipBounds(low[runs, rows], high[runs, rows])
         # every run is a stretch of sequences to the loss, which looks at each token alone
-        flat = [x.flatten(0, 1) for x in (logratio, gains, low[runs, rows], high[runs, rows])]
+        flat = [x.flatten(0, 1) for x in (logratio, gains, *window)]
         loss = clip_loss(flat[0], flat[1], low=flat[2], high=flat[3]).view_as(logratio)
-        events = clip_events(flat[0], flat[1], low=flat[2], high=flat[3])
+        events = ClipEvents(*(x.view_as(logratio) for x in clip_events(flat[0], flat[1], low=flat[2], high=flat[3])))
+        if see is not None:
+            see(Seen(chosen, _detached(now), logratio.detach(), gains, window, events))
         if any(objectives):
             loss = loss + _corrections(objectives, chosen, now, logratio, gains)
         (torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share).sum().backward()
         norm = _cut_gradients(model, max_grad_norm)
         _step(model, adam, paces)
         adam.zero_grad(set_to_none=True)
-        counts = [chosen.mask, *(event.view_as(chosen.mask) & chosen.mask for event in events)]
+        counts = [chosen.mask, *(event & chosen.mask for event in events)]
         tokens, low_side, high_side = (x.sum(dim=(1, 2)).double() for x in counts)
         square = logratio.detach().square().sum(dim=(1, 2)).double()
         found = Passed(tokens, low_side, high_side, square, norm)
         total = found if total is None else Passed(*map(torch.add, total, found))
     assert total is not None
     return total
+
+
+def _detached(stats: TokenStats) -> TokenStats:
+    return TokenStats(stats.logprobs.detach(), *(None if x is None else x.detach() for x in stats[1:]))
 
 
 def _corrections(objectives, chosen: Rollout, now: TokenStats, logratio: Tensor, advantages: Tensor) -> Tensor:

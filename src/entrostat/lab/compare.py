@@ -25,7 +25,8 @@ from entrostat.lab.methods import SETTINGS, Method, aimed_at, from_json, label, 
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.source import OnError, make_source
-from entrostat.lab.train import Watcher, check_run, load_tokenizer, new_run, on_verifier_error, quiet
+from entrostat.lab.train import check_run, load_tokenizer, new_run, on_verifier_error, quiet
+from entrostat.lab.watch import Watcher
 from entrostat.statefile import write_atomic
 
 CHOICE_SEEDS = 2

@@ -19,6 +19,11 @@ from entrostat.verify import check_verifier
 LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
 CRITIC = ("gae_gamma", "gae_lambda", "critic_learning_rate")
 """Options of --advantage gae alone."""
+NOT_FAST = (
+    *("dataset", "lora_rank", "loss_type", "advantage", "micro_batches"),
+    *("dump_every", "report_to", "grpo"),
+)
+"""Options of --engine trl alone."""
 DATASET = ("columns", "verifier", "on_verifier_error", "drop_benchmarks", "max_completion")
 """Options of --dataset alone."""
 
@@ -106,6 +111,11 @@ class TrainConfig:
     """Rollouts between checkpoints."""
     threads: int = 1
     """CPU threads. 1 leaves the other cores to other runs; results are equal only between equal values."""
+    engine: Literal["trl", "fast"] = "trl"
+    """trl, or fast: the lab's own loop, about three times as many rollouts a second. It has the tasks of the lab,
+    strategies and objectives; no critic, no adapters, no dumps."""
+    staleness: int = 0
+    """Rollouts that the sampling policy is behind, as asynchronous training has it. With --engine fast."""
     report_to: tuple[str, ...] = ()
     """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
     grpo: Suppress[Fixed[Mapping[str, Any]]] = dataclasses.field(default_factory=dict, hash=False)
@@ -152,6 +162,7 @@ class TrainConfig:
         check_reward(self.reward)
         make_task(self.task)
         self._check_dataset()
+        self._check_engine()
 
     def _check_dataset(self) -> None:
         _at_least("max_completion", self.max_completion, 1)
@@ -190,6 +201,20 @@ class TrainConfig:
         if self.temperatures and not self.eval_problems:
             raise ValueError("--temperatures scores nothing with --eval-problems 0")
 
+    def _check_engine(self) -> None:
+        _at_least("staleness", self.staleness, 0)
+        if self.engine == "trl":
+            if self.staleness:
+                raise ValueError(f"--staleness {self.staleness} needs --engine fast: TRL's rollouts are fresh")
+            return
+        if self.engine != "fast":
+            raise ValueError(f"--engine is {self.engine!r}: use trl or fast")
+        for field in dataclasses.fields(self):
+            default = {} if field.name == "grpo" else field.default
+            if field.name in NOT_FAST and getattr(self, field.name) != default:
+                option = f"--{field.name.replace('_', '-')}"
+                raise ValueError(f"{option} needs --engine trl: the fast engine has nothing like it")
+
     def _check_advantage(self) -> None:
         for name in CRITIC:
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
@@ -219,7 +244,8 @@ class TrainConfig:
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
-    later = ("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches", "temperatures")
+    later = ("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches")
+    later = (*later, "temperatures", "engine", "staleness")
     group = {name: getattr(TrainConfig, name) for name in later}
     record = {"eval_split": "test", "map_every": 0, "dump_every": 0, "grpo": {}, **group, **record}
     names = [field.name for field in dataclasses.fields(TrainConfig)]

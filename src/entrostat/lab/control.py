@@ -8,6 +8,7 @@ import torch
 
 from entrostat.clip import ClipBounds
 from entrostat.engines.fast import Rollout, of_run
+from entrostat.lab.methods import label
 from entrostat.objectives import Objective
 from entrostat.objectives.clipped import OnClipped
 from entrostat.strategies import RolloutSummary, Strategy
@@ -53,7 +54,9 @@ def control(method: Any) -> Control:
         return Control(Grpo(low=method.low, high=method.high), method)
     if isinstance(method, Objective):
         return Control(Grpo(), method)
-    raise ValueError(f"the fast engine runs strategies and objectives, got {method}")
+    raise ValueError(
+        f"only TRL's trainer has the loss of {label(method)}: the fast engine runs strategies and objectives"
+    )
 
 
 def bounds_of(controls: Sequence[Control], rollout: Rollout) -> ClipBounds:

@@ -51,14 +51,14 @@ class Environment(NamedTuple):
     def sample(
         self,
         model: Model,
-        problems: Sequence[Problem],
+        prompts: Sequence[str],
         *,
         samples: int,
         generators: Sequence[torch.Generator],
         temperature: float = 1.0,
     ) -> Rollout:
-        """`samples` completions of each problem, the same problems for every run of `model`."""
-        ids, mask = self.spelling.encode([problem.prompt for problem in problems])
+        """`samples` completions of each prompt, the same prompts for every run of `model`."""
+        ids, mask = self.spelling.encode(prompts)
         ids, mask = (x.to(model.device).expand(model.runs, -1, -1) for x in (ids, mask))
         return sample(
             model,

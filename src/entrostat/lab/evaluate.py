@@ -182,6 +182,21 @@ def evaluate(
     batch: int = BATCH,
 ) -> dict[str, Any]:
     """`evaluate_with` of a transformers model, `batch` completions at a time."""
+    return evaluate_with(
+        drawing(model, tokenizer, task, batch),
+        task,
+        problems=problems,
+        samples=samples,
+        split=split,
+        temperature=temperature,
+        temperatures=temperatures,
+    )
+
+
+def drawing(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: ProblemSource, batch: int = BATCH
+) -> Draw:
+    """A transformers model's sampler, for `evaluate_with`."""
 
     def draw(prompts: list[str], samples: int, temperature: float, seed: int) -> Samples:
         return sample(
@@ -195,15 +210,7 @@ def evaluate(
             seed=seed,
         )
 
-    return evaluate_with(
-        draw,
-        task,
-        problems=problems,
-        samples=samples,
-        split=split,
-        temperature=temperature,
-        temperatures=temperatures,
-    )
+    return draw
 
 
 def evaluate_with(

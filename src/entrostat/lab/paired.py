@@ -240,7 +240,7 @@ class _Measurement:
         problems = drawn[-count:]
         sampled = self.environment.sample(
             first,
-            problems,
+            [problem.prompt for problem in problems],
             samples=point.samples,
             generators=[self.generator],
             temperature=point.temperature,
@@ -315,7 +315,7 @@ class _Measurement:
         first = at_run(self.model, 0)
         rollout = self.environment.sample(
             first,
-            problems,
+            [problem.prompt for problem in problems],
             samples=point.held_out_samples,
             generators=[self.held_generator],
             temperature=point.temperature,

@@ -6,7 +6,7 @@
     response.jsonl  every so many rollouts what other thresholds would have done (entrostat.lab.maps); as metrics.jsonl
     dump/           every so many rollouts each token that was trained on (entrostat.dump); likewise
     state.json      the last checkpoint that is whole, and how long the three files above were at that moment
-    trainer/        TRL's checkpoints (model, optimizer, generator states)
+    trainer/        the trainer's checkpoints (model, optimizer, generator states)
     checkpoint/     the final model, a Hugging Face folder
     scores-start.json, scores-end.json    right samples of each held-out problem, before and after
     summary.json    both, once the run is over
@@ -155,8 +155,12 @@ class Run:
 
     def keep_aside(self, tokenizer: Any) -> None:
         """Makes that folder, the model in it, the run's checkpoint/."""
+        tokenizer.save_pretrained(self.path / ".checkpoint")
+        self.rename_aside()
+
+    def rename_aside(self) -> None:
+        """Makes that folder, model and tokenizer in it, the run's checkpoint/."""
         aside, final = self.path / ".checkpoint", self.path / "checkpoint"
-        tokenizer.save_pretrained(aside)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(aside, final)
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from entrostat.lab.evaluate import at_best, spelt
 from entrostat.lab.run import Run
-from entrostat.lab.train import Watcher
+from entrostat.lab.watch import Watcher
 
 EVERY = 10
 """Rollouts between lines where stderr is no terminal."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from entrostat.lab.ranks import Ranks
 from entrostat.lab.run import Run
-from entrostat.lab.train import Watcher, train
+from entrostat.lab.train import train
+from entrostat.lab.watch import Watcher
 
 POLL_SECONDS = 0.5
 # in a worker

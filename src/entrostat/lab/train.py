@@ -3,13 +3,11 @@
 import contextlib
 import dataclasses
 import errno
-import os
 import re
-import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +25,21 @@ from entrostat.engines.controller import controller_payload, initial_state
 from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
-from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, evaluate, held_out, held_out_entropy, spelt, to_choose
+from entrostat.lab.control import control
+from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, drawing, held_out, held_out_entropy, to_choose
+from entrostat.lab.fast_run import train_fast
 from entrostat.lab.load import first_line, load_model, load_tokenizer
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
 from entrostat.lab.ranks import Ranks
 from entrostat.lab.rewards import UNSCORED, make_reward
 from entrostat.lab.run import Run
+from entrostat.lab.scoring import scored
 from entrostat.lab.source import Judged, OnError, make_source
 from entrostat.lab.tasks import ProblemSource
+from entrostat.lab.watch import Stop, Watcher
 from entrostat.lab.weights import adapters, check_weights, placed, save
 from entrostat.schedule import Schedule
-
-
-class Watcher:
-    """Is told of a run as it goes. This one does not listen; entrostat.lab.show has one for terminals."""
-
-    def line(self, metrics: dict[str, Any]) -> None:
-        """A line of metrics.jsonl, as it is written."""
-
-    def note(self, text: str) -> None:
-        """What is going on."""
 
 
 def quiet() -> None:
@@ -85,18 +77,13 @@ class _Recorder(TrainerCallback):
     def __init__(
         self, run: Run, config: TrainConfig, task: ProblemSource, watcher: Watcher, parent: int | None, ranks: Ranks
     ):
-        self.run, self.config, self.watcher, self.parent, self.ranks = run, config, watcher, parent, ranks
+        self.run, self.config, self.watcher, self.ranks = run, config, watcher, ranks
         self.task = task
+        self.stop = Stop(watcher, parent)
         self.trainer: EntropyControlMixin | None = None
         self.probed: dict[str, float] = {}
-        self.interrupted = False
+        self.stopped = False
         self.started = time.perf_counter()
-
-    def interrupt(self, _signal: int, _frame: Any) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
-        self.watcher.note("stopping after this rollout; press Ctrl-C again to stop at once")
 
     def on_step_begin(self, args, state, control, model: Any = None, processing_class: Any = None, **_):
         rollout, update = divmod(state.global_step, self.config.updates_per_rollout)
@@ -141,11 +128,9 @@ class _Recorder(TrainerCallback):
                 _score(
                     self.run, str(rollouts), model, processing_class, self.task, self.config, self.watcher, self.ranks
                 )
-        if self.parent is not None and os.getppid() != self.parent:
-            self.interrupted = True  # nobody waits for this worker any more
         if not update:
-            self.interrupted = self.ranks.any(self.interrupted)  # all stop after the same rollout
-        if self.interrupted and not update:
+            self.stopped = self.ranks.any(self.stop.asked)  # all stop after the same rollout
+        if self.stopped and not update:
             control.should_save = True
             control.should_training_stop = True
         return control
@@ -179,13 +164,15 @@ def metrics_line(step: int, steps: int, logs: dict[str, float]) -> dict[str, Any
 def check_run(config: TrainConfig, method: Method) -> None:
     """Raises ValueError for a method that could not do under `config` what it says."""
     name, (strategy, _, overrides, _) = method_name(method), recipe(method)
-    if config.updates_per_rollout == 1 and strategy is not None and not strategy.acts_on_fresh:
+    if config.updates_per_rollout == 1 and not config.staleness and strategy is not None and not strategy.acts_on_fresh:
         raise ValueError(
             f"{name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold does "
             "anything; set --updates-per-rollout to 2 or more (TRL: steps_per_generation over "
             "gradient_accumulation_steps, or num_iterations over 1)"
         )
     loss_type = overrides.get("loss_type", config.loss_type)
+    if config.engine == "fast":
+        control(method)
     if config.loss_type not in (TrainConfig.loss_type, loss_type):
         raise ValueError(f"{name!r} has a loss type of its own, {loss_type}: leave out --loss-type {config.loss_type}")
 
@@ -281,7 +268,17 @@ def train(
     """
     ranks = ranks or Ranks()
     with ranks.holding(run.locked()), _naming_full_disk(run):
-        return run.summary or _train(run, watcher or Watcher(), parent or ranks.launcher, ranks)
+        if run.summary is not None:
+            return run.summary
+        config, method = read_run(run)
+        told, parent = watcher or Watcher(), parent or ranks.launcher
+        if config.engine == "fast":
+            if ranks.size > 1:
+                raise ValueError(
+                    "--engine fast runs in one process: start it without a launcher, or leave --engine out"
+                )
+            return train_fast(run, config, method, told, parent)
+        return _train(run, config, method, told, parent, ranks)
 
 
 # what the libraries that write checkpoints say of a write that the disk refuses; torch only says where it stood
@@ -301,8 +298,9 @@ def _naming_full_disk(run: Run) -> Iterator[None]:
         raise OSError(errno.ENOSPC, told, str(run.path)) from error
 
 
-def _train(run: Run, watcher: Watcher, parent: int | None, ranks: Ranks) -> dict[str, Any] | None:
-    config, method = read_run(run)
+def _train(
+    run: Run, config: TrainConfig, method: Method, watcher: Watcher, parent: int | None, ranks: Ranks
+) -> dict[str, Any] | None:
     share = {"per_device_train_batch_size": ranks.share(config)}
     strategy, objective, overrides, target = recipe(method)
     torch.set_num_threads(config.threads)
@@ -331,8 +329,9 @@ def _train(run: Run, watcher: Watcher, parent: int | None, ranks: Ranks) -> dict
     )
     recorder.trainer = trainer
     trainer.remove_callback(PrinterCallback)
-    _with_interrupt(recorder, lambda: trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None))
-    if recorder.interrupted and trainer.state.global_step < trainer.state.max_steps:
+    with recorder.stop.listening():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if recorder.stopped and trainer.state.global_step < trainer.state.max_steps:
         return None
     model = save(trainer, tokenizer, run, ranks.first)
     end = _score(run, "end", model, tokenizer, task, config, watcher, ranks)
@@ -350,44 +349,7 @@ def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
 def _score(
     run: Run, when: str, model, tokenizer, task: ProblemSource, config: TrainConfig, watcher: Watcher, ranks: Ranks
 ) -> dict[str, Any]:
-    """The model's scores, from the run's folder where a former process has left them; rank 0 makes them.
-
-    None at all where no problem is to be scored.
-    """
-    if not config.eval_problems:
-        return {}
-
-    def score() -> dict[str, Any]:
-        known = run.read_scores(when)
-        if known is None:
-            which = "held-out" if config.eval_split == "test" else "validation"
-            several = sorted({config.temperature, *config.temperatures}, reverse=True)
-            at = f" at temperatures {', '.join(map(spelt, several))}" if config.temperatures else ""
-            watcher.note(f"scoring {config.eval_problems} {which} problems x {config.eval_samples}{at}")
-            known = evaluate(
-                model,
-                tokenizer,
-                task,
-                problems=config.eval_problems,
-                samples=config.eval_samples,
-                split=config.eval_split,
-                temperature=config.temperature,
-                temperatures=config.temperatures,
-                batch=ranks.share(config) if config.model else max(config.micro_batch, BATCH),
-            )
-            run.write_scores(when, known)
-        return known
-
-    return ranks.first(score)
-
-
-def _with_interrupt(recorder: _Recorder, work: Callable[[], Any]) -> None:
-    try:
-        before = signal.signal(signal.SIGINT, recorder.interrupt)
-    except ValueError:  # not the main thread: Ctrl-C is somebody else's
-        work()
-        return
-    try:
-        work()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    """The model's scores; rank 0 makes them."""
+    batch = ranks.share(config) if config.model else max(config.micro_batch, BATCH)
+    draw = drawing(model, tokenizer, task, batch)
+    return ranks.first(lambda: scored(run, when, config, task, draw, watcher))

@@ -26,14 +26,15 @@ from entrostat.lab.methods import Method, as_arguments
 from entrostat.lab.paired import Row
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
-from entrostat.lab.train import Watcher, new_run
+from entrostat.lab.train import new_run
+from entrostat.lab.watch import Watcher
 from entrostat.reproduce.effects import FIRST_SEED, EffectJob
 from entrostat.reproduce.tokens import of_dumps
 from entrostat.strategies import flags
 
 DIGITS = 5
 SCORED_BY = (
-    *("versions", "task", "model", "dataset", *DATASET, "temperature", "threads", "prompts", "samples"),
+    *("versions", "engine", "task", "model", "dataset", *DATASET, "temperature", "threads", "prompts", "samples"),
     *("updates_per_rollout", "micro_batches", "eval_problems", "eval_samples", "eval_split"),
 )
 """What the scores of a run's base model depend on, of its config.json: model, problems, sampler, batches."""
@@ -173,6 +174,7 @@ def measured(run: Run) -> dict[str, Any]:
     record: dict[str, Any] = {
         "entrostat": run.config["entrostat"],
         "versions": run.config["versions"],
+        "engine": run.config["engine"],
         "seconds": summary["seconds"],
     }
     for name in ("entropy", "reward", "clip_low", "clip_high"):

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from entrostat.lab.train import Watcher
+from entrostat.lab.watch import Watcher
 from entrostat.reproduce.claim import Claim, Standing
 from entrostat.reproduce.runs import AnyJob
 

@@ -1,0 +1,169 @@
+"""`entrostat train --engine fast` through the real command: the folder of a TRL run, made by the lab's own loop."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from entrostat.engines.qwen2 import load_model
+from entrostat.lab import fast_run
+from entrostat.lab.config import TrainConfig
+from entrostat.lab.environment import lab_environment
+from entrostat.lab.evaluate import sample
+from entrostat.lab.load import load_tokenizer
+
+FAST = ("--engine", "fast")
+RESULTS = ("metrics.jsonl", "response.jsonl", "scores-end.json", "checkpoint/model.safetensors")
+
+
+def bytes_of(command, folder):
+    return {name: (command.folder / folder / name).read_bytes() for name in RESULTS}
+
+
+def wait_for(path, size=0, seconds=300.0):
+    end = time.monotonic() + seconds
+    while not path.exists() or path.stat().st_size <= size:
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("method", [("clip-lower", "--low", "0.05"), ("thermostat",), ("objective:kl-cov",)])
+def test_its_folder_has_what_a_run_of_trl_s_has(command, method):
+    command.run("train", *command.small, "--map-every", "2", "--out", "trl", *method)
+    done = command.run("train", *command.small, *FAST, "--map-every", "2", "--out", "fast", "--json", *method)
+    trl, fast = command.lines("trl"), command.lines("fast")
+    assert [line["step"] for line in fast] == list(range(6))
+    for ours, theirs in zip(fast, trl, strict=True):
+        assert ours.keys() - theirs.keys() == {"logratio_rms"}
+        assert not theirs.keys() - ours.keys()
+    assert [one["step"] for one in command.lines("fast", "response.jsonl")] == [0, 2, 4]
+    names = {path.name for path in (command.folder / "trl").iterdir()}
+    assert {path.name for path in (command.folder / "fast").iterdir()} == names - {"trainer"} | {"trainer"}
+    scored = command.run("evaluate", "fast/checkpoint", "--problems", "4", "--samples", "4", "--json")
+    known = json.loads(done.stdout)
+    assert json.loads(scored.stdout)["samples"] == known["samples"]
+    config = json.loads((command.folder / "fast" / "config.json").read_text())
+    assert config["engine"] == "fast"
+
+
+def test_its_sampler_is_the_model_s(command):
+    """Entropy of the same policy by the fast sampler and by transformers' generate."""
+    environment, folder = lab_environment("countdown")
+    prompts = [problem.prompt for problem in environment.task.problems(64, split="test", seed=1)]
+    fast = fast_run.drawing(load_model(folder), environment)
+    for temperature in (1.0, 0.5):
+        ours = fast(prompts, 32, temperature, 0)
+        theirs = sample(
+            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+            load_tokenizer(TrainConfig()),
+            prompts,
+            samples=32,
+            max_completion=environment.task.max_completion,
+            temperature=temperature,
+        )
+        assert ours.entropy == pytest.approx(theirs.entropy, rel=0.03)
+        assert len(ours.texts) == len(theirs.texts) == 64 * 32
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(command):
+    for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
+        command.run("train", *command.small, *FAST, "--seed", seed, "--out", folder, "--reward", "normal", "od")
+    a, b, c = (bytes_of(command, folder) for folder in "abc")
+    assert a == b
+    assert a["metrics.jsonl"] != c["metrics.jsonl"]
+
+
+def test_looking_at_a_run_moves_nothing_in_it(command):
+    look = ("--probe-every", "2", "--eval-at", "2", "4", "--map-every", "0", "--attribution-share", "0")
+    command.run("train", *command.small, *FAST, "--out", "plain", "thermostat")
+    command.run("train", *command.small, *FAST, *look, "--out", "watched", "thermostat")
+    plain, watched = bytes_of(command, "plain"), bytes_of(command, "watched")
+    for name in ("scores-end.json", "checkpoint/model.safetensors"):
+        assert watched[name] == plain[name]
+    assert [line["step"] for line in command.lines("watched") if "held_out_entropy" in line] == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("file", "size"), [("config.json", 0), ("metrics.jsonl", 900), ("metrics.jsonl", 3000), ("scores-end.json", 0)]
+)
+def test_a_killed_run_resumes_to_the_same_results(command, file, size):
+    options = [*command.small, *FAST, "--staleness", "2", "--reward", "normal", "--map-every", "1"]
+    command.run("train", *options, "--out", "whole", "od")
+    process = command.start("train", *options, "--out", "killed", "od")
+    wait_for(command.folder / "killed" / file, size)
+    process.kill()
+    process.communicate()
+    command.run("train", "--resume", "killed")
+    assert bytes_of(command, "killed") == bytes_of(command, "whole")
+
+
+def test_ctrl_c_stops_after_the_rollout_and_the_run_goes_on_with_its_states(command):
+    command.run("train", *command.small, *FAST, "--out", "whole", "objective:entropic")
+    process = command.start("train", *command.small, *FAST, "--out", "stopped", "objective:entropic")
+    wait_for(command.folder / "stopped" / "metrics.jsonl")
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert log.strip().splitlines()[-1] == "entrostat: stopped; to go on: entrostat train --resume stopped"
+    command.run("train", "--resume", "stopped")
+    assert bytes_of(command, "stopped") == bytes_of(command, "whole")
+
+
+def test_stale_rollouts_are_those_of_an_older_policy(command):
+    """Of staleness 2 the first three rollouts are the base model's, whatever the updates have done meanwhile."""
+    for folder, rate in (("still", "1e-12"), ("moved", "1e-3")):
+        options = (*command.small, *FAST, "--staleness", "2", "--learning-rate", rate)
+        command.run("train", *options, "--out", folder, "grpo")
+    still, moved = ([line["entropy"] for line in command.lines(folder)] for folder in ("still", "moved"))
+    assert still[:3] == moved[:3]
+    assert all(a != b for a, b in zip(still[3:], moved[3:], strict=True))
+    rms = [line["logratio_rms"] for line in command.lines("moved")]
+    assert rms[0] < rms[1] < rms[2]
+
+
+def test_a_comparison_runs_on_it(command):
+    command.run("compare", *command.small, *FAST, "--seeds", "2", "--out", "set", "grpo", "clip-lower")
+    for run in ("1-grpo-seed0", "2-clip-lower-seed1"):
+        assert json.loads((command.folder / "set" / run / "config.json").read_text())["engine"] == "fast"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "fast", "--dump-every", "1", "grpo"], "--dump-every needs --engine trl"),
+        (["--engine", "fast", "--advantage", "gae", "grpo"], "--advantage needs --engine trl"),
+        (["--engine", "fast", "trl:sapo"], "only TRL's trainer has the loss of trl:sapo"),
+        (["--staleness", "1", "grpo"], "--staleness 1 needs --engine fast"),
+        (["--engine", "fast", "--updates-per-rollout", "1", "grpo"], "cannot act"),
+        (["--engine", "fast", "--model", "nowhere", "grpo"], "nowhere"),
+    ],
+)
+def test_what_it_has_not_is_said(command, words, said):
+    out = command.run("train", "--out", "run", *words, code=2)
+    assert said in out.stderr.strip().splitlines()[-1]
+    assert not (command.folder / "run").exists()
+
+
+def test_a_clip_acts_on_one_update_of_stale_rollouts(command):
+    options = ("--updates-per-rollout", "1", "--staleness", "1", "--learning-rate", "1e-3")
+    command.run("train", *command.small, *options, *FAST, "--out", "run", "grpo")
+    lines = command.lines("run")
+    assert lines[0]["clip_low"] == lines[0]["clip_high"] == 0
+    assert sum(line["clip_low"] + line["clip_high"] for line in lines[1:]) > 0
+
+
+def test_a_full_disk_is_one_line_and_the_run_resumes(command):
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
+    code = limit + "from entrostat.cli import main; sys.exit(main(sys.argv[1:]))"
+    start = [sys.executable, "-c", code, "train", *command.small, *FAST, "--out", "run", "grpo"]
+    done = subprocess.run(start, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "the disk takes no more (" in done.stderr.strip().splitlines()[-1]
+    command.run("train", "--resume", "run")
+    command.run("train", *command.small, *FAST, "--out", "whole", "grpo")
+    assert bytes_of(command, "run") == bytes_of(command, "whole")
