@@ -16,6 +16,7 @@ ORDER = [
     "schedule",
     "plant",
     "response",
+    "reach",
     "strategies",
     "objectives",
     "statefile",

@@ -115,6 +115,36 @@ def test_a_rollouts_summary_is_the_trl_engines(lab):
         assert field == "excess_surprisal" or getattr(mine, field) == pytest.approx(value, rel=1e-5), field
 
 
+def test_a_pass_s_sums_are_those_of_the_mini_batches_that_it_shows():
+    """By hand, from each update's log-ratios, advantages and window."""
+    model = qwen2.load_model(TASK.base_model, runs=2)
+    rollout = drawn(model, seed=3)
+    gains = torch.randn(2, rollout.mask.shape[1], generator=torch.Generator().manual_seed(0))
+    rows = fast.mini_batches(rollout, 4, [torch.Generator().manual_seed(run) for run in range(2)])
+    seen: list[fast.Seen] = []
+    passed = fast.update(model, fast.optimizer(model, 3e-4), rollout, gains, window(0.02, 0.03), rows, see=seen.append)
+    assert [list(one.chosen.mask.shape[:2]) for one in seen] == [[2, 8]] * 4
+    for run in range(2):
+        sums = dict.fromkeys(
+            ("tokens", "clip_low", "clip_high", "square", "clip_high_p", "positive", "positive_p"), 0.0
+        )
+        for one in seen:
+            for at in one.chosen.mask[run].nonzero().tolist():
+                ratio, gain = (float(x[run][tuple(at)]) for x in (one.logratio, one.advantages))
+                p = math.exp(float(one.chosen.old.logprobs[run][tuple(at)]))
+                high, positive = math.exp(ratio) > 1.03 and gain > 0, gain > 0
+                sums["tokens"] += 1
+                sums["clip_low"] += math.exp(ratio) < 0.98 and gain < 0
+                sums["clip_high"] += high
+                sums["square"] += ratio**2
+                sums["clip_high_p"] += p * high
+                sums["positive"] += positive
+                sums["positive_p"] += p * positive
+        assert 0 < sums["clip_high"] < sums["positive"]
+        for name, value in sums.items():
+            assert float(getattr(passed, name)[run]) == pytest.approx(value, rel=1e-4), name
+
+
 def test_logits_are_hugging_faces(tmp_path):
     """Qwen2 and Llama, with grouped queries, tied and untied heads, and padding on the left."""
     for kind in ("qwen2", "llama"):

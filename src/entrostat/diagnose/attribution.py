@@ -89,6 +89,13 @@ class Attribution:
     """Tokens whose ratio is exactly 1: no threshold over 0 clips them."""
     in_force: dict[str, "InForce"]
     """Thresholds "low" and "high" over the tokens that each can clip."""
+    sizes: Ints
+    """(steps,): distinct completions of each rollout."""
+    kl: Floats
+    """(passes, 2) in each pass after an update: sum of Tokens.kl and tokens. Empty where ratios are not known or passes
+    not told apart."""
+    passes: Ints
+    """(passes, 3) of kl: path, step, update; ascending."""
     resampled: Floats
     """(resamples, 1 + CELLS + BINS): tokens, change by region and event, change by bin."""
 
@@ -110,6 +117,8 @@ class Attributor:
         self._ids = KeyedSums(width=1, values=width)
         self._groups = KeyedSums(width=3, values=width + 3)
         self._steps = KeyedSums(width=2, values=width + 2)
+        self._samples = KeyedSums(width=3, values=0)
+        self._kl = KeyedSums(width=3, values=2)
         self._agree = np.zeros(2)
         self._fresh = 0
         self._in_force = {"low": InForce(), "high": InForce()}
@@ -172,8 +181,14 @@ class Attributor:
         self._agree += [(counted & (right[tokens.row] == (tokens.advantages > 0))).sum(), counted.sum()]
 
     def _add_steps(self, source: Source, batch: pa.RecordBatch, tokens: Tokens, change: Floats) -> None:
-        path = np.full(batch.num_rows, source.path)
-        keys, at = distinct(np.stack([path, batch.column("step").to_numpy()], axis=1))
+        path, step = np.full(batch.num_rows, source.path), batch.column("step").to_numpy()
+        self._samples.add(np.stack([path, step, batch.column("sample").to_numpy()], axis=1), np.zeros((len(path), 0)))
+        if tokens.kl is not None and self.plan.has("update"):
+            updates = batch.column("update").to_numpy().astype(np.int64)
+            passes = np.stack([path, step, updates], axis=1)[tokens.row]
+            after = passes[:, 2] > 0
+            self._kl.add(passes[after], np.stack([tokens.kl[after], np.ones(int(after.sum()))], axis=1))
+        keys, at = distinct(np.stack([path, step], axis=1))
         of_token = at[tokens.row]
         start = np.full(len(of_token), np.nan) if tokens.start is None else tokens.start
         seen = np.isfinite(start)
@@ -187,6 +202,7 @@ class Attributor:
         groups, group_sums = self._groups.result()
         steps, step_sums = self._steps.result()
         ids, id_sums = self._ids.result()
+        samples, passes = self._samples.result()[0], self._kl.result()
         dense = {name: _split(np.arange(len(sums))[:, None], sums) for name, sums in self._dense.items()}
         signs = Split(dense["signs"].keys - 1, dense["signs"].tokens, dense["signs"].change)
         return Attribution(
@@ -205,6 +221,9 @@ class Attributor:
             agree=float(self._agree[0] / self._agree[1]) if self._agree[1] else None,
             fresh=self._fresh,
             in_force=self._in_force,
+            sizes=np.bincount(distinct(samples[:, :2])[1], minlength=len(steps)),
+            kl=passes[1],
+            passes=passes[0],
             resampled=self._resamples.sums,
         )
 

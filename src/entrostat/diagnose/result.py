@@ -13,6 +13,7 @@ from entrostat.diagnose.advice import Advice, advise, response
 from entrostat.diagnose.attribution import Attribution, Split
 from entrostat.diagnose.causes import causes, kept, unclipped
 from entrostat.diagnose.grid import HIGHS, LOWS, clipped_sums
+from entrostat.diagnose.reach import Numbers, numbers
 from entrostat.diagnose.series import Series, series
 from entrostat.diagnose.stream import Skipped
 from entrostat.diagnose.sums import Floats, Ints
@@ -36,6 +37,7 @@ def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) ->
                    held_low and held_high (the change of the tokens that the clip took); a part that stands for all
                    others is "others"
     map            change at every pair of thresholds, and the share of tokens that each clips
+    reach          clipped, kl and responses of a rollout (null where not read), and the sentence of entrostat.reach
     advice         the pair that would have held entropy; null where advise gives none
     measured       predicted beside measured change by rollout, where the next one's entropy is known
     """
@@ -49,6 +51,7 @@ def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) ->
         "groups": len(found.groups.keys) if found.plan.has("group") else None,
         "rollouts": len(found.steps.keys),
         "sentences": words.sentences(found, change, why, advice, measured),
+        "reach": _reach(numbers(found)),
         "limits": words.limits(found),
         "left_out": list(found.plan.left_out),
         "skipped": asdict(skipped),
@@ -62,6 +65,10 @@ def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) ->
         "advice": None if advice is None else _advice(advice),
         "measured": _measured(measured),
     }
+
+
+def _reach(read: Numbers) -> dict[str, Any]:
+    return {**read._asdict(), "sentence": read.sentence}
 
 
 def _breakdowns(found: Attribution) -> dict[str, list[dict[str, Any]]]:

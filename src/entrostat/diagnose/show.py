@@ -30,7 +30,7 @@ MAP_LOWS, MAP_HIGHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0), (0.1, 0.15, 0.2, 0
 def shown(made: dict[str, Any]) -> RenderableType:
     """Tables and sentences of `entrostat.diagnose.result.result`. Text from the dump is never markup, nor control."""
     parts: list[RenderableType] = []
-    for line in made["sentences"]:
+    for line in [*made["sentences"], made["reach"]["sentence"]]:
         parts += [Text(line), Text("")]
     parts += [Text(f"Left out: {line}.", style="yellow") for line in [*made["left_out"], *skipped_lines(made)]]
     for name in (name for name in NAMED if name in made["breakdowns"]):

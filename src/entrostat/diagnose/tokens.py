@@ -27,6 +27,9 @@ class Tokens(NamedTuple):
     """KEPT, LOW or HIGH; KEPT where events are not known."""
     logratio: np.ndarray | None
     """ln of the ratio that is clipped, float32: the token's own, or its sequence's."""
+    kl: Floats | None
+    """exp(x) - 1 - x of the token's own log-ratio x. Its mean is the KL of the policy at the start of the rollout's
+    updates from this pass's, nats a token (k3 of Schulman 2020, on samples of the first, as it must be)."""
     start: Floats | None
     """Entropy of the policy at the start of the rollout's updates, NaN where it is not known."""
     change: Floats | None
@@ -59,6 +62,7 @@ def tokens_of(batch: pa.RecordBatch, plan: Plan) -> Tokens:
         advantages=found["advantages"].astype(np.float64),
         event=np.where(clipped == -1, LOW, np.where(clipped == 1, HIGH, KEPT)),
         logratio=None if clip_ratio is None else clip_ratio.numpy(),
+        kl=None if own is None else _kl(own.numpy().astype(np.float64)),
         start=_start(found, plan),
         change=change,
         region=region,
@@ -80,6 +84,11 @@ def _change(
         return entropy_change(stats, *terms)[0].numpy()
     stats = TokenStats(doubles("logprobs"), doubles("entropy"))
     return entropy_change_own_term(stats, *terms)[0].numpy()
+
+
+def _kl(logratio: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return np.expm1(logratio) - logratio
 
 
 def _start(found: dict[str, np.ndarray], plan: Plan) -> Floats | None:

@@ -53,6 +53,12 @@ class Passed(NamedTuple):
     """Sum of squared log-ratios, nats^2: what its root mean square is made of."""
     norm: Tensor
     """Sum of gradient norms before they were cut, one an update."""
+    clip_high_p: Tensor
+    """Sum of the old probabilities of the tokens that the clip took on the high side."""
+    positive: Tensor
+    """Tokens with A > 0: those that it could take there."""
+    positive_p: Tensor
+    """Sum of their old probabilities."""
 
 
 class Seen(NamedTuple):
@@ -250,13 +256,27 @@ def update(
         norm = _cut_gradients(model, max_grad_norm)
         _step(model, adam, paces)
         adam.zero_grad(set_to_none=True)
-        counts = [chosen.mask, *(event & chosen.mask for event in events)]
-        tokens, low_side, high_side = (x.sum(dim=(1, 2)).double() for x in counts)
-        square = logratio.detach().square().sum(dim=(1, 2)).double()
-        found = Passed(tokens, low_side, high_side, square, norm)
+        found = _counted(chosen, logratio.detach(), gains, events, norm)
         total = found if total is None else Passed(*map(torch.add, total, found))
     assert total is not None
     return total
+
+
+def _counted(chosen: Rollout, logratio: Tensor, gains: Tensor, events: ClipEvents, norm: Tensor) -> Passed:
+    """One update's sums over its trained tokens."""
+    total = lambda values: values.sum(dim=(1, 2)).double()  # noqa: E731
+    mask, p = chosen.mask, chosen.old.logprobs.exp()
+    low, high, positive = (chosen_tokens & mask for chosen_tokens in (events.low, events.high, gains > 0))
+    return Passed(
+        tokens=total(mask),
+        clip_low=total(low),
+        clip_high=total(high),
+        square=total(logratio.square()),
+        norm=norm,
+        clip_high_p=total(p * high),
+        positive=total(positive),
+        positive_p=total(p * positive),
+    )
 
 
 def _detached(stats: TokenStats) -> TokenStats:

@@ -149,6 +149,13 @@ class Branch(NamedTuple):
     clip_high: float
     pace: float
     """What the steps were multiplied by, to match KL."""
+    clip_high_p: float = 0.0
+    """Old probability of the tokens that the clip took on the high side, summed, over all trained tokens; over
+    clip_high it is their mean."""
+    positive: float = 0.0
+    """Share of the trained tokens with A > 0: those that the high side could take."""
+    positive_p: float = 0.0
+    """Their old probability, summed, over all trained tokens."""
 
 
 class Row(NamedTuple):
@@ -321,8 +328,11 @@ class _Measurement:
 
     def _told(self, passed: Passed, after: list[tuple[float, float, float]]) -> list[Branch]:
         rms = (passed.square / passed.tokens).sqrt()
-        low, high = passed.clip_low / passed.tokens, passed.clip_high / passed.tokens
-        passes = torch.stack([rms, low, high, self.paces.to(rms)], dim=1)
+        shares = [
+            sums / passed.tokens
+            for sums in (passed.clip_low, passed.clip_high, passed.clip_high_p, passed.positive, passed.positive_p)
+        ]
+        passes = torch.stack([rms, *shares[:2], self.paces.to(rms), *shares[2:]], dim=1)
         found = torch.cat([torch.tensor(after, dtype=torch.float64).to(passes), passes], dim=1)
         # of a rollout and its mirror: the mean
         found = found.view(-1, len(self.controls), found.shape[1]).mean(dim=0)
