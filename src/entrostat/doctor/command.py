@@ -3,11 +3,13 @@
 import dataclasses
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional
 
 from entrostat.doctor import Found, Settings, findings, read, settings
+from entrostat.doctor.reach import reached
 from entrostat.doctor.verl_workers import answer_verl
 from entrostat.strategies import STRATEGIES, make_strategy
 
@@ -26,6 +28,10 @@ class Doctor:
     """The entrostat strategy that the run will have, with its default options. verl's configuration may name it."""
     processes: int = 1
     """Processes of the run; TRL derives steps_per_generation from them where only generation_batch_size is given."""
+    clipped: float | None = None
+    """Of the run's log: share of trained tokens that the clip takes on the side that takes more, such as .002."""
+    kl: float | None = None
+    """Of the run's log: KL of a rollout, of the policy before its updates from the one after, nats a token."""
     ignore_unknown: bool = False
     """Pass over fields that the trainer does not have."""
     verl: bool = False
@@ -52,7 +58,13 @@ def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
     found = findings(config, strategy, processes=options.processes)
     rows = [_row(one, config) for one in found]
     result = {"config": source.name, "trainer": config.trainer, "version": config.version, "findings": rows}
-    return result, _table(result), int(bool(found))
+    result["reach"] = reached(config, found, clipped=options.clipped, kl=options.kl, processes=options.processes)
+    return result, Group(_table(result), *_reach(result["reach"])), int(bool(found))
+
+
+def _reach(said: dict[str, Any]) -> list[Text]:
+    note = [Text(said["look_at"], style="dim")] if said["look_at"] else []
+    return [Text(said["sentence"]), *note]
 
 
 def _row(found: Found, config: Settings) -> dict[str, Any]:

@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
     f"{LOSS}.kl_cov_ratio": "number?",
     f"{LOSS}.ppo_kl_coef": "number?",
     f"{LOSS}.dro_beta": "number?",
+    f"{ROLLOUT}.n": "count",
     f"{ROLLOUT}.temperature": "number",
     f"{ROLLOUT}.top_p": "number",
     f"{ROLLOUT}.top_k": "number",
