@@ -162,7 +162,11 @@ class Measurement:
         record = {"point": dataclasses.asdict(point), "methods": [to_json(method) for method in methods]}
         file = path / "effect.json"
         if file.is_file():
-            if _read(file) != json.loads(json.dumps(record)):
+            known = _read(file)
+            if isinstance(known, dict) and isinstance(known.get("point"), dict):
+                # of before an option was there: as it was then
+                known["point"] = {**dataclasses.asdict(Point()), **known["point"]}
+            if known != json.loads(json.dumps(record)):
                 raise ValueError(f"{path} holds a measurement of something else: choose another --out")
             return
         if path.exists() and any(path.iterdir()):

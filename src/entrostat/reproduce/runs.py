@@ -22,6 +22,7 @@ import torch
 import entrostat
 from entrostat.lab.config import DATASET, TrainConfig
 from entrostat.lab.effect import Measured, Measurement
+from entrostat.lab.evaluate import at_best
 from entrostat.lab.methods import Method, as_arguments
 from entrostat.lab.paired import Row
 from entrostat.lab.run import Run
@@ -184,7 +185,10 @@ def measured(run: Run) -> dict[str, Any]:
     record["scores"] = {}
     for path in sorted(run.path.glob("scores-*.json")):
         scores = json.loads(path.read_text(encoding="utf-8"))
-        kept = {"entropy": _rounded(scores["entropy"]), "samples": scores["samples"], "correct": scores["correct"]}
+        best = at_best(scores)
+        kept = {"entropy": _rounded(scores["entropy"]), "samples": best["samples"], "correct": best["correct"]}
+        if best is not scores:
+            kept["temperature"] = scores["best_temperature"]
         record["scores"][path.stem.removeprefix("scores-")] = kept
     if (run.path / "dump").is_dir():
         record["tokens"] = of_dumps(run.path / "dump")

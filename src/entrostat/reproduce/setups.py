@@ -15,6 +15,7 @@ from entrostat.estimate import pass_at_k
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.methods import Method, make_method
 from entrostat.reproduce.claim import Mode
+from entrostat.reproduce.effects import FIRST_SEED
 from entrostat.reproduce.runs import Job, Records
 
 LATE = 10
@@ -47,6 +48,24 @@ def true(mode: Mode, seed: int, method: Method, **options: Any) -> Job:
     steps, problems, samples = (16, 32, 8) if mode.fast else (100, 297, 32)
     usual: dict[str, Any] = dict(eval_at=(steps // 2,), eval_problems=problems, eval_samples=samples)
     return _job(method, seed, **{"steps": steps, **usual, **options})
+
+
+def learning(mode: Mode, seed: int, method: Method, **options: Any) -> Job:
+    """A run on chain, where there is much to learn, at the learning rate that is best for GRPO there.
+
+    Scored half way and at the end, at the temperature that is best on validation problems.
+    """
+    steps, problems, samples = (16, 32, 8) if mode.fast else (200, 128, 32)
+    usual: dict[str, Any] = dict(
+        task="chain",
+        engine="fast",
+        learning_rate=2e-4,
+        temperatures=(0.4,),
+        eval_at=(steps // 2,),
+        eval_problems=problems,
+        eval_samples=samples,
+    )
+    return _job(method, FIRST_SEED + seed, **{"steps": steps, **usual, **options})
 
 
 def _job(method: Method, seed: int, **options: Any) -> Job:
@@ -84,12 +103,12 @@ def share(side: str) -> Statistic:
 
 
 def mean_score(when: str = "end") -> Statistic:
-    """mean@n on the held-out problems."""
+    """mean@n on the held-out problems, at the run's best temperature where there are several."""
     return lambda record: float(np.mean(record["scores"][when]["correct"])) / record["scores"][when]["samples"]
 
 
 def pass_score(when: str = "end") -> Statistic:
-    """pass@n on the held-out problems, n the samples drawn of each."""
+    """pass@n on the held-out problems, n the samples drawn of each; likewise."""
 
     def statistic(record: dict[str, Any]) -> float:
         scores = record["scores"][when]
@@ -98,9 +117,9 @@ def pass_score(when: str = "end") -> Statistic:
     return statistic
 
 
-def halfway(mode: Mode) -> str:
-    """What the scores half way through a `true` run are called."""
-    return str(true(mode, 0, STATIC["both"]).config.eval_at[0])
+def halfway(job: Job) -> str:
+    """What the scores half way through a run are called."""
+    return str(job.config.eval_at[0])
 
 
 def with_options(job: Job, **options: Any) -> Job:

@@ -1,107 +1,78 @@
-"""ID, DID and OD give the entropy curves that their names say (arXiv 2602.09782)."""
+"""ID, DID and OD push entropy the way that their names say, phase by phase (arXiv 2602.09782)."""
 
-import numpy as np
+import math
+from typing import Any
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.claims import b2
-from entrostat.reproduce.judge import AMOUNT, SHARE, above, below, conclude, differences, spread
-from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import late_entropy, over_seeds, true
-from entrostat.strategies import RolloutSummary
+from entrostat.reproduce.effects import EffectJob, drift, effect, level, stretch, wide
+from entrostat.reproduce.judge import SHARE, above, below, conclude, spread
+from entrostat.reproduce.ladder import PLAIN
+from entrostat.reproduce.runs import Records
 from entrostat.strategies.oscillatory import Od
 
-SHAPES = {"id": ((0.0, 0.5, 1), (0.5, 1.0, -1)), "did": ((0.0, 0.25, -1), (0.25, 0.5, 1), (0.5, 1.0, -1))}
-"""Per strategy: from and to which progress entropy is said to go which way."""
+NAMES = ("id", "did", "od")
+PHASES = {
+    "id": ((0.0, 0.5, 1), (0.5, 1.0, -1)),
+    "did": ((0.25, 0.5, 1), (0.5, 1.0, -1)),
+    "od": ((0.0, 1.0, -1),),
+}
+"""Per strategy: from and to which progress its thresholds are said to push entropy which way. In DID's first quarter
+they are nearly .2/.2, and OD lowers until entropy has come to its floor."""
 
 
-def runs(mode: Mode, name: str) -> list[Job]:
-    """One of grpo, id, did, od at its defaults; five seeds."""
-    return [true(mode, seed, make_method(name)) for seed in mode.repeats(5)]
+def job(mode: Mode) -> EffectJob:
+    """A whole schedule along a run at .2/.2: each rollout is trained on by each strategy at that rollout's progress."""
+    point = wide(mode, length=4 if mode.fast else 32)
+    return EffectJob(point, (PLAIN, *(make_method(name) for name in NAMES)), len(mode.repeats(6, fast=3)))
 
 
-def jobs(mode: Mode, records: Records) -> list[Job]:
-    """All four."""
-    return [job for name in ("grpo", "id", "did", "od") for job in runs(mode, name)]
+def jobs(mode: Mode, records: Records) -> list[EffectJob]:
+    """One measurement."""
+    return [job(mode)]
 
 
 def judge(mode: Mode, records: Records) -> Result:
-    """The slope of entropy in each stretch, and OD's turns; beside them what each does against .2/.2."""
+    """The effect of each phase against .2/.2; beside it what the run does by itself."""
+    made = job(mode)
+    rows, length = records[made]["rows"], made.point.length
     parts: list[Part] = []
-    for name, stretches in SHAPES.items():
-        for start, end, sign in stretches:
-            values = [slope(records[job]["entropy"], start, end) for job in runs(mode, name)]
+    numbers: dict[str, Any] = {"change of ln H a rollout at .2/.2": spread(drift(rows))._asdict()}
+    for at, name in enumerate(NAMES, 1):
+        for start, end, sign in PHASES[name]:
+            moved = effect(stretch(rows, length, start, end), at)
             check = above if sign > 0 else below
-            parts.append(check(f"{name}: slope of entropy over progress {start:g} to {end:g}, nats a run", values))
-    turns = [float(switches(records[job]["entropy"])) for job in runs(mode, "od")]
-    parts.append(above("od: turns between raising and lowering", turns, 1.0, limits=AMOUNT))
-    plain = runs(mode, "grpo")
-    numbers = {}
-    for start, end in sorted({stretch[:2] for stretches in SHAPES.values() for stretch in stretches}):
-        values = [slope(records[job]["entropy"], start, end) for job in plain]
-        numbers[f".2/.2: slope of entropy over progress {start:g} to {end:g}, nats a run"] = spread(values)._asdict()
-    reached = [low_point(records[job]["entropy"]) for job in runs(mode, "od")]
-    numbers["od: lowest entropy / start (od raises from its floor on)"] = spread(reached, limits=SHARE)._asdict()
-    numbers["od: its floor"] = Od().floor
-    for name in ("id", "did", "od"):
-        for when, start, end in (("middle", 0.4, 0.6), ("end", 0.9, 1.0)):
-            found = [_mean(records[job]["entropy"], start, end) for job in runs(mode, name)]
-            others = [_mean(records[job]["entropy"], start, end) for job in plain]
-            numbers[f"{name} - .2/.2, {when}, nats"] = spread(differences(found, others))._asdict()
-        numbers[f"{name}: entropy at the end"] = spread(over_seeds(records, runs(mode, name), late_entropy))._asdict()
+            parts.append(check(f"{name}, progress {start:g} to {end:g}: effect on ln H a rollout", moved))
+        for side in ("clip_low", "clip_high"):
+            numbers[f"{name}: {side}"] = spread(level(rows, at, side), limits=SHARE)._asdict()
+    for side in ("clip_low", "clip_high"):
+        numbers[f".2/.2: {side}"] = spread(level(rows, 0, side), limits=SHARE)._asdict()
+    numbers["od: rollouts to its floor, by .2/.2's change and its own"] = _to_the_floor(rows)
     return conclude(parts, numbers)
 
 
-def slope(entropy: list[float | None], start: float, end: float) -> float:
-    """Least-squares slope over a stretch of the run, nats per run."""
-    y = _stretch(entropy, start, end)
-    x = np.arange(len(y)) / len(entropy)
-    known = np.isfinite(y)
-    return float(np.polyfit(x[known], y[known], 1)[0])
-
-
-def low_point(entropy: list[float | None]) -> float:
-    """Lowest entropy of a run over its first."""
-    known = [h for h in entropy if h is not None]
-    return min(known) / known[0]
-
-
-def switches(entropy: list[float | None]) -> int:
-    """How often OD would have changed its state on this run."""
-    strategy = Od()
-    state, count = strategy.init(), 0
-    for rollout, h in enumerate(entropy):
-        if h is None:
-            continue
-        after = strategy.observe(state, RolloutSummary(progress=rollout / len(entropy), entropy=h))
-        count += after.raising != state.raising
-        state = after
-    return count
-
-
-def _stretch(entropy: list[float | None], start: float, end: float) -> np.ndarray:
-    n = len(entropy)
-    part = entropy[round(start * n) : max(round(end * n), round(start * n) + 2)]
-    return np.array([np.nan if h is None else h for h in part])
-
-
-def _mean(entropy: list[float | None], start: float, end: float) -> float:
-    return float(np.nanmean(_stretch(entropy, start, end)))
+def _to_the_floor(rows: list[dict[str, Any]]) -> float | str:
+    """How many rollouts OD takes from its start to where it first raises, at the mean speed of these rows."""
+    by_itself, by_od = drift(rows), effect(rows, NAMES.index("od") + 1)
+    speed = sum(by_itself) / len(by_itself) + sum(by_od) / len(by_od)
+    return round(math.log(Od().floor) / speed) if speed < 0 else "never: entropy rises"
 
 
 CLAIM = Claim(
     name="b3",
-    statement="ID raises entropy and then lowers it; DID lowers, raises, lowers; OD turns again and again",
+    statement="ID raises entropy and then lowers it; DID raises and then lowers; OD lowers until its floor",
     source="arXiv 2602.09782, strategies ID, DID and OD",
     criterion=(
-        "true reward, 100 rollouts, 5 seeds: the least-squares slope of entropy over 0 in ID's first half and under 0 "
-        "in its second; under 0 in DID's first quarter, over 0 in its second, under 0 in its second half (95% "
-        "intervals); more than one turn of OD. Differences to .2/.2 are reported beside"
+        "b2's regime along 32 rollouts at .2/.2, 6 seeds, each strategy's schedule stretched over them; effect of its "
+        "thresholds on ln H in a rollout against .2/.2, mean of a phase, 95% intervals over seeds: ID over 0 in its "
+        "first half and under 0 in its second, DID over 0 in its second quarter and under 0 in its second half, OD "
+        "under 0 (it lowers until a fifth of the entropy is left, which the rollouts do not reach)"
     ),
-    measure="slope of ID's first half, nats a run",
+    measure="ln H a rollout that ID's first half adds",
     use=(
-        "Use the thermostat with a schedule for an entropy curve of your own; do not expect ID, DID or OD to give "
-        "theirs at this scale: they stayed within .02 nats of plain GRPO"
+        "Use the thermostat with a schedule for an entropy curve of your own; ID, DID and OD push entropy by what "
+        "the clip takes between .2 and their thresholds, beside which a run's own change is large"
     ),
     scale=b2.SCALE,
     jobs=jobs,
