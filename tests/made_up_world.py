@@ -15,6 +15,12 @@ from entrostat.reproduce.effects import EffectJob
 from entrostat.reproduce.runs import Records
 
 START, PROBLEMS = 0.43, 297
+PUSHES = {
+    "id": ((0.5, 1), (1.0, -1)),
+    "did": ((0.25, 0), (0.5, 1), (1.0, -1)),
+    "od": ((1.0, -1),),
+}
+"""Until which progress a strategy pushes entropy which way, against .2/.2."""
 NOISE = 1e-3
 
 
@@ -90,15 +96,26 @@ def measured(job, sign):
         for rollout in range(job.point.length):
             before = math.log(START) + NOISE * rng.standard_normal()
             base = before + 1e-5 * rng.standard_normal()
-            branches = []
-            for method in job.methods:
-                low = 1e-3 * (1 - method.low) if method.low < 1 else 0.0
-                high = -2e-3 / (1 + method.high) if method.high < math.inf else 0.0
-                log_entropy = base + sign * (low + high) + 1e-5 * rng.standard_normal()
-                shares = [0.01 * (low > 0), 0.01 * (high < 0)]
-                branches.append([log_entropy, 0.4, 1e-3, 0.05, *shares, 1.0])
+            branches = [branch(method, rollout / job.point.length, base, sign, rng) for method in job.methods]
             rows.append({"seed": seed, "rollout": rollout, "before": before, "branches": branches})
     return {"rows": rows, "seconds": 1.0}
+
+
+def branch(method, progress, base, sign, rng):
+    """What one method comes to; a dynamic threshold clips as a static one of .4 or .25 and does more than that."""
+    name, given = method_name(method), dataclasses.asdict(method)
+    low, high, more = given.get("low", 0.2), given.get("high", 0.2), 0.0
+    if name == "dynamic":
+        low, high = (0.25, high) if given["lower_dynamic"] else (low, 0.4)
+        more = -3e-4 if given["lower_dynamic"] else 3e-4
+    if name in PUSHES:
+        more = 3e-4 * next(way for until, way in PUSHES[name] if progress < until)
+    by_low = 1e-3 * (1 - low) if low < 1 else 0.0
+    by_high = -2e-3 / (1 + high) if high < math.inf else 0.0
+    log_entropy = base + sign * (by_low + by_high + more) + 1e-5 * rng.standard_normal()
+    shares = [0.01 * (1 - low), 0.01 / (1 + high)]
+    taken = 0.6 - 0.2 * sign + 0.1 * sign * (name == "dynamic") + NOISE * rng.standard_normal()
+    return [log_entropy, 0.4, 1e-3, 0.05, *shares, 1.0, shares[1] * taken, 0.5, 0.5 * 0.6]
 
 
 def scored(mean, passed, rng, entropy):

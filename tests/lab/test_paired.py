@@ -115,32 +115,6 @@ def test_on_a_stale_rollout_one_update_can_clip():
         assert on_high.clip_high > 0 == on_high.clip_low
 
 
-def test_an_antithetic_row_is_the_mean_over_the_rewards_and_their_mirror(monkeypatch):
-    point = dataclasses.replace(TOY, warmup=0, length=1)
-    (both,) = rows(dataclasses.replace(point, antithetic=True), NONE, LOW, HIGH)
-    (plain,) = rows(point, NONE, LOW, HIGH)
-    draw = paired.rewards
-    monkeypatch.setattr(paired, "rewards", lambda *known: 1 - draw(*known))
-    (mirrored,) = rows(point, NONE, LOW, HIGH)
-    assert both.before == plain.before == mirrored.before
-    assert plain.branches[0].log_entropy != mirrored.branches[0].log_entropy
-    for found, *halves in zip(both.branches, plain.branches, mirrored.branches, strict=True):
-        assert found == pytest.approx([(a + b) / 2 for a, b in zip(*halves, strict=True)], abs=1e-6)
-
-
-@pytest.mark.parametrize("reward", ["true", "bernoulli:0.3"])
-def test_only_symmetric_rewards_have_a_mirror(reward):
-    with pytest.raises(ValueError, match=f"--antithetic needs a reward whose law is symmetric, got --reward {reward}"):
-        Point(antithetic=True, reward=reward)
-    assert Point(antithetic=True, reward="normal").antithetic
-
-
-def test_kl_is_matched_on_both_sides_of_the_mirror():
-    point = dataclasses.replace(TOY, match_kl=True, antithetic=True, held_out=32)
-    for row in rows(point, NONE, LOW):
-        assert row.branches[1].kl == pytest.approx(row.branches[0].kl, rel=CALIBRATED)
-
-
 def test_warm_up_covers_staleness():
     with pytest.raises(ValueError, match="--staleness 5 takes a --warmup of as many"):
         Point(staleness=5)

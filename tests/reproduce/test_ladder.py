@@ -3,29 +3,31 @@
 import numpy as np
 import pytest
 
-from entrostat.reproduce import Mode
-from entrostat.reproduce.ladder import matched
-from made_up_world import World
+from entrostat.reproduce.ladder import DYNAMIC, METHODS, equal, matched
 
-SHARES = {0.1: 0.05, 0.2: 0.03, 0.3: 0.02, 0.4: 0.015, 0.5: 0.01}
+SHARES = {0.2: 0.03, 0.3: 0.02, 0.4: 0.015, 0.5: 0.01}
 
 
-class OnALadder(World):
-    """Rungs of the high side clip SHARES, dynamic runs what `dynamic` says by seed; a statistic: the share squared."""
+def rows(dynamic):
+    """Rungs of the high side clip SHARES, the dynamic threshold what `dynamic` says by seed; effect: share squared."""
+    made = []
+    for seed, share in enumerate(dynamic):
+        # a method without a static high, or with another low, is on no rung of this side
+        taken = [share if method == DYNAMIC["high"] else SHARES[getattr(method, "high", 0.2)] for method in METHODS]
+        branches = [[each**2, 0.4, 1e-3, 0.05, 0.0, each, 1.0] for each in taken]
+        branches[0][0] = 0.0009
+        made.append({"seed": seed, "rollout": 0, "before": 0.0, "branches": branches})
+    return made
 
-    def __init__(self, path, dynamic):
-        super().__init__(path)
-        self.dynamic = dynamic
 
-    def __getitem__(self, job):
-        record = super().__getitem__(job)
-        share = self.dynamic[job.config.seed] if "dynamic" in job.command else SHARES[job.method.high]
-        return record | {"clip_high": [share] * len(record["clip_high"]), "value": share**2}
+def test_the_match_is_linear_between_rungs_and_none_beyond_them():
+    found = matched(rows([0.025, 0.03, 0.009, 0.031]), "high")
+    base = 0.0009
+    assert found[:2] == pytest.approx([(0.03**2 + 0.02**2) / 2 - base, 0.03**2 - base])
+    assert np.isnan(found[2:]).all()
 
 
-def test_the_match_is_linear_between_rungs_and_none_beyond_them(tmp_path):
-    world = OnALadder(tmp_path, {0: 0.025, 1: 0.05, 2: 0.009})
-    found = matched(Mode(), world, "high", lambda record: record["value"])
-    assert found[:2] == pytest.approx([(0.03**2 + 0.02**2) / 2, 0.05**2])
-    assert np.isnan(found[2])
-    assert np.isnan(matched(Mode(), OnALadder(tmp_path, {0: 0.06, 1: 0.02, 2: 0.02}), "high", lambda r: r["value"])[0])
+def test_the_threshold_of_the_same_share():
+    assert equal(rows([0.02, 0.03]), "high") == pytest.approx(0.25)
+    assert equal(rows([0.0125]), "high") == pytest.approx(0.45)
+    assert np.isnan(equal(rows([0.5]), "high"))

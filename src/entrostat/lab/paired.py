@@ -15,10 +15,6 @@ theorem too speaks of H(s) with the states' weights held. What a branch's own st
 in the step and costs a multiple of the samples: weights of the prefix or samples of each branch with common random
 numbers have two to four times the standard deviation (dev/LOG.md). KL is exact over the vocabulary, old policy first.
 
-Under a random reward whose law is symmetric a rollout may be trained on twice, with its advantages and with their
-negatives (antithetic variates; Hammersley and Morton 1956): both are as likely, and in their mean all that is odd in
-the rewards cancels, which is most of the noise.
-
 A rollout may be stale: sampled by the policy of `staleness` rollouts before, as asynchronous trainers have it.
 """
 
@@ -56,8 +52,6 @@ _OFF = make_strategy("grpo", low=1.0, high=math.inf)
 CALIBRATED = 0.1
 """Largest share by which an arm's KL may be off the base's where they are to be equal."""
 PACE_RANGE = (0.25, 4.0)
-SYMMETRIC = ("normal", "bernoulli:0.5")
-"""Rewards whose advantages are as likely as their negatives."""
 MATCHED, TRIES = 0.02, 8
 """A rollout's updates are tried again until each arm's KL is so near the base's, so often at most."""
 
@@ -96,9 +90,6 @@ class Point:
     """Held-out prompts that entropy is measured on, drawn anew for each rollout."""
     held_out_samples: int = 4
     """Completions of each."""
-    antithetic: bool = False
-    """Train on each rollout a second time with the sign of all advantages turned round, and average: less noise at
-    twice the price. With --reward bernoulli:0.5 or normal."""
     match_kl: bool = False
     """Stretch each arm's steps until its KL is the base's, anew in each rollout: its updates are tried a few times."""
 
@@ -117,11 +108,6 @@ class Point:
         if self.reward.startswith("bernoulli:") and float(self.reward.removeprefix("bernoulli:")) in (0.0, 1.0):
             raise ValueError(
                 f"--reward {self.reward} is the same for all completions, so that no update moves anything"
-            )
-        if self.antithetic and self.reward not in SYMMETRIC:
-            raise ValueError(
-                f"--antithetic needs a reward whose law is symmetric, got --reward {self.reward}: use one of "
-                f"{', '.join(SYMMETRIC)}"
             )
         for name in ("learning_rate", "temperature", "max_grad_norm"):
             if not 0 < getattr(self, name) < math.inf:
@@ -212,8 +198,7 @@ def measure(point: Point, methods: Sequence[Any], seed: int, *, device: str = "c
     """
     controls = check_methods(methods, point)
     environment, folder = lab_environment(point.task, point.model)
-    mirrors = 2 if point.antithetic else 1
-    model = load_model(folder, runs=mirrors * len(controls), device=device)
+    model = load_model(folder, runs=len(controls), device=device)
     yield from _Measurement(point, environment, model, controls, seed).rows()
 
 
@@ -308,35 +293,28 @@ class _Measurement:
         self, sampled: Rollout, advantages: Tensor, rows: list[Tensor], held: _HeldOut
     ) -> tuple[Passed, list[tuple[float, float, float]]]:
         """Every branch's updates on the rollout, and what is measured after them."""
-        runs, methods = self.model.runs, len(self.controls)
-        mirrors = runs // methods
+        runs = self.model.runs
         everyones = repeated(sampled, runs)
-        signs = torch.tensor([1.0, -1.0], device=self.model.device)[:mirrors]
         passed = update(
             self.model,
             self.adam,
             everyones,
-            signs.repeat_interleave(methods)[:, None] * advantages,
-            bounds_of(self.controls * mirrors, everyones),
+            advantages.expand(runs, -1),
+            bounds_of(self.controls, everyones),
             [part.expand(runs, -1) for part in rows],
             temperature=self.point.temperature,
             max_grad_norm=self.point.max_grad_norm,
-            objectives=[each.pair for each in self.controls] * mirrors,
+            objectives=[each.pair for each in self.controls],
             paces=self.paces if self.point.match_kl else None,
         )
         return passed, _measured(self.model, held, self.point.temperature)
 
     def _told(self, passed: Passed, after: list[tuple[float, float, float]]) -> list[Branch]:
         rms = (passed.square / passed.tokens).sqrt()
-        shares = [
-            sums / passed.tokens
-            for sums in (passed.clip_low, passed.clip_high, passed.clip_high_p, passed.positive, passed.positive_p)
-        ]
-        passes = torch.stack([rms, *shares[:2], self.paces.to(rms), *shares[2:]], dim=1)
-        found = torch.cat([torch.tensor(after, dtype=torch.float64).to(passes), passes], dim=1)
-        # of a rollout and its mirror: the mean
-        found = found.view(-1, len(self.controls), found.shape[1]).mean(dim=0)
-        return [Branch(*each) for each in found.tolist()]
+        sums = (passed.clip_low, passed.clip_high, passed.clip_high_p, passed.positive, passed.positive_p)
+        low, high, *others = (each / passed.tokens for each in sums)
+        passes = torch.stack([rms, low, high, self.paces.to(rms), *others], dim=1).tolist()
+        return [Branch(*measured, *each) for measured, each in zip(after, passes, strict=True)]
 
     def _held_out(self) -> _HeldOut:
         point, task = self.point, self.environment.task
@@ -357,12 +335,8 @@ class _Measurement:
     def _moved(self, kl: list[float]) -> bool:
         """Moves the arms' paces towards the base's KL, which grows with the square of the steps; False at the goal."""
         moved = False
-        methods = len(self.controls)
-        for run in range(len(kl)):
-            base = run // methods * methods
-            if run == base:
-                continue
-            ratio = max(kl[base], 1e-12) / max(kl[run], 1e-12)
+        for run in range(1, len(kl)):
+            ratio = max(kl[0], 1e-12) / max(kl[run], 1e-12)
             pace = float(self.paces[run]) * math.sqrt(ratio)
             pace = min(max(pace, PACE_RANGE[0]), PACE_RANGE[1])
             if abs(ratio - 1) > MATCHED and pace != float(self.paces[run]):

@@ -38,6 +38,7 @@ class EffectJob:
     methods: tuple[Method, ...]
     """The base first."""
     seeds: int
+    first_seed: int = FIRST_SEED
 
     @property
     def rollouts(self) -> int:
@@ -48,7 +49,7 @@ class EffectJob:
     def command(self) -> str:
         """The command that makes the same measurement."""
         methods = [shlex.join(as_arguments(method)) for method in self.methods]
-        run = ["--rollouts", str(self.rollouts), "--seed", str(FIRST_SEED)]
+        run = ["--rollouts", str(self.rollouts), "--seed", str(self.first_seed)]
         return shlex.join(["entrostat", "effect", *flags(self.point), *run, *methods])
 
     @property

@@ -29,7 +29,7 @@ from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.train import new_run
 from entrostat.lab.watch import Watcher
-from entrostat.reproduce.effects import FIRST_SEED, EffectJob
+from entrostat.reproduce.effects import EffectJob
 from entrostat.reproduce.tokens import of_dumps
 from entrostat.strategies import flags
 
@@ -113,7 +113,7 @@ class Records:
                 counted += 1
                 watcher.line({})
 
-        held.run(first_seed=FIRST_SEED, rollouts=job.rollouts, note=note)
+        held.run(first_seed=job.first_seed, rollouts=job.rollouts, note=note)
         # of this call alone: a measurement that was stopped and goes on says less than it took
         seconds = round((time.perf_counter() - start) * (os.cpu_count() or 1), 1)
         versions = {"torch": torch.__version__}
@@ -175,7 +175,7 @@ def measured(run: Run) -> dict[str, Any]:
     record: dict[str, Any] = {
         "entrostat": run.config["entrostat"],
         "versions": run.config["versions"],
-        "engine": run.config["engine"],
+        "engine": run.config.get("engine", "trl"),
         "seconds": summary["seconds"],
     }
     for name in ("entropy", "reward", "clip_low", "clip_high"):

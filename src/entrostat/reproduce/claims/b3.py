@@ -1,6 +1,7 @@
 """ID, DID and OD push entropy the way that their names say, phase by phase (arXiv 2602.09782)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from entrostat.lab.methods import make_method
@@ -52,11 +53,11 @@ def judge(mode: Mode, records: Records) -> Result:
     return conclude(parts, numbers)
 
 
-def _to_the_floor(rows: list[dict[str, Any]]) -> float | str:
+def _to_the_floor(rows: Sequence[dict[str, Any]]) -> float | str:
     """How many rollouts OD takes from its start to where it first raises, at the mean speed of these rows."""
     by_itself, by_od = drift(rows), effect(rows, NAMES.index("od") + 1)
     speed = sum(by_itself) / len(by_itself) + sum(by_od) / len(by_od)
-    return round(math.log(Od().floor) / speed) if speed < 0 else "never: entropy rises"
+    return float(round(math.log(Od().floor) / speed)) if speed < 0 else "never: entropy rises"
 
 
 CLAIM = Claim(

@@ -1,4 +1,4 @@
-"""ID, DID and OD against GRPO where there is much to learn: scores at the best temperature (2602.09782's main table)."""
+"""ID, DID and OD against GRPO where there is much to learn, at the best temperature (2602.09782's main table)."""
 
 from entrostat.lab.methods import Method, make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
