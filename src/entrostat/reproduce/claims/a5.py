@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from entrostat.lab.methods import Method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.claims import a4
 from entrostat.reproduce.effects import NONE, EffectJob, effect, one_sided, regime
@@ -15,16 +16,20 @@ from entrostat.reproduce.runs import Records
 VALUES = (0.0125, 0.025, 0.05, 0.1)
 
 
-def ladder_job(mode: Mode, **options: Any) -> EffectJob:
-    """Each threshold alone at every value, against no clipping: low, high, low, high, ..."""
-    arms = [arm for value in VALUES for arm in one_sided(value)]
-    return EffectJob(regime(mode, **options), (NONE, *arms), len(mode.repeats(6, fast=3)))
+def ladder(values: Sequence[float]) -> tuple[Method, ...]:
+    """No clipping as the base, then each threshold alone at every value: low, high, low, high, ..."""
+    return (NONE, *(arm for value in values for arm in one_sided(value)))
+
+
+def job(mode: Mode) -> EffectJob:
+    """Both ladders."""
+    return EffectJob(regime(mode), ladder(VALUES), len(mode.repeats(6, fast=3)))
 
 
 def rungs(rows: Sequence[dict[str, Any]], side: str) -> list[list[float]]:
-    """The effect of one side at each value, a value a seed."""
+    """The effect of one side at each value of a ladder, a value a seed."""
     first = 1 if side == "low" else 2
-    return [effect(rows, first + 2 * at) for at in range(len(VALUES))]
+    return [effect(rows, arm) for arm in range(first, len(rows[0]["branches"]), 2)]
 
 
 def slopes(values: Sequence[float], of_seeds: Sequence[Sequence[float]]) -> list[float]:
@@ -33,31 +38,37 @@ def slopes(values: Sequence[float], of_seeds: Sequence[Sequence[float]]) -> list
     return [float((x * column).sum() / (x * x).sum()) for column in np.asarray(of_seeds, dtype=np.float64).T]
 
 
-def slope_parts(rows: Sequence[dict[str, Any]], reward: str) -> list[Part]:
+def slope_parts(rows: Sequence[dict[str, Any]], values: Sequence[float], reward: str) -> list[Part]:
     """Under 0 for low and over 0 for high: a tight low raises entropy, a tight high lowers it."""
     named = f"{reward} reward: slope of the effect on ln H in ln"
     return [
-        below(f"{named} low", slopes(VALUES, rungs(rows, "low"))),
-        above(f"{named} high", slopes(VALUES, rungs(rows, "high"))),
+        below(f"{named} low", slopes(values, rungs(rows, "low"))),
+        above(f"{named} high", slopes(values, rungs(rows, "high"))),
     ]
+
+
+def rung_numbers(rows: Sequence[dict[str, Any]], values: Sequence[float]) -> dict[str, Any]:
+    """The effect of each rung, and how many steps of each ladder go the right way."""
+    numbers: dict[str, Any] = {}
+    for side, sign in (("low", -1), ("high", 1)):
+        found = rungs(rows, side)
+        for value, effects in zip(values, found, strict=True):
+            numbers[f"{side} {value:g}: effect on ln H a rollout"] = spread(effects)._asdict()
+        means = [sign * float(np.mean(effects)) for effects in found]
+        numbers[f"{side}: steps the right way, of {len(values) - 1}"] = sum(b > a for a, b in pairwise(means))
+    return numbers
 
 
 def jobs(mode: Mode, records: Records) -> list[EffectJob]:
     """One measurement of both ladders."""
-    return [ladder_job(mode)]
+    return [job(mode)]
 
 
 def judge(mode: Mode, records: Records) -> Result:
     """The slope of the effect in the threshold's logarithm; steps of the ladder that go the right way beside it."""
-    rows = records[ladder_job(mode)]["rows"]
-    numbers: dict[str, Any] = {}
-    for side, sign in (("low", -1), ("high", 1)):
-        found = rungs(rows, side)
-        for value, effects in zip(VALUES, found, strict=True):
-            numbers[f"{side} {value:g}: effect on ln H a rollout"] = spread(effects)._asdict()
-        means = [sign * float(np.mean(effects)) for effects in found]
-        numbers[f"{side}: steps the right way, of {len(VALUES) - 1}"] = sum(b > a for a, b in pairwise(means))
-    return conclude(slope_parts(rows, "random"), numbers)
+    rows = records[job(mode)]["rows"]
+    numbers = rung_numbers(rows, VALUES)
+    return conclude(slope_parts(rows, VALUES, "random"), numbers)
 
 
 CLAIM = Claim(
