@@ -4,7 +4,6 @@ import math
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
-from entrostat.reproduce.claims import a4
 from entrostat.reproduce.effects import BOTH, EPS, EffectJob, drift, effect, level, regime
 from entrostat.reproduce.judge import SHARE, above, below, conclude, spread
 from entrostat.reproduce.runs import Records
@@ -50,10 +49,13 @@ CLAIM = Claim(
     ),
     measure="ln H a rollout that switching clip-high off adds on countdown",
     use=(
-        "Use a larger high or a tighter low against a falling entropy where the clip takes tokens; do not expect it to "
-        "outweigh the reward's own pull, which is beside the numbers"
+        "Use a larger high against a falling entropy, and a tighter low where E4/change_clipped outweighs "
+        "E3/change_clipped in your log; do not tighten low where a model is confident and wrong: there it costs entropy"
     ),
-    scale=a4.SCALE,
+    scale=(
+        "chain's base model was taught wrong steps as the likely ones, which no model of the paper was; on countdown "
+        "both sides are as claimed"
+    ),
     jobs=jobs,
     judge=judge,
 )

@@ -72,8 +72,8 @@ CLAIM = Claim(
     ),
     measure="ln H a rollout that ID's first half adds",
     use=(
-        "Use the thermostat with a schedule for an entropy curve of your own; ID, DID and OD push entropy by what "
-        "the clip takes between .2 and their thresholds, beside which a run's own change is large"
+        "Use the thermostat with a schedule for an entropy curve of your own; do not expect a curve of ID, DID or OD: "
+        "they push the way that they say, by a tenth to a half of what the run does by itself"
     ),
     scale=b2.SCALE,
     jobs=jobs,

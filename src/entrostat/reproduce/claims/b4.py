@@ -38,7 +38,7 @@ CLAIM = Claim(
     statement="At ID's high-entropy point pass@1 is equal and pass@k better than without it",
     source="arXiv 2602.09782, pass@k at step 120 of 400",
     criterion=(
-        "b8's runs on chain after 100 of 200 rollouts, where ID turns, 6 seeds, 128 held-out problems x 32 samples at "
+        "b8's runs on chain after 100 of 200 rollouts, where ID turns, 16 seeds, 128 held-out problems x 32 samples at "
         f"the run's best temperature: pass@32 over that of .2/.2, mean@32 within {MARGIN} of it (95% intervals)"
     ),
     measure="pass@32 that ID adds half way",
