@@ -63,8 +63,8 @@ CLAIM = Claim(
     criterion=(
         "chain (base mean@32 .06 at its best temperature), 200 rollouts of 256 responses at 2e-4, the best rate for "
         f"grpo, id and clip-lower there, {SEEDS} seeds, 128 held-out problems x 32 samples at the better of "
-        "temperatures 1 and .4 by validation problems: mean@32 and pass@32 of id, did and od over grpo's, paired by seed (95% intervals). "
-        "clip-lower .05 is beside them and has no part in the verdict"
+        "temperatures 1 and .4 by validation problems: mean@32 and pass@32 of id, did and od over grpo's, paired by "
+        "seed (95% intervals). clip-lower .05 is beside them and has no part in the verdict"
     ),
     measure="mean@32 that ID adds to GRPO",
     use=(
