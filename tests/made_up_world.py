@@ -65,7 +65,7 @@ class World(Records):
             "clip_low": [low if math.isfinite(low) else 0.0] * config.steps,
             "clip_high": [high if math.isfinite(high) else 0.0] * config.steps,
             "scores": scores,
-            "tokens": tokens(name, self.sign, rng),
+            "tokens": tokens(self.sign, rng),
             "seconds": 1.0,
         }
 
@@ -127,15 +127,11 @@ def scored(mean, passed, rng, entropy):
     return {"entropy": float(entropy), "samples": 32, "correct": right}
 
 
-def tokens(name, sign, rng):
+def tokens(sign, rng):
     """What a dump's tokens add up to."""
     low, high = sign * 1e-3 + 1e-4 * rng.standard_normal(2)
-    taken = 0.6 - 0.2 * sign + 0.1 * sign * (name == "dynamic") + NOISE * rng.standard_normal()
     return {
         "bracket_low": low,
         "bracket_high": high,
         "brackets": [[low, high]] * 3,
-        "clipped_high_p": taken,
-        "positive_p": 0.6,
-        "clip_high_by_p": [0.01] * 7 + [None],
     }

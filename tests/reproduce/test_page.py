@@ -120,7 +120,7 @@ def test_the_table_shows_the_claim_s_own_number_where_it_holds(tmp_path, capsys)
     assert row(page, "a5")[2:] == [
         "**reproduced**",
         "2 of 2",
-        "-0.0534 [-0.101, -0.00617]: nats per e-fold of low; wanted < 0",
+        "-0.000687 [-0.000785, -0.000589]: ln H a rollout per e-fold of low; wanted < 0",
     ]
     assert row(page, "a1")[2:] == ["**reproduced**", "", "2 [2, 2]: slope of ln error in ln eta"]
     assert "**2 reproduced, 0 not reproduced at this scale, 0 contradicted, 0 open, 16 not run in full yet**" in page
