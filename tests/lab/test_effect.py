@@ -382,6 +382,18 @@ def test_it_stops_once_the_intervals_are_narrow(tmp_path, seeds):
     assert run(tmp_path / "m", seeds, within=1.0, workers=1).rollouts == 8
 
 
+def test_a_folder_of_before_an_option_was_there_goes_on(tmp_path, seeds):
+    """Without the option it was measured at what is now its default."""
+    run(tmp_path / "m", seeds)
+    file = tmp_path / "m" / "effect.json"
+    record = json.loads(file.read_text())
+    del record["point"]["match_kl"]
+    file.write_text(json.dumps(record))
+    run(tmp_path / "m", seeds)
+    with pytest.raises(ValueError, match="holds a measurement of something else"):
+        Measurement(tmp_path / "m", dataclasses.replace(POINT, match_kl=True), METHODS)
+
+
 def test_another_measurement_in_the_folder_is_refused(tmp_path, seeds):
     run(tmp_path / "m", seeds)
     before = {file.name: file.read_bytes() for file in (tmp_path / "m").iterdir()}

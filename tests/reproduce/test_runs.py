@@ -96,3 +96,18 @@ def test_a_damaged_record_is_named(tmp_path, line):
     (tmp_path / "runs.jsonl").write_text('{"command": "x"}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"runs\.jsonl, line 2, is no record of a run"):
         Records(tmp_path)
+
+
+def test_scores_are_those_at_the_best_temperature_and_a_record_names_its_engine(tmp_path):
+    one, store = job(engine="fast", temperatures=(0.4,)), Records(tmp_path)
+    assert store.train([one], lambda _: Watcher())
+    record = store[one]
+    assert record["engine"] == "fast"
+    for when, scores in record["scores"].items():
+        written = json.loads((tmp_path / "runs" / one.folder / f"scores-{when}.json").read_text())
+        best = "1" if written["best_temperature"] == 1.0 else "0.4"
+        assert (scores["temperature"], scores["correct"]) == (
+            written["best_temperature"],
+            written["by_temperature"][best]["correct"],
+        )
+        assert scores["entropy"] == pytest.approx(written["entropy"], abs=1e-5)
