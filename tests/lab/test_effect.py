@@ -1,6 +1,7 @@
 """The estimate against theorem 1 on a bandit, and the folder of a measurement: what resumes, what is refused."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
