@@ -1,8 +1,8 @@
 """The lab's measuring instrument: GRPO on a small Qwen2 model as plain functions, several runs side by side.
 
-TRL stays the engine that trains. This one is for questions that take thousands of rollouts: it is three times as fast
-on one thread, it holds several runs in one batch on a GPU, and a run's whole state can be copied, so that two settings
-can be tried from one and the same point (entrostat.lab.paired).
+TRL stays the engine that trains. This one is for questions that take thousands of rollouts: it is nearly twice as fast
+on one thread (docs/benchmarks.md), it holds several runs in one batch on a GPU, and a run's whole state can be copied,
+so that two settings can be tried from one and the same point (entrostat.lab.paired).
 
 Left out, on purpose: architectures but Qwen2's and Llama's (entrostat.engines.qwen2), loss aggregations but TRL's
 "dapo", critics, tools, images, LoRA, several devices, vLLM's importance weights, mixed precision, gradient

@@ -112,7 +112,7 @@ class TrainConfig:
     threads: int = 1
     """CPU threads. 1 leaves the other cores to other runs; results are equal only between equal values."""
     engine: Literal["trl", "fast"] = "trl"
-    """trl, or fast: the lab's own loop, about three times as many rollouts a second. It has the tasks of the lab,
+    """trl, or fast: the lab's own loop, nearly twice as many rollouts a second. It has the tasks of the lab,
     strategies and objectives; no critic, no adapters, no dumps."""
     staleness: int = 0
     """Rollouts that the sampling policy is behind, as asynchronous training has it. With --engine fast."""
