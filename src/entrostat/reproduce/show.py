@@ -110,6 +110,8 @@ READING = """## How to read this page
   wholly on the wrong side, some reach to both; the runs do not tell (`undecided`). Where one lies wholly on the wrong
   side (`fails`) the claim is *contradicted*, or *not reproduced at this scale* where the lab lacks something of the
   paper's set-up that may be why. The reason says what; a run does not show that it is the cause.
+- **Criteria** are written before their runs. Where one has been replaced since, the result is that of the earlier one, and
+  the section says so.
 - **The number in the table** is that of the part that decides: where a claim fails or is open, the one furthest on the
   wrong side; where it is reproduced, the claim's own.
 - **Intervals** are 95% for the mean over seeds, by Student's t; those of shares, their differences and correlations
@@ -143,7 +145,7 @@ def page(claims: Iterable[Claim], results: Mapping[str, dict[str, Any]], gpu: Se
     if gpu:
         out.append(gpu_section(gpu))
     out += ["## All claims\n", _markdown(heads, rows), COMMANDS]
-    out += [_section(results[claim.name]) for claim in claims if claim.name in results]
+    out += [_section(claim, results[claim.name]) for claim in claims if claim.name in results]
     return "\n".join(out).rstrip("\n")
 
 
@@ -213,7 +215,7 @@ def _decides(result: dict[str, Any]) -> str:
     return f"{_estimate(part['interval'])}: {what}; wanted {part['wanted']}"
 
 
-def _section(result: dict[str, Any]) -> str:
+def _section(claim: Claim, result: dict[str, Any]) -> str:
     lines = [
         f"## {result['claim']}",
         "",
@@ -226,6 +228,8 @@ def _section(result: dict[str, Any]) -> str:
         f"**Criterion.** {result['criterion']}.",
         "",
     ]
+    if result["criterion"] != claim.criterion:
+        lines += [f"**Not measured yet** by the present criterion: {claim.criterion}.", ""]
     if result["parts"]:
         rows = [_part_row(part) for part in result["parts"]]
         lines.append(_markdown(["part", "seeds", "mean, 95% interval", "wanted", "least effect", "verdict"], rows))
