@@ -110,8 +110,8 @@ READING = """## How to read this page
   wholly on the wrong side, some reach to both; the runs do not tell (`undecided`). Where one lies wholly on the wrong
   side (`fails`) the claim is *contradicted*, or *not reproduced at this scale* where the lab lacks something of the
   paper's set-up that may be why. The reason says what; a run does not show that it is the cause.
-- **Criteria** are written before their runs. Where one has been replaced since, the result is that of the earlier one, and
-  the section says so.
+- **Criteria** are written before their runs. Where one has been replaced since, the result is that of the earlier
+  one, and the section says so.
 - **The number in the table** is that of the part that decides: where a claim fails or is open, the one furthest on the
   wrong side; where it is reproduced, the claim's own.
 - **Intervals** are 95% for the mean over seeds, by Student's t; those of shares, their differences and correlations
