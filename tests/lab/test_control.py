@@ -69,5 +69,7 @@ def test_an_objective_stands_on_its_own_window():
 
 
 def test_trls_own_methods_are_refused():
-    with pytest.raises(ValueError, match="runs strategies and objectives, got Cispo"):
+    with pytest.raises(
+        ValueError, match="only TRL's trainer has the loss of trl:cispo: the fast engine runs strategies"
+    ):
         control(make_method("trl:cispo"))

@@ -197,8 +197,9 @@ def test_reward_by_importance_weights_is_that_of_fresh_samples():
     environment, folder = lab_environment("countdown")
     model = load_model(folder)
     problems = environment.task.problems(4, split="test", seed=3)
+    prompts = [problem.prompt for problem in problems]
     draw = lambda seed: environment.sample(  # noqa: E731
-        model, problems, samples=384, generators=[torch.Generator().manual_seed(seed)]
+        model, prompts, samples=384, generators=[torch.Generator().manual_seed(seed)]
     )
     old = draw(0)
     # a score that the noise moves: how many products are in it
@@ -219,8 +220,8 @@ def test_reward_by_importance_weights_is_that_of_fresh_samples():
 def test_a_policy_far_off_has_a_finite_reward():
     environment, folder = lab_environment("countdown")
     model = load_model(folder)
-    problems = environment.task.problems(2, split="test", seed=3)
-    old = environment.sample(model, problems, samples=2, generators=[torch.Generator().manual_seed(0)])
+    prompts = [problem.prompt for problem in environment.task.problems(2, split="test", seed=3)]
+    old = environment.sample(model, prompts, samples=2, generators=[torch.Generator().manual_seed(0)])
     with torch.no_grad():
         logp = paired.logits_on(model, old).log_softmax(dim=-1)
         stats = old.old._replace(logprobs=old.old.logprobs - 900)  # ratios beyond what a float holds
