@@ -8,7 +8,8 @@ VERL := .venv-verl
 .PHONY: demo test test-verl claims bench-gpu clean
 
 demo: $(STAMP)
-	$(BIN)/entrostat train --steps 70
+	$(BIN)/entrostat compare --engine fast --task chain --learning-rate 2e-4 --prompts 16 --steps 200 --seeds 3 \
+		--temperatures 0.4 --map-every 0 grpo "clip-lower --low 0.05" id
 
 test: $(STAMP)
 	$(BIN)/ruff check .
