@@ -40,7 +40,7 @@ class Reproduce:
     claims: Positional[tuple[str, ...]] = ()
     """Names of claims."""
     all: bool = False
-    """Check every claim: 5 to 6 hours on two cores; with --fast under 15 minutes."""
+    """Check every claim: about 3 hours on two cores; with --fast under 15 minutes."""
     fast: bool = False
     """Few seeds and short runs: the signs, and that the check works. A criterion speaks of the full runs, so what
     stands on runs stays `undecided`."""
