@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from entrostat.advantage import group_advantages
 from entrostat.engines.fast import Rollout, sample
 from entrostat.engines.qwen2 import Model
 from entrostat.lab.blind import random_rewards
@@ -116,6 +117,37 @@ def rewards(environment: Environment, reward: str, problems: Sequence[Problem], 
     if reward == "true":
         return environment.verdicts(problems, rollout)
     return torch.tensor(random_rewards(reward, rollout.mask.shape[1], f"{reward}/{key}"))
+
+
+class Graded(NamedTuple):
+    """A rollout and what its completions are worth, (b,) each."""
+
+    sampled: Rollout
+    rewards: Tensor
+    advantages: Tensor
+
+
+def graded(
+    environment: Environment,
+    model: Model,
+    problems: Sequence[Problem],
+    *,
+    samples: int,
+    temperature: float,
+    reward: str,
+    scale_rewards: Literal["group", "none"],
+    generator: torch.Generator,
+    key: str,
+) -> Graded:
+    """A rollout of a model of one run: completions of `problems`, their rewards, and advantages within each group.
+
+    `key` is that of random rewards, which are the same for the same key.
+    """
+    prompts = [problem.prompt for problem in problems]
+    sampled = environment.sample(model, prompts, samples=samples, generators=[generator], temperature=temperature)
+    found = rewards(environment, reward, problems, sampled, key)
+    advantages = group_advantages(found, samples, scale=scale_rewards)
+    return Graded(sampled, found, advantages.to(model.device))
 
 
 def vocabulary_ceiling(model: Model) -> float:

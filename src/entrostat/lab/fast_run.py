@@ -14,12 +14,11 @@ import shutil
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from entrostat.advantage import group_advantages
 from entrostat.engines.controller import controller_payload, load_state
 from entrostat.engines.fast import Rollout, Seen, mini_batches, of_run, optimizer, summary, update
 from entrostat.engines.meter import RegionMeter, Window
@@ -28,7 +27,7 @@ from entrostat.engines.window import shut
 from entrostat.entropy import TokenStats
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.control import bounds_of, control
-from entrostat.lab.environment import Environment, lab_environment, rewards, vocabulary_ceiling
+from entrostat.lab.environment import Environment, Graded, graded, lab_environment, vocabulary_ceiling
 from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, PROBE_SAMPLES, Draw, Samples, held_out
 from entrostat.lab.folder import written_whole
 from entrostat.lab.maps import map_line
@@ -39,16 +38,6 @@ from entrostat.lab.watch import Stop, Watcher
 
 _NOT_COPIED = ("*.safetensors*", "README.md")
 """Files of the first model's folder that do not hold for the trained one."""
-
-
-class Judged(NamedTuple):
-    """A rollout and what its completions are worth."""
-
-    sampled: Rollout
-    rewards: Tensor
-    """(b,)."""
-    advantages: Tensor
-    """(b,)."""
 
 
 def train_fast(run: Run, config: TrainConfig, method: Method, watcher: Watcher, parent: int | None) -> Any:
@@ -131,7 +120,7 @@ class _Training:
         self.meter = RegionMeter()
         task = self.environment.task
         self.problems = task.problems(config.steps * config.prompts, split="train", seed=config.seed)
-        self.waiting: deque[Judged] = deque()
+        self.waiting: deque[Graded] = deque()
         self.done, self.drawn, self.update = 0, 0, 0
         checkpoint = run.rewind()
         if checkpoint is not None:
@@ -143,8 +132,8 @@ class _Training:
         while self.drawn < min(step + config.staleness + 1, config.steps):
             self.waiting.append(self._sampled(self.drawn))
             self.drawn += 1
-        judged = self.waiting.popleft()
-        sampled, advantages = judged.sampled, judged.advantages[None]
+        rolled = self.waiting.popleft()
+        sampled, advantages = rolled.sampled, rolled.advantages[None]
         told = summary(
             sampled,
             advantages,
@@ -176,29 +165,30 @@ class _Training:
             "grad_norm": float(passed.norm) / config.updates_per_rollout,
         }
         line = {"step": step, "progress": step / config.steps, "entropy": None, "target": None}
-        line |= {"reward": float(judged.rewards.mean())}
+        line |= {"reward": float(rolled.rewards.mean())}
         line |= {name: value for name, value in known.items() if value is not None and math.isfinite(value)}
-        return line | self._completions(judged)
+        return line | self._completions(rolled)
 
-    def _sampled(self, rollout: int) -> Judged:
+    def _sampled(self, rollout: int) -> Graded:
         """The rollout of this number, by the policy as it is now."""
         config, count = self.config, self.config.prompts
         problems = self.problems[rollout * count :][:count]
-        sampled = self.environment.sample(
+        return graded(
+            self.environment,
             self.model,
-            [problem.prompt for problem in problems],
+            problems,
             samples=config.samples,
-            generators=[self.generator],
             temperature=config.temperature,
+            reward=config.reward,
+            scale_rewards=config.scale_rewards,
+            generator=self.generator,
+            key=f"{config.seed}/{rollout}",
         )
-        found = rewards(self.environment, config.reward, problems, sampled, f"{config.seed}/{rollout}")
-        advantages = group_advantages(found, config.samples, scale=config.scale_rewards)
-        return Judged(sampled, found, advantages.to(self.model.device))
 
-    def _completions(self, judged: Judged) -> dict[str, float]:
-        groups = judged.rewards.view(-1, self.config.samples)
-        lengths = judged.sampled.mask.sum(dim=-1).float()
-        last = judged.sampled.completions.gather(-1, (lengths.long() - 1).clamp(min=0)[..., None])
+    def _completions(self, rolled: Graded) -> dict[str, float]:
+        groups = rolled.rewards.view(-1, self.config.samples)
+        lengths = rolled.sampled.mask.sum(dim=-1).float()
+        last = rolled.sampled.completions.gather(-1, (lengths.long() - 1).clamp(min=0)[..., None])
         ended = torch.isin(last, torch.tensor(self.model.shape.ends, device=last.device))
         return {
             "zero_advantage_groups": float((groups.std(dim=1) == 0).float().mean()),
@@ -263,7 +253,7 @@ class _Training:
         for *parts, found, advantages in state["waiting"]:
             prompts, prompt_mask, completions, mask, *old = parts
             sampled = Rollout(prompts, prompt_mask, completions, mask, TokenStats(*old))
-            self.waiting.append(Judged(sampled, found, advantages))
+            self.waiting.append(Graded(sampled, found, advantages))
         payload = self.run.state["controller"]
         self.control.state = load_state(self.control.strategy, payload, "strategy", str(source))
         if self.control.objective is not None:

@@ -28,7 +28,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from entrostat.advantage import group_advantages
 from entrostat.engines.fast import (
     Passed,
     Rollout,
@@ -43,7 +42,7 @@ from entrostat.engines.fast import (
 from entrostat.engines.qwen2 import Model, load_model
 from entrostat.lab.blind import check_reward
 from entrostat.lab.control import Control, bounds_of, control
-from entrostat.lab.environment import Environment, lab_environment, rewards, vocabulary_ceiling
+from entrostat.lab.environment import Environment, graded, lab_environment, vocabulary_ceiling
 from entrostat.lab.methods import label
 from entrostat.objectives import OBJECTIVES, Objective
 from entrostat.strategies import STRATEGIES, Strategy, make_strategy
@@ -240,21 +239,22 @@ class _Measurement:
     def _sampled(self, rollout: int) -> tuple[Rollout, Tensor]:
         """A rollout of the policy where the branches part, and its advantages, (1 b)."""
         point = self.point
-        first = at_run(self.model, 0)
         count, offset = point.prompts, rollout + point.warmup
         # one draw for the seed, so that its rollouts share no problem as long as the pool lasts
         drawn = self.environment.task.problems((offset + 1) * count, split="train", seed=self.seed)
         problems = drawn[-count:]
-        sampled = self.environment.sample(
-            first,
-            [problem.prompt for problem in problems],
+        rolled = graded(
+            self.environment,
+            at_run(self.model, 0),
+            problems,
             samples=point.samples,
-            generators=[self.generator],
             temperature=point.temperature,
+            reward=point.reward,
+            scale_rewards=point.scale_rewards,
+            generator=self.generator,
+            key=f"{self.seed}/{offset}",
         )
-        found = rewards(self.environment, point.reward, problems, sampled, f"{self.seed}/{offset}")
-        advantages = group_advantages(found, point.samples, scale=point.scale_rewards)
-        return sampled, advantages[None].to(self.model.device)
+        return rolled.sampled, rolled.advantages[None]
 
     def _branches(self, rollout: int, sampled: Rollout, advantages: Tensor) -> Row:
         point = self.point
