@@ -150,23 +150,27 @@ def logits_on(model: Model, rollout: Rollout) -> Float[Tensor, "n b t v"]:
     return forward(model, ids, attention, keep=width + 1)[:, :, :-1]
 
 
+def mapped(stats: TokenStats, change: Callable[[Tensor], Tensor]) -> TokenStats:
+    """`change` of each statistic that is there."""
+    return TokenStats(change(stats.logprobs), *(None if x is None else change(x) for x in stats[1:]))
+
+
 def of_run(stats: TokenStats, run: int) -> TokenStats:
     """One run's statistics, (b t)."""
-    return TokenStats(stats.logprobs[run], *(None if x is None else x[run] for x in stats[1:]))
+    return mapped(stats, lambda x: x[run])
 
 
 def repeated(rollout: Rollout, runs: int) -> Rollout:
     """A rollout of one run as that of several; nothing is copied."""
-    wide = [x.expand(runs, -1, -1) for x in rollout[:4]]
-    old = (None if x is None else x.expand(runs, -1, -1) for x in rollout.old[1:])
-    stats = TokenStats(rollout.old.logprobs.expand(runs, -1, -1), *old)
-    return Rollout(wide[0], wide[1], wide[2], wide[3], stats)
+    prompts, prompt_mask, completions, mask = (x.expand(runs, -1, -1) for x in rollout[:4])
+    old = mapped(rollout.old, lambda x: x.expand(runs, -1, -1))
+    return Rollout(prompts, prompt_mask, completions, mask, old)
 
 
 def part(rollout: Rollout, rows: Int[Tensor, "n c"]) -> Rollout:
     """These sequences of each run."""
     runs = torch.arange(len(rows), device=rows.device)[:, None]
-    old = TokenStats(rollout.old.logprobs[runs, rows], *(None if x is None else x[runs, rows] for x in rollout.old[1:]))
+    old = mapped(rollout.old, lambda x: x[runs, rows])
     prompts, prompt_mask, completions, mask = (x[runs, rows] for x in rollout[:4])
     return Rollout(prompts, prompt_mask, completions, mask, old)
 
@@ -249,7 +253,7 @@ def update(
         loss = clip_loss(flat[0], flat[1], low=flat[2], high=flat[3]).view_as(logratio)
         events = ClipEvents(*(x.view_as(logratio) for x in clip_events(flat[0], flat[1], low=flat[2], high=flat[3])))
         if see is not None:
-            see(Seen(chosen, _detached(now), logratio.detach(), gains, window, events))
+            see(Seen(chosen, mapped(now, Tensor.detach), logratio.detach(), gains, window, events))
         if any(objectives):
             loss = loss + _corrections(objectives, chosen, now, logratio, gains)
         (torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share).sum().backward()
@@ -277,10 +281,6 @@ def _counted(chosen: Rollout, logratio: Tensor, gains: Tensor, events: ClipEvent
         positive=total(positive),
         positive_p=total(p * positive),
     )
-
-
-def _detached(stats: TokenStats) -> TokenStats:
-    return TokenStats(stats.logprobs.detach(), *(None if x is None else x.detach() for x in stats[1:]))
 
 
 def _corrections(objectives, chosen: Rollout, now: TokenStats, logratio: Tensor, advantages: Tensor) -> Tensor:

@@ -212,7 +212,7 @@ class TrainConfig:
         for field in dataclasses.fields(self):
             default = {} if field.name == "grpo" else field.default
             if field.name in NOT_FAST and getattr(self, field.name) != default:
-                option = f"--{field.name.replace('_', '-')}"
+                option = "[trl] of a recipe" if field.name == "grpo" else f"--{field.name.replace('_', '-')}"
                 raise ValueError(f"{option} needs --engine trl: the fast engine has nothing like it")
 
     def _check_advantage(self) -> None:
@@ -244,8 +244,10 @@ class TrainConfig:
 def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
-    later = ("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches")
-    later = (*later, "temperatures", "engine", "staleness")
+    later = (
+        *("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches"),
+        *("temperatures", "engine", "staleness"),
+    )
     group = {name: getattr(TrainConfig, name) for name in later}
     record = {"eval_split": "test", "map_every": 0, "dump_every": 0, "grpo": {}, **group, **record}
     names = [field.name for field in dataclasses.fields(TrainConfig)]

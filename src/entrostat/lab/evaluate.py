@@ -160,13 +160,10 @@ def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
     return apart
 
 
-def held_out_entropy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: ProblemSource, **options: Any
-) -> float:
-    """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions each; options of `sample`."""
+def held_out_entropy(draw: Draw, task: ProblemSource, *, temperature: float, seed: int) -> float:
+    """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions each."""
     prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
-    drawn = sample(model, tokenizer, prompts, samples=PROBE_SAMPLES, max_completion=task.max_completion, **options)
-    return drawn.entropy
+    return draw(prompts, PROBE_SAMPLES, temperature, seed).entropy
 
 
 def evaluate(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from entrostat.engines.controller import controller_payload, load_state
-from entrostat.engines.fast import Rollout, Seen, mini_batches, of_run, optimizer, summary, update
+from entrostat.engines.fast import Rollout, Seen, mapped, mini_batches, of_run, optimizer, summary, update
 from entrostat.engines.meter import RegionMeter, Window
 from entrostat.engines.qwen2 import Model, load_model, save_model
 from entrostat.engines.window import shut
@@ -28,7 +28,7 @@ from entrostat.entropy import TokenStats
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.control import bounds_of, control
 from entrostat.lab.environment import Environment, Graded, graded, lab_environment, vocabulary_ceiling
-from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, PROBE_SAMPLES, Draw, Samples, held_out
+from entrostat.lab.evaluate import BATCH, Draw, Samples, held_out_entropy
 from entrostat.lab.folder import written_whole
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method
@@ -40,7 +40,9 @@ _NOT_COPIED = ("*.safetensors*", "README.md")
 """Files of the first model's folder that do not hold for the trained one."""
 
 
-def train_fast(run: Run, config: TrainConfig, method: Method, watcher: Watcher, parent: int | None) -> Any:
+def train_fast(
+    run: Run, config: TrainConfig, method: Method, watcher: Watcher, parent: int | None
+) -> dict[str, Any] | None:
     """Starts the run or goes on with it, to its end: its summary, or None where it was stopped before."""
     torch.set_num_threads(config.threads)
     training = _Training(run, config, method)
@@ -96,14 +98,13 @@ def _probe(draw: Draw, training: "_Training") -> dict[str, float]:
     config, task = training.config, training.environment.task
     if not config.probe_every or training.done % config.probe_every:
         return {}
-    prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
-    return {"held_out_entropy": draw(prompts, PROBE_SAMPLES, config.temperature, training.done).entropy}
+    entropy = held_out_entropy(draw, task, temperature=config.temperature, seed=training.done)
+    return {"held_out_entropy": entropy}
 
 
 def _at(stats: TokenStats, at: Tensor) -> TokenStats:
     """The statistics (b t) at flat indices, (1 k)."""
-    others = (None if x is None else x.reshape(-1)[at][None] for x in stats[1:])
-    return TokenStats(stats.logprobs.reshape(-1)[at][None], *others)
+    return mapped(stats, lambda x: x.reshape(-1)[at][None])
 
 
 class _Training:

@@ -94,8 +94,9 @@ class _Recorder(TrainerCallback):
             return
         with self._off_the_clock():
             batch = self.ranks.share(self.config) if self.config.model else BATCH
-            options = {"temperature": self.config.temperature, "seed": rollout, "batch": batch}
-            probe = lambda: held_out_entropy(model, processing_class, self.task, **options)  # noqa: E731
+            draw = drawing(model, processing_class, self.task, batch)
+            options = {"temperature": self.config.temperature, "seed": rollout}
+            probe = lambda: held_out_entropy(draw, self.task, **options)  # noqa: E731
             self.probed = {"held_out_entropy": self.ranks.first(probe)}
 
     @contextlib.contextmanager

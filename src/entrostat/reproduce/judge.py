@@ -21,8 +21,6 @@ SHARE: Limits = (0.0, 1.0)
 """Of shares and probabilities."""
 SIGNED: Limits = (-1.0, 1.0)
 """Of differences of shares, and of correlations."""
-AMOUNT: Limits = (0.0, math.inf)
-"""Of counts and seconds."""
 FEWEST = 3
 """Seeds that an interval and a verdict need: with two, t is 12.7, and the two numbers themselves say more."""
 

@@ -5,7 +5,7 @@ from typing import Any
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.effects import EffectJob, drift, effect, level
 from entrostat.reproduce.judge import SHARE, above, below, conclude, differences, spread
-from entrostat.reproduce.ladder import DYNAMIC, METHODS, NAMES, arm, equal, job, matched
+from entrostat.reproduce.ladder import DYNAMIC, NAMES, PLAIN, arm, equal, job, matched
 from entrostat.reproduce.runs import Records
 
 SCALE = (
@@ -33,7 +33,7 @@ def judge(mode: Mode, records: Records) -> Result:
             check(f"dynamic {name} - static of its clip share, ln H a rollout", differences(moved, matched(rows, side)))
         )
         numbers[f"{side} of as many tokens as dynamic {name}"] = equal(rows, side)
-        for label, method in (("dynamic", DYNAMIC[side]), (".2/.2", METHODS[0])):
+        for label, method in (("dynamic", DYNAMIC[side]), (".2/.2", PLAIN)):
             shares = level(rows, arm(method), f"clip_{side}")
             numbers[f"clip_{side} share, {label} {name}"] = spread(shares, limits=SHARE)._asdict()
             numbers[f"KL a rollout, {label} {name}"] = spread(level(rows, arm(method), "kl"))._asdict()
