@@ -35,6 +35,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from entrostat import make_strategy
 from entrostat.data.gym import gym_items
 from entrostat.engines.trl import EntropyControlGRPOTrainer
+from entrostat.files import write_atomic
 from entrostat.lab.config import TrainConfig, grpo_config
 from entrostat.lab.methods import Method, make_method, method_name
 from entrostat.lab.rewards import make_reward
@@ -43,7 +44,6 @@ from entrostat.lab.scratch import random_model, train_tokenizer
 from entrostat.lab.source import make_source
 from entrostat.lab.train import load_model, new_run, quiet, train
 from entrostat.lab.weights import placed
-from entrostat.statefile import write_atomic
 from entrostat.verify.gym import spell
 
 TASKS = ("leg_counting", "gcd", "chain_sum", "number_sorting", "letter_counting", "simple_equations")

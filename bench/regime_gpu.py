@@ -49,9 +49,9 @@ except ImportError:  # its shapes are for readers and tests: any annotation does
         setattr(stand_in, name, collections.defaultdict(lambda: Any))
     sys.modules["jaxtyping"] = stand_in
 
+from entrostat.files import write_atomic
 from entrostat.lab.environment import lab_environment
 from entrostat.lab.paired import Point, Row, measure
-from entrostat.statefile import write_atomic
 from regime_gpu_rows import paired_arms, run_arms, table
 from regime_gpu_runs import SEQUENCES, TOY, Block, Remembering, Size, Walk, blocks
 

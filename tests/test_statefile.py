@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from entrostat.statefile import read_state, write_atomic, write_state
+from entrostat.files import write_atomic
+from entrostat.statefile import read_state, write_state
 
 PAYLOAD = {"state": {"rollouts": 3, "initial_entropy": 0.1 + 0.2}, "name": "od"}
 
@@ -79,7 +80,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path):
     path = tmp_path / "s.json"
     write_atomic(path, json.dumps([0] * 20_000))
     code = (
-        "import json, pathlib, sys\nfrom entrostat.statefile import write_atomic\n"
+        "import json, pathlib, sys\nfrom entrostat.files import write_atomic\n"
         "p, i = pathlib.Path(sys.argv[1]), 0\n"
         "print('go', flush=True)\n"
         "while True:\n    i += 1; write_atomic(p, json.dumps([i] * 20_000))"

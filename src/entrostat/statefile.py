@@ -2,31 +2,13 @@
 
 import hashlib
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from entrostat.files import write_atomic
+
 FORMAT = "entrostat-state"
 VERSION = 1
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Writes `text` to `path`, in one step: a reader, or a kill half way, finds the old file or the new one whole.
-
-    Its mode is the umask's, as of any new file.
-    """
-    # not mkstemp's, which its owner alone may read: who shares a checkpoint resumes from it
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _digest(payload: Any) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from entrostat.estimate import hierarchical_interval, seed_interval
+from entrostat.files import held
 from entrostat.lab import compare
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.evaluate import held_out, validation
-from entrostat.lab.lock import held
 from entrostat.lab.methods import make_method
 from entrostat.lab.rows import _column
 from entrostat.lab.run import Run

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from entrostat.lab.folder import written_whole
+from entrostat.files import written_whole
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])

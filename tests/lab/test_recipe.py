@@ -8,7 +8,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_fields
 from entrostat.lab.recipe import OURS, as_words, fits, read_recipe
-from entrostat.strategies import flags
+from entrostat.registry import flags
 from tiny_models import tiny_model
 
 GOOD = """

@@ -34,7 +34,7 @@ def test_unknown_task_names_the_near_ones_and_all(name, near):
 
 
 def test_unknown_task_far_from_all_names_all():
-    with pytest.raises(ValueError, match=r"unknown task 'zzz'; The tasks are: countdown, path, chain, times$"):
+    with pytest.raises(ValueError, match=r"unknown task 'zzz': known: countdown, path, chain, times$"):
         make_task("zzz")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from entrostat import TokenStats
 from entrostat.engines.summary import summarise
 from entrostat.objectives import OBJECTIVES, objective_name
-from entrostat.strategies import RolloutSummary, options, state_from_json, state_to_json
+from entrostat.strategies import RolloutSummary, state_from_json, state_to_json
 
 NAMES = sorted(OBJECTIVES)
 # NaN: a rollout without a trained token
@@ -117,6 +117,6 @@ def test_with_nothing_to_train_on_it_is_zero(name):
 def test_objectives_are_frozen_and_their_names_round_trip(name):
     objective = OBJECTIVES[name]()
     assert objective_name(objective) == name
-    assert OBJECTIVES[name](**options(objective)) == objective
+    assert OBJECTIVES[name](**dataclasses.asdict(objective)) == objective
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(objective, dataclasses.fields(objective)[0].name, 0.3)

@@ -15,7 +15,6 @@ from entrostat.strategies import (
     STRATEGIES,
     RolloutSummary,
     make_strategy,
-    options,
     state_from_json,
     state_to_json,
     strategy_name,
@@ -113,7 +112,7 @@ def test_a_state_with_a_wrong_field_is_refused(name):
 def test_strategies_are_frozen_and_their_names_round_trip(name):
     strategy = make_strategy(name)
     assert strategy_name(strategy) == name
-    assert make_strategy(name, **options(strategy)) == strategy
+    assert make_strategy(name, **dataclasses.asdict(strategy)) == strategy
     field = dataclasses.fields(strategy)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(strategy, field, 0.3)

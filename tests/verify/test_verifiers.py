@@ -92,5 +92,5 @@ def test_every_verifier_takes_its_own_spelling_and_no_other_number(n):
 
 
 def test_an_unknown_verifier_is_told():
-    with pytest.raises(ValueError, match="unknown verifier 'gsm8'; did you mean gsm8k"):
+    with pytest.raises(ValueError, match="unknown verifier 'gsm8': did you mean gsm8k"):
         check_verifier("gsm8")

@@ -14,7 +14,7 @@ from entrostat.cli.evaluate import evaluate
 from entrostat.cli.others import diagnose, doctor, pretrain, report, reproduce
 from entrostat.cli.train import train
 from entrostat.cli.words import fail, one_line
-from entrostat.strategies import near
+from entrostat.texts import near
 
 
 class Command(NamedTuple):

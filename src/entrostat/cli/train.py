@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from entrostat.cli.words import Resume, fail, method, one_process, parse, resumption, show
+from entrostat.files import is_taken
 from entrostat.lab.methods import METHODS, Method
 
 
@@ -129,7 +130,7 @@ def _new(options: Any, chosen: Method | None, command: list[str]) -> tuple[list[
     if chosen:
         runs = [new_run(options.run, chosen, out, shlex.join(command))]
     else:
-        if out.exists() and any(out.iterdir()):
+        if is_taken(out):
             raise ValueError(f"{out} is not empty: choose another --out, or continue with --resume {out}")
         runs = [
             new_run(options.run, m, out / f"{i}-{method_name(m)}", shlex.join([*command, *as_arguments(m)]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from entrostat.lab.methods import METHODS, Method
-from entrostat.strategies import near
+from entrostat.texts import near
 
 
 def fail(message: str, code: int = 2) -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from entrostat.texts import first_line
+
 
 class Question(NamedTuple):
     """A problem and its answer, as the verifier reads it."""
@@ -134,7 +136,7 @@ def _hub_rows(name: str, source: Source) -> Iterator[tuple[int, Any]]:
     try:
         found = datasets.load_dataset(source.dataset, source.config, split=source.split)
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        said = first_line(error)
         raise ValueError(
             f"--benchmark {name}: no {source.dataset!r} on the hub or in its cache ({said}); "
             "offline, give a JSONL file with id, problem and answer"

@@ -3,10 +3,10 @@
 import importlib.util
 import json
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
 from entrostat.data.columns import Item
+from entrostat.texts import did_you_mean
 from entrostat.verify.gym import SIZE
 
 PREFIX = "gym:"
@@ -36,10 +36,9 @@ def parse_tasks(dataset: str) -> list[str]:
     names = dataset.removeprefix(PREFIX).split(",")
     for name in names:
         if name not in TASKS:
-            near = get_close_matches(name, TASKS, n=2)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
             raise ValueError(
-                f"--dataset has no task {name!r} of reasoning-gym that its scorer judges safely; {hint}"
+                f"--dataset has no task {name!r} of reasoning-gym that its scorer judges safely: "
+                f"{did_you_mean(name, TASKS)}"
                 "docs/data.md lists them"
             )
     if len(set(names)) < len(names):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from entrostat.data.columns import parse_columns
+from entrostat.texts import first_line
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def open_splits(source: Source) -> dict[str, Any]:
         return dict(datasets.load_dataset(str(path) if path.exists() else source.where, source.config))  # pyright: ignore
     except Exception as error:
         # what datasets raises is a wrapper; the cause says where
-        said = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0][:300]
+        said = first_line(error.__cause__ or error, 300)
         hint = "" if source.local else "; without the hub, give the path of a copy"
         raise ValueError(f"--dataset {source.where!r} can't be read ({said}){hint}") from None
 

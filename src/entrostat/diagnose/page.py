@@ -17,8 +17,8 @@ from typing import Any
 import entrostat
 from entrostat.diagnose.show import NAMED, label_of, skipped_lines
 from entrostat.diagnose.words import UNIT, number, short
+from entrostat.files import write_atomic
 from entrostat.report.page import inline_script, script_json
-from entrostat.statefile import write_atomic
 
 MARKER = '<meta name="generator" content="entrostat diagnose">'
 TITLE = "entrostat: why entropy moved"

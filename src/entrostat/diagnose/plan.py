@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from entrostat import dump
 from entrostat.dump.prime_rl import EXPORTED
 from entrostat.dump.tokens import BOUNDED
+from entrostat.texts import first_line
 
 CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla")
 """Losses whose gradient is that of r A until the clip takes it: those of TRL that engines.checks has, and verl's."""
@@ -141,7 +142,7 @@ def _columns(file: Path) -> frozenset[str]:
     try:
         return frozenset(pq.read_schema(file).names).intersection(dump.COLUMNS)
     except (pa.ArrowException, OSError) as error:
-        problem = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        problem = first_line(error)
         raise ValueError(f"{file}: no whole Parquet file ({problem}): write the dump again") from None
 
 

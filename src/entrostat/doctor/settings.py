@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from entrostat.strategies import near
+from entrostat.texts import did_you_mean
 
 Kind = Literal["count", "count?", "number", "number?", "flag", "word", "word?", "options?"]
 WANTED: Mapping[Kind, str] = {
@@ -67,7 +67,7 @@ def near_name(name: str, known: Iterable[str]) -> str:
     >>> near_name("epsilon_hgh", ["epsilon", "epsilon_high", "delta"])
     'did you mean epsilon_high or epsilon?'
     """
-    return near(name[:60], sorted(known)).split("known:")[0].strip() or "no name is near"
+    return did_you_mean(name[:60], sorted(known)).strip() or "no name is near"
 
 
 def shown(values: Mapping[str, Any]) -> str:

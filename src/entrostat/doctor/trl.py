@@ -13,7 +13,8 @@ from typing import Any
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.read import Source
 from entrostat.doctor.settings import Kind, Settings, checked, near_name, short, shown
-from entrostat.strategies import Strategy, is_controller, near, strategy_name
+from entrostat.strategies import Strategy, is_controller, strategy_name
+from entrostat.texts import near
 
 KINDS: Mapping[str, Kind] = {
     "steps_per_generation": "count?",

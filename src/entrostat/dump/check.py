@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from entrostat.dump.schema import COLUMNS, MAY_BE_INFINITE, NULLABLE, Column
+from entrostat.texts import first_line
 
 
 def check_columns(schema: pa.Schema, where: str) -> None:
@@ -41,7 +42,7 @@ def as_schema(batch: pa.RecordBatch, where: str, first_row: int, names: Sequence
         try:
             columns[name] = array.cast(spec.type)
         except pa.ArrowException as error:
-            problem = str(error).splitlines()[0][:200]
+            problem = first_line(error)
             raise ValueError(f"{where}: rows from {first_row}, column {name!r}: {problem}") from None
     _equal_lengths(columns, where, first_row)
     _finite(columns, where, first_row)

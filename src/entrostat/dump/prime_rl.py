@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from entrostat.dump.schema import COLUMNS, metadata
 from entrostat.dump.write import rows
+from entrostat.texts import first_line
 
 EXPORTED = frozenset(COLUMNS) - {"group", "prompt", "text", "sum_p2", "sum_p2_logp", "old_entropy", "low", "high"}
 """The columns of every export."""
@@ -120,7 +121,7 @@ def _columns(record: dict[str, Any], step: int, sample: int, where: str) -> pa.R
     except KeyError as error:
         raise ValueError(f"{where}: field {error} is missing: is it a token export of prime-rl?") from None
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{where}: {str(error).splitlines()[0][:200].removeprefix('rows: row 0, ')}") from None
+        raise ValueError(f"{where}: {first_line(error).removeprefix('rows: row 0, ')}") from None
 
 
 def _mask(record: dict[str, Any]) -> np.ndarray:

@@ -11,6 +11,7 @@ from entrostat.dump.check import as_schema, check_columns
 from entrostat.dump.folder import files
 from entrostat.dump.prime_rl import read_export
 from entrostat.dump.schema import COLUMNS, metadata, read_metadata
+from entrostat.texts import first_line
 
 _BATCH_TOKENS = 2**18
 Bad = Callable[[str, int], None]
@@ -150,4 +151,4 @@ def _group_batches(parquet: pq.ParquetFile, group: int, names: list[str]) -> Ite
 
 
 def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return first_line(error)

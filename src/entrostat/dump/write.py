@@ -13,6 +13,7 @@ import torch
 
 from entrostat.dump.check import as_schema, check_columns, offsets
 from entrostat.dump.schema import COLUMNS, NOISY, metadata
+from entrostat.texts import first_line
 
 _GROUP_TOKENS = 2**18
 """Tokens a row group: what a reader holds at once."""
@@ -216,14 +217,14 @@ def _integers(name: str, values: np.ndarray, kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values.astype(np.int64)).cast(kind)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{name}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{name}: {first_line(error)}") from None
 
 
 def _strings(name: str, values: list[Any]) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except (pa.ArrowException, UnicodeError) as error:
-        raise ValueError(f"{name} must be strings: {str(error).splitlines()[0][:200]}") from None
+        raise ValueError(f"{name} must be strings: {first_line(error)}") from None
 
 
 def _decoded(tokens: pa.Array, decode: Callable[[list[int]], str]) -> pa.Array:

@@ -1,10 +1,9 @@
 """What a checkpoint keeps of the strategy and the objective: their names, options and states, as JSON."""
 
-import math
 from typing import Any
 
-from entrostat.objectives import Objective, objective_name
-from entrostat.strategies import Strategy, options, state_from_json, state_to_json, strategy_name
+from entrostat.objectives import OBJECTIVES, Objective, objective_name
+from entrostat.strategies import STRATEGIES, Strategy, state_from_json, state_to_json, strategy_name
 from entrostat.strategies.base import NoState
 
 
@@ -42,6 +41,5 @@ def _name(part: Strategy | Objective | None) -> str | None:
 def _described(part: Strategy | Objective | None) -> dict[str, Any] | None:
     if part is None:
         return None
-    # str for inf: it has no JSON
-    chosen = {k: str(v) if isinstance(v, float) and math.isinf(v) else v for k, v in options(part).items()}
-    return {"name": _name(part), "options": chosen}
+    registry = STRATEGIES if isinstance(part, Strategy) else OBJECTIVES
+    return registry.to_json(part)

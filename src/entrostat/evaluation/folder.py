@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from entrostat.data.benchmarks import Benchmark
 from entrostat.evaluation.settings import FORMAT, differences
-from entrostat.lab.lock import held
-from entrostat.statefile import write_atomic
+from entrostat.files import held, is_taken, write_json
+from entrostat.texts import first_line
 
 SCHEMA = pa.schema(
     [
@@ -64,7 +64,7 @@ class Folder:
         Raises:
             ValueError: it belongs to another evaluation, or to something else.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if is_taken(path):
             differ = differences(read_record(path), record)
             if differ:
                 raise ValueError(f"{path} holds another evaluation ({'; '.join(differ)}): give another --out")
@@ -88,7 +88,7 @@ class Folder:
             for half in self.path.glob(".*.parquet"):
                 half.unlink(missing_ok=True)
             if not (self.path / "settings.json").exists():
-                write_atomic(self.path / "settings.json", json.dumps(self.record, indent=1) + "\n")
+                write_json(self.path / "settings.json", self.record)
             yield
 
     def save(self, first: int, samples: Sequence[Sample]) -> None:
@@ -125,7 +125,7 @@ def _rows(file: Path) -> list[Sample]:
     try:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file} can't be read ({str(error).splitlines()[0]}): {_MEND}") from None
+        raise ValueError(f"{file} can't be read ({first_line(error)}): {_MEND}") from None
     if not table.schema.equals(SCHEMA):
         raise ValueError(f"{file} has other columns than an evaluation's samples: {_MEND}")
     return [Sample(*cast(Any, row)) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]

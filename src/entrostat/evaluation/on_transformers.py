@@ -19,6 +19,7 @@ from entrostat.entropy import token_stats
 from entrostat.evaluation.backend import Drawn, Prompt, room
 from entrostat.evaluation.draw import draw
 from entrostat.evaluation.presets import Sampling
+from entrostat.texts import first_line
 
 BATCH = 64
 """Sequences at a time: 7B parameters and 4096 tokens of each fit 80 GB."""
@@ -46,7 +47,7 @@ class TransformersBackend:
             tokenizer = AutoTokenizer.from_pretrained(source)
             model = AutoModelForCausalLM.from_pretrained(source, dtype="auto" if gpu else torch.float32)
         except Exception as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            said = first_line(error)
             raise ValueError(f"no causal language model with a tokenizer in {source!r} ({said})") from None
         return cls(cast(Any, model).to("cuda" if gpu else "cpu"), tokenizer, batch=batch)
 

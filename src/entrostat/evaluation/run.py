@@ -4,7 +4,6 @@ Problems are sampled in batches that the benchmark, the prompts and the batch si
 evaluation that goes on makes the batches that it would have made, and little of a batch is padding.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,8 +17,7 @@ from entrostat.evaluation.plot import pass_at_k_svg
 from entrostat.evaluation.scores import scores
 from entrostat.evaluation.settings import Settings, differences
 from entrostat.evaluation.spell import spell
-from entrostat.lab.lock import held
-from entrostat.statefile import write_atomic
+from entrostat.files import held, is_taken, write_atomic, write_json
 from entrostat.verify import SPELLINGS, VerifierPool
 from entrostat.verify.extract import extracted
 
@@ -86,13 +84,13 @@ def _summed_up(out: Path) -> dict[str, Any]:
             if len(samples) == folder.record["problems"]:
                 # an order that needs no benchmark: intervals depend on it in their last digits
                 results[file.parent.name] = scores([samples[key] for key in sorted(samples)])
-        write_atomic(out / "scores.json", json.dumps(results, indent=1) + "\n")
+        write_json(out / "scores.json", results)
         write_atomic(out / "pass-at-k.svg", pass_at_k_svg(results))
     return results
 
 
 def _check_out(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not any(out.glob("*/settings.json")))):
+    if is_taken(out) and not any(out.glob("*/settings.json")):
         raise ValueError(f"--out {out} holds something else than an evaluation: give a new folder")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from entrostat.evaluation.run import Watcher
+from entrostat.texts import interval_text
 
 
 class Screen(Watcher):
@@ -67,4 +68,4 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
 def _cell(interval: Mapping[str, float] | None, places: int = 3) -> str:
     if interval is None:
         return "not known"
-    return f"{interval['value']:.{places}f} [{interval['low']:.{places}f}, {interval['high']:.{places}f}]"
+    return interval_text(**interval, digits=places)

@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import entrostat
+from entrostat.files import held, is_taken, write_json
 from entrostat.lab.config import TrainConfig, config_from_json
 from entrostat.lab.evaluate import at_best, held_out, to_choose, validation
-from entrostat.lab.lock import held
 from entrostat.lab.methods import SETTINGS, Method, aimed_at, from_json, label, method_name, to_json
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.source import OnError, make_source
 from entrostat.lab.train import check_run, load_tokenizer, new_run, on_verifier_error, quiet
 from entrostat.lab.watch import Watcher
-from entrostat.statefile import write_atomic
 
 CHOICE_SEEDS = 2
 """Seeds of a choice: 1000 and up from the first compared one."""
@@ -186,11 +185,11 @@ class Comparison:
         return held(self.path, f"{self.path} is being run by another process: wait for it, or stop it")
 
     def _write(self) -> None:
-        write_atomic(self.path / "compare.json", json.dumps(self.plan, indent=1) + "\n")
+        write_json(self.path / "compare.json", self.plan)
 
 
 def _check_new(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_taken(path):
         raise ValueError(f"{path} is not empty: choose another --out, or continue with --resume {path}")
 
 

@@ -25,10 +25,9 @@ from typing import Any, NamedTuple
 import torch
 
 from entrostat.estimate import Interval, seed_interval
-from entrostat.lab.lock import held
+from entrostat.files import held, is_taken, write_atomic, write_json
 from entrostat.lab.methods import Method, from_json, label, make_method, to_json
 from entrostat.lab.paired import CALIBRATED, Branch, Point, Row, check, measure
-from entrostat.statefile import write_atomic
 from entrostat.strategies.static import Grpo
 
 FEWEST_SEEDS = 2
@@ -169,11 +168,11 @@ class Measurement:
             if known != json.loads(json.dumps(record)):
                 raise ValueError(f"{path} holds a measurement of something else: choose another --out")
             return
-        if path.exists() and any(path.iterdir()):
+        if is_taken(path):
             raise ValueError(f"{path} is not empty: choose another --out")
         check(point, methods)
         path.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, json.dumps(record, indent=1) + "\n")
+        write_json(file, record)
 
     @property
     def rows(self) -> list[Row]:

@@ -14,6 +14,7 @@ from entrostat.engines.qwen2 import Model
 from entrostat.lab.blind import random_rewards
 from entrostat.lab.characters import Characters
 from entrostat.lab.tasks import Problem, ProblemSource, Task, make_task
+from entrostat.texts import first_line
 
 
 class Spelling(Protocol):
@@ -100,7 +101,7 @@ def lab_environment(task: str, model: str = "") -> tuple[Environment, Path]:
     try:
         found = AutoTokenizer.from_pretrained(model, padding_side="left")
     except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = first_line(error)
         raise ValueError(f"no tokenizer in {model!r} ({said}): --model needs one") from None
     if found.pad_token_id is None:
         found.pad_token = found.eos_token

@@ -25,11 +25,11 @@ from entrostat.engines.meter import RegionMeter, Window
 from entrostat.engines.qwen2 import Model, load_model, save_model
 from entrostat.engines.window import shut
 from entrostat.entropy import TokenStats
+from entrostat.files import written_whole
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.control import bounds_of, control
 from entrostat.lab.environment import Environment, Graded, graded, lab_environment, vocabulary_ceiling
 from entrostat.lab.evaluate import BATCH, Draw, Samples, held_out_entropy
-from entrostat.lab.folder import written_whole
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method
 from entrostat.lab.run import Run

@@ -5,7 +5,6 @@ objective into the engine, the rest into TRL's GRPOConfig. Sources and settings:
 """
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,8 +12,9 @@ from typing import Any, NamedTuple
 
 from entrostat.objectives import OBJECTIVES, Objective
 from entrostat.objectives.clipped import OnClipped
+from entrostat.registry import Registry
 from entrostat.schedule import Schedule, parse_schedule
-from entrostat.strategies import STRATEGIES, Strategy, flags, near
+from entrostat.strategies import STRATEGIES, Strategy
 from entrostat.strategies.base import checked
 from entrostat.strategies.static import Grpo
 
@@ -130,7 +130,8 @@ class AdaptiveEntropy(TrlMethod):
 
 Method = Strategy | TrlMethod | Objective
 
-METHODS: Mapping[str, type[Method]] = MappingProxyType(
+METHODS: Registry[Method] = Registry(
+    "method",
     {
         **STRATEGIES,
         "trl:gspo": Gspo,
@@ -139,7 +140,7 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType(
         "trl:entropy-bonus": EntropyBonus,
         "trl:adaptive-entropy": AdaptiveEntropy,
         **{f"objective:{name}": kind for name, kind in OBJECTIVES.items()},
-    }
+    },
 )
 
 SETTINGS: Mapping[str, tuple[Mapping[str, float], ...]] = MappingProxyType(
@@ -171,23 +172,17 @@ def make_method(name: str, **options: Any) -> Method:
     >>> make_method("trl:cispo", epsilon_high=2.0)
     Cispo(epsilon_high=2.0)
     """
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}: {near(name, METHODS)}")
-    known = [field.name for field in dataclasses.fields(METHODS[name])]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"method {name!r} has no option {option!r}: {near(option, known)}")
-    return METHODS[name](**options)
+    return METHODS.make(name, **options)
 
 
 def method_name(method: Method) -> str:
     """The registry's name of a method, or its class's name when it is somebody's own."""
-    return next((name for name, kind in METHODS.items() if type(method) is kind), type(method).__name__)
+    return METHODS.name_of(method)
 
 
 def as_arguments(method: Method) -> list[str]:
     """The method as words of the command line: its name, and the options that are not its defaults."""
-    return [method_name(method), *flags(method)]
+    return METHODS.as_arguments(method)
 
 
 def label(method: Method) -> str:
@@ -212,18 +207,12 @@ def recipe(method: Method) -> Recipe:
 
 def to_json(method: Method) -> dict[str, Any]:
     """{"name", "options"}, as a run's config.json has it under "strategy"."""
-    return {"name": method_name(method), "options": finite(dataclasses.asdict(method))}
-
-
-def finite(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with inf as text: it has no JSON."""
-    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in options.items()}
+    return METHODS.to_json(method)
 
 
 def from_json(record: Mapping[str, Any]) -> Method:
     """The method that `to_json` described. KeyError or TypeError where it did not."""
-    options = {k: float(v) if v in ("inf", "-inf") else v for k, v in record["options"].items()}
-    return make_method(record["name"], **options)
+    return METHODS.from_json(record)
 
 
 def aimed_at(method: Method, target: float) -> Method:

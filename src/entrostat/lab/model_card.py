@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from entrostat.lab.tasks import Task
+from entrostat.texts import interval_text
 
 _CARD = """\
 ---
@@ -112,4 +113,4 @@ def _row(temperature: float, scores: Mapping[str, Any]) -> str:
 
 
 def _interval(score: Mapping[str, float]) -> str:
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    return interval_text(score["value"], score["low"], score["high"])

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
+from entrostat.files import is_taken, written_whole
 from entrostat.lab.evaluate import evaluate, held_out
-from entrostat.lab.folder import written_whole
 from entrostat.lab.model import EOS_ID, PAD_ID, build_model, build_tokenizer
 from entrostat.lab.model_card import model_card
 from entrostat.lab.tasks import Task, make_task
@@ -135,9 +135,7 @@ def _make(config: PretrainConfig, folder: Path, on_step: Callable[[int, float], 
 
 
 def _refuse_taken(out: Path) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() or out.is_symlink():
+    if is_taken(out):
         raise FileExistsError(f"{out} already exists and is not an empty folder; choose another one for --out")
 
 

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from entrostat.dump import cut
-from entrostat.lab.folder import written_whole
-from entrostat.lab.lock import held
-from entrostat.statefile import read_state, write_atomic, write_state
+from entrostat.files import held, is_taken, write_atomic, write_json, written_whole
+from entrostat.statefile import read_state, write_state
 
 LOGS = ("metrics.jsonl", "timing.jsonl", "response.jsonl")
 
@@ -39,13 +38,13 @@ class Run:
     @classmethod
     def create(cls, path: Path, config: dict[str, Any], controller: dict[str, Any]) -> "Run":
         """A new run at `path`, which must not exist or be empty. ValueError otherwise: nothing is overwritten."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if is_taken(path):
             raise ValueError(
                 f"{path} is not empty: choose another --out, or continue the run in it with --resume {path}"
             )
         with written_whole(path) as aside:
             run = cls(aside)
-            write_atomic(aside / "config.json", json.dumps(config, indent=1) + "\n")
+            write_json(aside / "config.json", config)
             for name in LOGS:
                 (aside / name).touch()
             run.commit(None, 0, controller)
@@ -65,7 +64,7 @@ class Run:
     def change(self, **options: Any) -> None:
         """Writes other values of these options to config.json. ValueError where the run is in training."""
         with self.locked():
-            write_atomic(self.path / "config.json", json.dumps(self.config | options, indent=1) + "\n")
+            write_json(self.path / "config.json", self.config | options)
 
     @property
     def resume(self) -> str:
@@ -183,5 +182,5 @@ class Run:
             "start": start,
         }
         summary.pop("entropy", None)
-        write_atomic(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_json(self.path / "summary.json", summary)
         return summary

@@ -13,6 +13,7 @@ from rich.table import Table
 from entrostat.lab.evaluate import at_best, spelt
 from entrostat.lab.run import Run
 from entrostat.lab.watch import Watcher
+from entrostat.texts import interval_text
 
 EVERY = 10
 """Rollouts between lines where stderr is no terminal."""
@@ -188,7 +189,7 @@ def finished(run: Run) -> dict[str, Any]:
 
 def cell(interval: dict[str, float]) -> str:
     """A score with its interval."""
-    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+    return interval_text(interval["value"], interval["low"], interval["high"])
 
 
 def _on_validation(scores: dict[str, Any]) -> str:

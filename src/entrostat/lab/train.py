@@ -30,7 +30,7 @@ from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, drawing, held_out, held
 from entrostat.lab.fast_run import train_fast
 from entrostat.lab.load import first_line, load_model, load_tokenizer
 from entrostat.lab.maps import map_line
-from entrostat.lab.methods import Method, finite, from_json, label, method_name, recipe, to_json
+from entrostat.lab.methods import Method, from_json, label, method_name, recipe, to_json
 from entrostat.lab.ranks import Ranks
 from entrostat.lab.rewards import UNSCORED, make_reward
 from entrostat.lab.run import Run
@@ -39,6 +39,7 @@ from entrostat.lab.source import Judged, OnError, make_source
 from entrostat.lab.tasks import ProblemSource
 from entrostat.lab.watch import Stop, Watcher
 from entrostat.lab.weights import adapters, check_weights, placed, save
+from entrostat.registry import finite
 from entrostat.schedule import Schedule
 
 

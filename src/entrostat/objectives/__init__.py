@@ -1,20 +1,19 @@
 """The registry of objectives: losses of other papers that TRL lacks, for comparison."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from entrostat.objectives.base import Objective
 from entrostat.objectives.covariance import ClipCov, KlCov
 from entrostat.objectives.entropic import Entropic
 from entrostat.objectives.gppo import CeGppo
+from entrostat.registry import Registry
 
 __all__ = ["OBJECTIVES", "Objective", "objective_name"]
 
-OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
-    {"entropic": Entropic, "clip-cov": ClipCov, "kl-cov": KlCov, "ce-gppo": CeGppo}
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective",
+    {"entropic": Entropic, "clip-cov": ClipCov, "kl-cov": KlCov, "ce-gppo": CeGppo},
 )
 
 
 def objective_name(objective: Objective) -> str:
     """The registry's name of an objective, or its class's name when it is somebody's own."""
-    return next((name for name, kind in OBJECTIVES.items() if type(objective) is kind), type(objective).__name__)
+    return OBJECTIVES.name_of(objective)

@@ -8,9 +8,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from entrostat.files import write_atomic
 from entrostat.report.page import MARKER, page
 from entrostat.report.read import read_runs, text
-from entrostat.statefile import write_atomic
 
 __all__ = ["write_report"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from entrostat.reproduce.claim import Claim, Mode, Result, Verdict
 from entrostat.reproduce.claims import a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, c1
-from entrostat.strategies import near
+from entrostat.texts import near
 
 _MODULES = (a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, c1)
 CLAIMS: dict[str, Claim] = {module.CLAIM.name: module.CLAIM for module in _MODULES}

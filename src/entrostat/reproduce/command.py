@@ -18,12 +18,12 @@ import trl
 from tyro.conf import Positional
 
 import entrostat
+from entrostat.files import write_json
 from entrostat.lab.train import quiet
 from entrostat.reproduce import CLAIMS, Claim, Mode, chosen
 from entrostat.reproduce.judge import undecided
 from entrostat.reproduce.runs import Records
 from entrostat.reproduce.show import Bar, listing, page, table
-from entrostat.statefile import write_atomic
 
 CHUNK = 32
 """Runs between two writings of results."""
@@ -110,7 +110,7 @@ def _settle(claim: Claim, mode: Mode, records: Records, out: Path) -> dict[str, 
     }
     out.mkdir(parents=True, exist_ok=True)
     name = [claim.name, *(["fast"] if mode.fast else []), *([f"seeds{mode.seeds}"] if mode.seeds else [])]
-    write_atomic(out / f"{'.'.join(name)}.json", json.dumps(result, indent=1) + "\n")
+    write_json(out / f"{'.'.join(name)}.json", result)
     return result
 
 

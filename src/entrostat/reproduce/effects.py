@@ -20,8 +20,8 @@ from typing import Any
 from entrostat.lab.effect import as_row, pair_of
 from entrostat.lab.methods import Method, as_arguments, make_method
 from entrostat.lab.paired import Point, Row
+from entrostat.registry import flags
 from entrostat.reproduce.claim import Mode
-from entrostat.strategies import flags
 
 EPS = 0.0125
 FIRST_SEED = 1000
@@ -87,9 +87,9 @@ def effect(rows: Sequence[dict[str, Any]], arm: int) -> list[float]:
     return _by_seed(rows, lambda row: row.branches[arm].log_entropy - row.branches[0].log_entropy)
 
 
-def drift(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """Change of ln H a rollout under the base: its mean of each seed."""
-    return _by_seed(rows, lambda row: row.branches[0].log_entropy - row.before)
+def change(rows: Sequence[dict[str, Any]], arm: int) -> list[float]:
+    """Change of ln H a rollout under an arm, from where the rollout began: its mean of each seed."""
+    return _by_seed(rows, lambda row: row.branches[arm].log_entropy - row.before)
 
 
 def level(rows: Sequence[dict[str, Any]], arm: int, field: str) -> list[float]:

@@ -29,9 +29,9 @@ from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.train import new_run
 from entrostat.lab.watch import Watcher
+from entrostat.registry import flags
 from entrostat.reproduce.effects import EffectJob
 from entrostat.reproduce.tokens import of_dumps
-from entrostat.strategies import flags
 
 DIGITS = 5
 SCORED_BY = (

@@ -6,9 +6,9 @@
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
+from entrostat.texts import near
 from entrostat.verify import boxed, dapo, gsm8k, gym
 
 VERIFIERS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
@@ -42,9 +42,7 @@ NEEDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 def check_verifier(name: str) -> None:
     """ValueError, one line, unless there is a verifier of that name and what it needs is installed."""
     if name not in VERIFIERS:
-        near = get_close_matches(name, VERIFIERS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"unknown verifier {name!r}; {hint}The verifiers are: {', '.join(VERIFIERS)}")
+        raise ValueError(f"unknown verifier {name!r}: {near(name, VERIFIERS)}")
     module, extra = NEEDS.get(name, ("", ""))
     if module and importlib.util.find_spec(module) is None:
         raise ValueError(f"the verifier {name!r} needs {module}: pip install 'entrostat[{extra}]'")

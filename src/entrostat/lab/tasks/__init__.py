@@ -7,7 +7,6 @@
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from entrostat.lab.tasks.base import Problem, ProblemSource, Split, Task, check_draw, split_of
@@ -15,6 +14,7 @@ from entrostat.lab.tasks.chain import Chain
 from entrostat.lab.tasks.countdown import Countdown
 from entrostat.lab.tasks.path import PathTask
 from entrostat.lab.tasks.times import Times
+from entrostat.texts import near
 
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Countdown(), PathTask(), Chain(), Times())})
 """Every task by its name."""
@@ -28,9 +28,7 @@ def make_task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    near = get_close_matches(name, TASKS, n=2)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ValueError(f"unknown task {name!r}; {hint}The tasks are: {', '.join(TASKS)}")
+    raise ValueError(f"unknown task {name!r}: {near(name, TASKS)}")
 
 
 __all__ = ["TASKS", "Problem", "ProblemSource", "Split", "Task", "check_draw", "make_task", "split_of"]

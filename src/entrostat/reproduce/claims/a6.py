@@ -4,7 +4,7 @@ from typing import Any
 
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.claims import a4
-from entrostat.reproduce.effects import EPS, NONE, EffectJob, drift, effect, halves, one_sided, regime
+from entrostat.reproduce.effects import EPS, NONE, EffectJob, change, effect, halves, one_sided, regime
 from entrostat.reproduce.judge import above, conclude, spread
 from entrostat.reproduce.runs import Records
 
@@ -45,7 +45,7 @@ def judge(mode: Mode, records: Records) -> Result:
         numbers[f"{law}: clip-low alone"] = spread(low)._asdict()
         numbers[f"{law}: clip-high alone"] = spread(high)._asdict()
         numbers[f"{law}: even part"] = spread(even)._asdict()
-        numbers[f"{law}: drift without clipping"] = spread(drift(rows))._asdict()
+        numbers[f"{law}: drift without clipping"] = spread(change(rows, 0))._asdict()
     return conclude(parts, numbers)
 
 

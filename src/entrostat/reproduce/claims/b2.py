@@ -3,7 +3,7 @@
 from typing import Any
 
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
-from entrostat.reproduce.effects import EffectJob, drift, effect, level
+from entrostat.reproduce.effects import EffectJob, change, effect, level
 from entrostat.reproduce.judge import SHARE, above, below, conclude, differences, spread
 from entrostat.reproduce.ladder import DYNAMIC, NAMES, PLAIN, arm, equal, job, matched
 from entrostat.reproduce.runs import Records
@@ -24,7 +24,7 @@ def judge(mode: Mode, records: Records) -> Result:
     """Each side against .2/.2 and against the static threshold of its clip share."""
     rows = records[job(mode)]["rows"]
     parts: list[Part] = []
-    numbers: dict[str, Any] = {"change of ln H a rollout at .2/.2": spread(drift(rows))._asdict()}
+    numbers: dict[str, Any] = {"change of ln H a rollout at .2/.2": spread(change(rows, 0))._asdict()}
     for side, name in NAMES.items():
         check = above if side == "high" else below
         moved = effect(rows, arm(DYNAMIC[side]))

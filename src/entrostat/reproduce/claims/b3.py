@@ -7,7 +7,7 @@ from typing import Any
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.claims import b2
-from entrostat.reproduce.effects import EffectJob, drift, effect, level, stretch, wide
+from entrostat.reproduce.effects import EffectJob, change, effect, level, stretch, wide
 from entrostat.reproduce.judge import SHARE, above, below, conclude, spread
 from entrostat.reproduce.ladder import PLAIN
 from entrostat.reproduce.runs import Records
@@ -39,7 +39,7 @@ def judge(mode: Mode, records: Records) -> Result:
     made = job(mode)
     rows, length = records[made]["rows"], made.point.length
     parts: list[Part] = []
-    numbers: dict[str, Any] = {"change of ln H a rollout at .2/.2": spread(drift(rows))._asdict()}
+    numbers: dict[str, Any] = {"change of ln H a rollout at .2/.2": spread(change(rows, 0))._asdict()}
     for at, name in enumerate(NAMES, 1):
         for start, end, sign in PHASES[name]:
             moved = effect(stretch(rows, length, start, end), at)
@@ -55,7 +55,7 @@ def judge(mode: Mode, records: Records) -> Result:
 
 def _to_the_floor(rows: Sequence[dict[str, Any]]) -> float | str:
     """How many rollouts OD takes from its start to where it first raises, at the mean speed of these rows."""
-    by_itself, by_od = drift(rows), effect(rows, NAMES.index("od") + 1)
+    by_itself, by_od = change(rows, 0), effect(rows, NAMES.index("od") + 1)
     speed = sum(by_itself) / len(by_itself) + sum(by_od) / len(by_od)
     return float(round(math.log(Od().floor) / speed)) if speed < 0 else "never: entropy rises"
 

@@ -1,0 +1,103 @@
+"""A registry: frozen dataclasses by name, whose fields are their options."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from entrostat.texts import near
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, type[T]]):
+    """The classes of one kind of thing by name: strategies, objectives, methods.
+
+    Args:
+        what: what an error calls one of them, such as "strategy".
+        kinds: frozen dataclasses. A class stands under one name.
+    """
+
+    def __init__(self, what: str, kinds: Mapping[str, type[T]]):
+        self.what = what
+        self._kinds = dict(kinds)
+        self._names = {kind: name for name, kind in self._kinds.items()}
+
+    def __getitem__(self, name: str) -> type[T]:
+        return self._kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def kind(self, name: str) -> type[T]:
+        """The class of that name. ValueError, naming the near ones, where there is none."""
+        if name not in self._kinds:
+            raise ValueError(f"unknown {self.what} {name!r}: {near(name, self._kinds)}")
+        return self._kinds[name]
+
+    def make(self, name: str, **options: Any) -> T:
+        """The thing of that name, its options as keywords.
+
+        Raises ValueError for an unknown name or option, naming the near ones, and for a value out of range.
+        """
+        kind = self.kind(name)
+        known = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
+        for option in options:
+            if option not in known:
+                raise ValueError(f"{self.what} {name!r} has no option {option!r}: {near(option, known)}")
+        return kind(**options)
+
+    def name_of(self, thing: Any) -> str:
+        """The name of its class, or the class's own name when it is somebody's own."""
+        return self._names.get(type(thing), type(thing).__name__)
+
+    def as_arguments(self, thing: Any) -> list[str]:
+        """The thing as words of the command line: its name, and the options that are not its defaults."""
+        return [self.name_of(thing), *flags(thing)]
+
+    def to_json(self, thing: Any) -> dict[str, Any]:
+        """{"name", "options"}, strict JSON: inf is text."""
+        return {"name": self.name_of(thing), "options": finite(dataclasses.asdict(thing))}
+
+    def from_json(self, record: Mapping[str, Any]) -> T:
+        """The thing that `to_json` described. KeyError or TypeError where it did not."""
+        options = {name: _number(value) for name, value in record["options"].items()}
+        return self.make(record["name"], **options)
+
+
+def finite(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with inf as text: it has no JSON."""
+    return {name: _json(value) for name, value in options.items()}
+
+
+def _json(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if value in ("inf", "-inf") else value
+
+
+def flags(chosen: Any) -> list[str]:
+    """A dataclass's options that are not its defaults, as words of the command line."""
+    words: list[str] = []
+    for field in dataclasses.fields(chosen):
+        value = getattr(chosen, field.name)
+        if value == _default(field):
+            continue
+        name = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{name}", *map(str, values)]
+    return words
+
+
+def _default(field: Any) -> Any:
+    if field.default_factory is dataclasses.MISSING:
+        return field.default
+    return field.default_factory()
