@@ -53,7 +53,7 @@ def test_an_error_sends_nothing_to_the_terminal_that_it_would_act_on(capsys, tmp
         (["train", "--learning-rate", "0", "grpo"], "--learning-rate must be over 0, got 0.0"),
         (["train", "--learning-rate", "nan", "grpo"], "--learning-rate must be over 0, got nan"),
         (["train", "--updates-per-rollout", "7", "grpo"], "--updates-per-rollout 7 must divide the 512 completions"),
-        (["train", "--task", "countdwn", "grpo"], "unknown task 'countdwn'; did you mean countdown"),
+        (["train", "--task", "countdwn", "grpo"], "unknown task 'countdwn': did you mean countdown"),
         (["train", "--reward", "bernoulli:2", "grpo"], "--reward is 'bernoulli:2': use true, normal, or bernoulli:P"),
         (["train", "--loss-type", "sapo", "grpo"], "--loss-type"),
         (["train", "trl:sap"], "unknown method 'trl:sap': did you mean trl:sapo"),

@@ -9,6 +9,10 @@ import entrostat
 
 ROOT = Path(entrostat.__file__).parent
 ORDER = [
+    "texts",
+    "registry",
+    "files",
+    "trainers",
     "clip",
     "entropy",
     "advantage",

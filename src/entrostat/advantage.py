@@ -17,7 +17,10 @@ WHITEN_EPSILON = 1e-8
 
 
 def group_advantages(
-    rewards: Float[Tensor, " b"], group_size: int, *, scale: Literal["group", "none"] = "group"
+    rewards: Float[Tensor, " b"],
+    group_size: int,
+    *,
+    scale: Literal["group", "none"] = "group",
 ) -> Float[Tensor, " b"]:
     """Advantage of each completion within its group of g = group_size.
 
@@ -39,12 +42,16 @@ def group_advantages(
     tensor([ 0.5000, -0.5000,  0.0000,  0.0000])
     """
     if group_size < 1 or rewards.numel() % group_size:
-        raise ValueError(f"group_size must divide the {rewards.numel()} rewards, got {group_size}")
+        raise ValueError(
+            f"group_size must divide the {rewards.numel()} rewards, got {group_size}"
+        )
     if scale not in ("group", "none"):
         raise ValueError(f"scale must be 'group' or 'none', got {scale!r}")
     if not rewards.isfinite().all():
         at = int((~rewards.isfinite()).nonzero()[0])
-        raise ValueError(f"rewards must be finite, got {rewards[at].item()} at {at}; fix the reward function")
+        raise ValueError(
+            f"rewards must be finite, got {rewards[at].item()} at {at}; fix the reward function"
+        )
     grouped = rewards.view(-1, group_size)
     equal = (grouped == grouped[:, :1]).all(-1, keepdim=True)
     centred = torch.where(equal, 0.0, grouped - grouped.mean(-1, keepdim=True))

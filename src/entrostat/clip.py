@@ -36,7 +36,11 @@ class ClipEvents(NamedTuple):
 
 
 def clip_loss(
-    logratio: Float[Tensor, "b t"], advantages: Float[Tensor, "b #t"], *, low: Bound, high: Bound
+    logratio: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b #t"],
+    *,
+    low: Bound,
+    high: Bound,
 ) -> Float[Tensor, "b t"]:
     """Clipped surrogate of PPO and GRPO as a loss to minimise, per token: -min(r A, clip(r, 1 - low, 1 + high) A).
 
@@ -68,7 +72,11 @@ def clip_loss(
 
 
 def clip_events(
-    logratio: Float[Tensor, "b t"], advantages: Float[Tensor, "b #t"], *, low: Bound, high: Bound
+    logratio: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b #t"],
+    *,
+    low: Bound,
+    high: Bound,
 ) -> ClipEvents:
     """Where `clip_loss` has no gradient, split by side: low is r < 1 - low and A < 0, high is r > 1 + high and A > 0.
 
@@ -109,19 +117,25 @@ def aggregate(
     [3.0, 3.75]
     """
     if mask.shape != per_token.shape:
-        raise ValueError(f"mask must have the loss's shape {tuple(per_token.shape)}, got {tuple(mask.shape)}")
+        raise ValueError(
+            f"mask must have the loss's shape {tuple(per_token.shape)}, got {tuple(mask.shape)}"
+        )
     _check_normalizer(how, normalizer)
     kept = torch.where(mask, per_token, 0.0)
     if how == "sequence-mean":
         return (kept.sum(-1) / mask.sum(-1).clamp(min=1)).mean()
     if normalizer is None:
         return kept.sum() / mask.sum().clamp(min=1)
-    return kept.sum() / (normalizer * len(kept) if how == "constant-length" else normalizer)
+    return kept.sum() / (
+        normalizer * len(kept) if how == "constant-length" else normalizer
+    )
 
 
 def require_per_token(name: str, value: Tensor, shape: torch.Size) -> None:
     """Raises ValueError unless `value` is (b t) or broadcasts to it without its dimensions being guessed."""
-    if value.ndim != len(shape) or any(n not in (1, full) for n, full in zip(value.shape, shape, strict=True)):
+    if value.ndim != len(shape) or any(
+        n not in (1, full) for n, full in zip(value.shape, shape, strict=True)
+    ):
         raise ValueError(
             f"{name} must be (b t) = {tuple(shape)}, or 1 in a dimension to broadcast, got {tuple(value.shape)}; "
             f"for one value a sequence pass {name}[:, None]"
@@ -142,21 +156,35 @@ class _ScaledExp(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grad_outputs: Tensor):
         (grad,), (y,) = grad_outputs, ctx.saved_tensors
-        return torch.where(grad == 0, 0.0, grad * y), None  # d/dx scale exp(x) is the value itself
+        return torch.where(
+            grad == 0, 0.0, grad * y
+        ), None  # d/dx scale exp(x) is the value itself
 
 
 def _check_normalizer(how: str, normalizer: float | int | Tensor | None) -> None:
     if how not in get_args(Reduction):
-        raise ValueError(f"how must be one of {', '.join(get_args(Reduction))}, got {how!r}")
+        raise ValueError(
+            f"how must be one of {', '.join(get_args(Reduction))}, got {how!r}"
+        )
     if how == "constant-length" and normalizer is None:
-        raise ValueError("constant-length got no normalizer; give it the longest completion that sampling allows")
+        raise ValueError(
+            "constant-length got no normalizer; give it the longest completion that sampling allows"
+        )
     if how == "sequence-mean" and normalizer is not None:
-        raise ValueError(f"sequence-mean divides by the mask's own counts, got normalizer={normalizer}; leave it out")
-    if normalizer is not None and not isinstance(normalizer, Tensor) and not normalizer > 0:
+        raise ValueError(
+            f"sequence-mean divides by the mask's own counts, got normalizer={normalizer}; leave it out"
+        )
+    if (
+        normalizer is not None
+        and not isinstance(normalizer, Tensor)
+        and not normalizer > 0
+    ):
         raise ValueError(f"normalizer must be positive, got {normalizer}")
 
 
-def _window(logratio: Tensor, advantages: Tensor, low: Bound, high: Bound) -> tuple[Bound, Bound]:
+def _window(
+    logratio: Tensor, advantages: Tensor, low: Bound, high: Bound
+) -> tuple[Bound, Bound]:
     """The bounds 1 - low and 1 + high, validated, without gradient."""
     require_per_token("advantages", advantages, logratio.shape)
     for name, bound in (("low", low), ("high", high)):
@@ -164,7 +192,9 @@ def _window(logratio: Tensor, advantages: Tensor, low: Bound, high: Bound) -> tu
             if bound.ndim:
                 require_per_token(name, bound, logratio.shape)
         elif math.isnan(bound):
-            raise ValueError(f"{name} must be a number, got NaN; to disable a side use low=1.0 or high=inf")
+            raise ValueError(
+                f"{name} must be a number, got NaN; to disable a side use low=1.0 or high=inf"
+            )
     return 1 - _detached(low), 1 + _detached(high)
 
 
@@ -173,4 +203,6 @@ def _detached(bound: Bound) -> Bound:
 
 
 def _events(ratio: Tensor, advantages: Tensor, floor: Bound, cap: Bound) -> ClipEvents:
-    return ClipEvents((ratio < floor) & (advantages < 0), (ratio > cap) & (advantages > 0))
+    return ClipEvents(
+        (ratio < floor) & (advantages < 0), (ratio > cap) & (advantages > 0)
+    )

@@ -61,7 +61,9 @@ class Region(IntEnum):
 
 
 @torch.no_grad()
-def token_stats(logits: Float[Tensor, "b t v"], ids: Int[Tensor, "b t"], *, temperature: float = 1.0) -> TokenStats:
+def token_stats(
+    logits: Float[Tensor, "b t v"], ids: Int[Tensor, "b t"], *, temperature: float = 1.0
+) -> TokenStats:
     """Log-probability of the taken token, entropy, sum p^2 and sum p^2 ln p over the vocabulary, at each token.
 
     A statistic: it records no gradient. It works through chunks of tokens in float32 (float64 for float64 logits), so
@@ -92,7 +94,9 @@ def token_stats(logits: Float[Tensor, "b t v"], ids: Int[Tensor, "b t"], *, temp
         chunk = logits[rows, columns]
         z, e = (buffer[: chunk.numel()].view(chunk.shape) for buffer in buffers)
         z.copy_(chunk)
-        out[:, rows, columns] = _stats(z, e, ids[rows, columns, None].long(), temperature)
+        out[:, rows, columns] = _stats(
+            z, e, ids[rows, columns, None].long(), temperature
+        )
     return TokenStats(*out)
 
 
@@ -155,7 +159,9 @@ def entropy_change_own_term(
 
 
 def regions(
-    logprobs: Float[Tensor, "b t"], entropy: Float[Tensor, "b t"], advantages: Float[Tensor, "b #t"]
+    logprobs: Float[Tensor, "b t"],
+    entropy: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b #t"],
 ) -> Int[Tensor, "b t"]:
     """The `Region` of each token, as int64. A tie, ln p + H = 0, has no own term and is NONE, and so is NaN.
 
@@ -182,27 +188,37 @@ def regions(
 
 def _own(logprobs: Tensor, entropy: Tensor) -> Tensor:
     """Q_a; 0 for an impossible token, where p ln p would be 0 * -inf."""
-    return logprobs.exp() * (logprobs.clamp(min=torch.finfo(logprobs.dtype).min) + entropy)
+    return logprobs.exp() * (
+        logprobs.clamp(min=torch.finfo(logprobs.dtype).min) + entropy
+    )
 
 
 def _fields(stats: TokenStats, *names: str) -> list[Tensor]:
     values = [getattr(stats, name) for name in names]
     missing = [name for name, value in zip(names, values, strict=True) if value is None]
     if missing:
-        raise ValueError(f"stats lack {', '.join(missing)}; take them from token_stats(logits, ids)")
+        raise ValueError(
+            f"stats lack {', '.join(missing)}; take them from token_stats(logits, ids)"
+        )
     return values
 
 
 def _check(logits: Tensor, ids: Tensor, temperature: float) -> None:
     if logits.ndim != 3 or ids.shape != logits.shape[:2]:
-        raise ValueError(f"logits must be (b t v) and ids (b t), got {tuple(logits.shape)} and {tuple(ids.shape)}")
+        raise ValueError(
+            f"logits must be (b t v) and ids (b t), got {tuple(logits.shape)} and {tuple(ids.shape)}"
+        )
     if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"temperature must be positive, got {temperature}; greedy decoding has no entropy to measure")
+        raise ValueError(
+            f"temperature must be positive, got {temperature}; greedy decoding has no entropy to measure"
+        )
     if ids.numel():
         least, most = (int(x) for x in ids.aminmax())
         if least < 0 or most >= logits.size(-1):
             wrong = least if least < 0 else most
-            raise ValueError(f"ids must be in [0, {logits.size(-1)}), got {wrong}; put any token where ids are masked")
+            raise ValueError(
+                f"ids must be in [0, {logits.size(-1)}), got {wrong}; put any token where ids are masked"
+            )
 
 
 def _chunks(b: int, t: int, tokens: int) -> Iterator[tuple[slice, slice]]:
@@ -232,4 +248,11 @@ def _stats(z: Tensor, e: Tensor, ids: Tensor, temperature: float) -> Tensor:
     e_z = z.mul_(e).sum(-1)
     e2_z = z.mul_(e).sum(-1)
     e2 = 1 + e.mul_(e).sum(-1)
-    return torch.stack([chosen - log_total, log_total - e_z / total, e2 / total**2, (e2_z - log_total * e2) / total**2])
+    return torch.stack(
+        [
+            chosen - log_total,
+            log_total - e_z / total,
+            e2 / total**2,
+            (e2_z - log_total * e2) / total**2,
+        ]
+    )

@@ -61,7 +61,9 @@ def pass_at_k(n, c, k):
     few, many = np.minimum(c, k), np.maximum(c, k)
     log_fail = np.zeros(n.shape)
     for i in range(int(few.max(initial=0))):
-        log_fail += np.log1p(np.where((i < few) & ~sure, -many / np.maximum(n - i, 1), 0.0))
+        log_fail += np.log1p(
+            np.where((i < few) & ~sure, -many / np.maximum(n - i, 1), 0.0)
+        )
     passed = np.where(sure, 1.0, -np.expm1(log_fail) + 0.0)
     return passed.item() if passed.ndim == 0 else passed
 
@@ -99,25 +101,38 @@ def maj_at_k(answers: Sequence[Hashable], correct: Sequence[bool], k: int) -> fl
     0.6666666666666666
     """
     if len(answers) != len(correct):
-        raise ValueError(f"answers and correct must be of one length, got {len(answers)} and {len(correct)}")
+        raise ValueError(
+            f"answers and correct must be of one length, got {len(answers)} and {len(correct)}"
+        )
     if not 1 <= k <= len(answers):
-        raise ValueError(f"k must be in 1..{len(answers)}, the number of answers, got {k}")
+        raise ValueError(
+            f"k must be in 1..{len(answers)}, the number of answers, got {k}"
+        )
     right = dict(zip(answers, map(bool, correct), strict=True))
-    if any(right[answer] != bool(is_right) for answer, is_right in zip(answers, correct, strict=True)):
-        raise ValueError("equal answers must be all right or all wrong; normalise answers before the vote")
+    if any(
+        right[answer] != bool(is_right)
+        for answer, is_right in zip(answers, correct, strict=True)
+    ):
+        raise ValueError(
+            "equal answers must be all right or all wrong; normalise answers before the vote"
+        )
     votes = Counter(answer for answer in answers if answer is not None)
     abstain = len(answers) - votes.total()
     won = Fraction(0)
     for m in range(1, min(k, max(votes.values(), default=0)) + 1):
         free = abstain + sum(count for count in votes.values() if count < m)
-        rivals = [(count, right[answer]) for answer, count in votes.items() if count >= m]
+        rivals = [
+            (count, right[answer]) for answer, count in votes.items() if count >= m
+        ]
         for (used, tied, tied_right), ways in _ways(rivals, m, k).items():
             if tied_right:
                 won += Fraction(ways * math.comb(free, k - used) * tied_right, tied)
     return float(won / math.comb(len(answers), k))
 
 
-def bootstrap_interval(values: Values, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: Values, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Interval:
     """Mean over problems with its percentile bootstrap interval (Efron 1979), from a numpy generator of its own.
 
     Problems are resampled, not samples: a value is one problem's score. Where all values are equal, or problems are
@@ -132,16 +147,22 @@ def bootstrap_interval(values: Values, *, level: float = 0.95, resamples: int = 
     x = _sample(values, "problems")
     _check_level(level)
     if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}; 10000 is usual")
+        raise ValueError(
+            f"resamples must be at least 1, got {resamples}; 10000 is usual"
+        )
     rng = np.random.default_rng(seed)
     block = max(1, 2**20 // x.size)  # bounds the memory of the indices
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
-    means = np.concatenate([x[rng.integers(x.size, size=(size, x.size))].mean(axis=1) for size in sizes])
+    means = np.concatenate(
+        [x[rng.integers(x.size, size=(size, x.size))].mean(axis=1) for size in sizes]
+    )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(x.mean()), float(low), float(high))
 
 
-def seed_interval(values: Values, *, level: float = 0.95, limits: Limits = REAL) -> Interval:
+def seed_interval(
+    values: Values, *, level: float = 0.95, limits: Limits = REAL
+) -> Interval:
     """Mean over seeds with Student's t interval: mean +- t s / sqrt(seeds), s with Bessel's correction.
 
     With the three to five seeds of a usual comparison a bootstrap over seeds is far too narrow; t assumes that the
@@ -173,7 +194,9 @@ def seed_interval(values: Values, *, level: float = 0.95, limits: Limits = REAL)
     _check_level(level)
     low, high = map(float, limits)
     if not low < high:
-        raise ValueError(f"limits must be the lower and then the upper one, got {limits}")
+        raise ValueError(
+            f"limits must be the lower and then the upper one, got {limits}"
+        )
     if x.min() < low or x.max() > high:
         raise ValueError(
             f"values must lie within {limits}, got {x.min():g} to {x.max():g}; leave limits out, or widen them"
@@ -208,12 +231,22 @@ def least_effect(values: Values, *, level: float = 0.95, power: float = 0.8) -> 
     x = _sample(values, "seeds")
     _check_level(level)
     if not 1 - level < power < 1:
-        raise ValueError(f"power must be between {1 - level:g} and 1, got {power}; 0.8 is usual")
-    return _noncentrality(x.size - 1, level, power) * float(x.std(ddof=1)) / math.sqrt(x.size)
+        raise ValueError(
+            f"power must be between {1 - level:g} and 1, got {power}; 0.8 is usual"
+        )
+    return (
+        _noncentrality(x.size - 1, level, power)
+        * float(x.std(ddof=1))
+        / math.sqrt(x.size)
+    )
 
 
 def hierarchical_interval(
-    values: np.ndarray, *, level: float = 0.95, resamples: int = 10_000, seed: int | np.random.Generator = 0
+    values: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int | np.random.Generator = 0,
 ) -> Interval:
     """Mean over training runs and problems with its percentile interval, from a bootstrap of both.
 
@@ -231,13 +264,20 @@ def hierarchical_interval(
     """
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 2 or x.shape[0] < 1 or x.shape[1] < 2 or not np.isfinite(x).all():
-        raise ValueError(f"values must be finite, (seeds, problems) with at least 2 problems, got shape {x.shape}")
+        raise ValueError(
+            f"values must be finite, (seeds, problems) with at least 2 problems, got shape {x.shape}"
+        )
     _check_level(level)
     if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}; 10000 is usual")
+        raise ValueError(
+            f"resamples must be at least 1, got {resamples}; 10000 is usual"
+        )
     rng = np.random.default_rng(seed)
     seeds, problems = x.shape
-    means = [x[rng.integers(0, seeds, seeds)][:, rng.integers(0, problems, problems)].mean() for _ in range(resamples)]
+    means = [
+        x[rng.integers(0, seeds, seeds)][:, rng.integers(0, problems, problems)].mean()
+        for _ in range(resamples)
+    ]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(x.mean()), float(low), float(high))
 
@@ -246,16 +286,25 @@ def _counts(*values: Counts | np.integer) -> list[NDArray[np.int64]]:
     n, c, k = arrays = np.broadcast_arrays(*values)
     for name, array in zip("nck", arrays, strict=True):
         if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"{name} must be an integer count, got {array.dtype} {array.ravel()[0]}")
+            raise ValueError(
+                f"{name} must be an integer count, got {array.dtype} {array.ravel()[0]}"
+            )
     wrong = (c < 0) | (c > n) | (k < 1) | (k > n)
     if wrong.any():
         at = tuple(index[0] for index in np.nonzero(np.atleast_1d(wrong)))
-        got = ", ".join(f"{name} = {np.atleast_1d(a)[at]}" for name, a in zip("nck", arrays, strict=True))
-        raise ValueError(f"needs 0 <= c <= n and 1 <= k <= n, got {got}; draw at least k samples")
+        got = ", ".join(
+            f"{name} = {np.atleast_1d(a)[at]}"
+            for name, a in zip("nck", arrays, strict=True)
+        )
+        raise ValueError(
+            f"needs 0 <= c <= n and 1 <= k <= n, got {got}; draw at least k samples"
+        )
     return [array.astype(np.int64) for array in arrays]
 
 
-def _ways(rivals: list[tuple[int, bool]], m: int, k: int) -> Counter[tuple[int, int, int]]:
+def _ways(
+    rivals: list[tuple[int, bool]], m: int, k: int
+) -> Counter[tuple[int, int, int]]:
     """Ways to draw from each rival (votes in all, right) at most m, by (votes drawn, rivals at m, right ones at m)."""
     states = Counter({(0, 0, 0): 1})
     for count, is_right in rivals:
@@ -263,7 +312,9 @@ def _ways(rivals: list[tuple[int, bool]], m: int, k: int) -> Counter[tuple[int, 
         for (used, tied, tied_right), ways in states.items():
             for drawn in range(min(m, k - used) + 1):
                 top = drawn == m
-                after[used + drawn, tied + top, tied_right + (top and is_right)] += ways * math.comb(count, drawn)
+                after[used + drawn, tied + top, tied_right + (top and is_right)] += (
+                    ways * math.comb(count, drawn)
+                )
         states = after
     return states
 
@@ -271,9 +322,13 @@ def _ways(rivals: list[tuple[int, bool]], m: int, k: int) -> Counter[tuple[int, 
 def _sample(values: Values, what: str) -> Floats:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size < 2:
-        raise ValueError(f"values must be one number for each of at least 2 {what}, got shape {x.shape}")
+        raise ValueError(
+            f"values must be one number for each of at least 2 {what}, got shape {x.shape}"
+        )
     if not np.isfinite(x).all():
-        raise ValueError(f"values must be finite, got {x[~np.isfinite(x)][0]}; leave out no {what}, mend the score")
+        raise ValueError(
+            f"values must be finite, got {x[~np.isfinite(x)][0]}; leave out no {what}, mend the score"
+        )
     return x
 
 
@@ -339,7 +394,9 @@ def _t_quantile(level: float, freedom: int) -> float:
     low, high = 0.0, math.pi / 2  # of the angle atan(t / sqrt(freedom))
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if _t_central(middle, freedom) < level else (low, middle)
+        low, high = (
+            (middle, high) if _t_central(middle, freedom) < level else (low, middle)
+        )
     return math.sqrt(freedom) * math.tan(low)
 
 
@@ -350,4 +407,8 @@ def _t_central(angle: float, freedom: int) -> float:
     for j in range(odd + 1, freedom + odd, 2):
         total += term
         term *= math.cos(angle) ** 2 * j / (j + 1)
-    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+    return (
+        2 / math.pi * (angle + math.sin(angle) * total)
+        if odd
+        else math.sin(angle) * total
+    )

@@ -15,7 +15,9 @@ FEW, MANY = 256, 1024
 """Responses a rollout: at FEW the map has noise as large, at MANY (a KL of .12) it does not, and between nothing."""
 
 
-def reach(*, clipped: float | int | None, kl: float | int | None, responses: int | None) -> str:
+def reach(
+    *, clipped: float | int | None, kl: float | int | None, responses: int | None
+) -> str:
     """The sentence: too little is clipped, noise is as large, a clip setting can move entropy, or that is not known.
 
     A number that is not known is None. The sentence says which were not read, unless too little is clipped, which no
@@ -48,28 +50,45 @@ def reach(*, clipped: float | int | None, kl: float | int | None, responses: int
         )
     if clipped is not None and noisy is False:
         return f"A clip setting can move entropy here: {', '.join(known)}{not_read} ({PAGE})."
-    why = not_read or f"; the map has nothing between {FEW} and {MANY:,} responses at a KL over {NOISY_KL:g}"
+    why = (
+        not_read
+        or f"; the map has nothing between {FEW} and {MANY:,} responses at a KL over {NOISY_KL:g}"
+    )
     told = f"{', '.join(known)}{why}" if known else why.removeprefix("; ")
-    return f"Whether a clip setting can move entropy here is not known: {told} ({PAGE})."
+    return (
+        f"Whether a clip setting can move entropy here is not known: {told} ({PAGE})."
+    )
 
 
 def _noisy(kl: float | int | None, responses: int | None) -> bool | None:
     """Whether noise is as large as the effect; None where that is not known."""
-    if (kl is not None and kl <= NOISY_KL) or (responses is not None and responses >= MANY):
+    if (kl is not None and kl <= NOISY_KL) or (
+        responses is not None and responses >= MANY
+    ):
         return False
-    return True if kl is not None and responses is not None and responses <= FEW else None
+    return (
+        True if kl is not None and responses is not None and responses <= FEW else None
+    )
 
 
-def _told(clipped: float | int | None, kl: float | int | None, responses: int | None) -> tuple[list[str], list[str]]:
+def _told(
+    clipped: float | int | None, kl: float | int | None, responses: int | None
+) -> tuple[list[str], list[str]]:
     """What is known in words, and the names of what is not."""
     words = {
         "the share of clipped tokens": None
         if clipped is None
         else f"{_percent(clipped)} of tokens clipped on one side",
-        "the KL of a rollout": None if kl is None else f"a KL of {kl:.2g} nats a token a rollout",
-        "responses a rollout": None if responses is None else f"{responses:,} responses a rollout",
+        "the KL of a rollout": None
+        if kl is None
+        else f"a KL of {kl:.2g} nats a token a rollout",
+        "responses a rollout": None
+        if responses is None
+        else f"{responses:,} responses a rollout",
     }
-    return [text for text in words.values() if text], [name for name, text in words.items() if text is None]
+    return [text for text in words.values() if text], [
+        name for name, text in words.items() if text is None
+    ]
 
 
 def _percent(share: float | int) -> str:
@@ -81,7 +100,9 @@ def _percent(share: float | int) -> str:
     return f"{100 * share:.2g}%"
 
 
-def _check(clipped: float | int | None, kl: float | int | None, responses: int | None) -> None:
+def _check(
+    clipped: float | int | None, kl: float | int | None, responses: int | None
+) -> None:
     if clipped is not None and not 0 <= clipped <= 1:
         raise ValueError(f"clipped must be a share of tokens, 0 to 1, got {clipped}")
     if kl is not None and not 0 <= kl < math.inf:

@@ -47,7 +47,9 @@ class Registry(Mapping[str, type[T]]):
         known = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
         for option in options:
             if option not in known:
-                raise ValueError(f"{self.what} {name!r} has no option {option!r}: {near(option, known)}")
+                raise ValueError(
+                    f"{self.what} {name!r} has no option {option!r}: {near(option, known)}"
+                )
         return kind(**options)
 
     def name_of(self, thing: Any) -> str:
@@ -60,7 +62,10 @@ class Registry(Mapping[str, type[T]]):
 
     def to_json(self, thing: Any) -> dict[str, Any]:
         """{"name", "options"}, strict JSON: inf is text."""
-        return {"name": self.name_of(thing), "options": finite(dataclasses.asdict(thing))}
+        return {
+            "name": self.name_of(thing),
+            "options": finite(dataclasses.asdict(thing)),
+        }
 
     def from_json(self, record: Mapping[str, Any]) -> T:
         """The thing that `to_json` described. KeyError or TypeError where it did not."""
@@ -74,7 +79,9 @@ def finite(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(value: Any) -> Any:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return (
+        str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    )
 
 
 def _number(value: Any) -> Any:

@@ -49,7 +49,10 @@ def response_map(
     tensor([[ 0., -3.],
             [ 1., -2.]], dtype=torch.float64)
     """
-    floors, caps = [1 - low for low in _numbers("lows", lows)], [1 + high for high in _numbers("highs", highs)]
+    floors, caps = (
+        [1 - low for low in _numbers("lows", lows)],
+        [1 + high for high in _numbers("highs", highs)],
+    )
     weight = _checked(batch)
     ratio, change = batch.logratio.exp(), weight * batch.change.double()
     # rounded to the ratio's dtype first: that is how a tensor compares with a float
@@ -71,7 +74,9 @@ def _sum_under(keys: Tensor, values: Tensor, bounds: Tensor) -> Tensor:
 def _numbers(name: str, values: Sequence[float | int]) -> list[float]:
     found = [float(value) for value in values]
     if any(value != value for value in found):
-        raise ValueError(f"{name} must be numbers, got {found}; to disable a side use low=1.0 or high=inf")
+        raise ValueError(
+            f"{name} must be numbers, got {found}; to disable a side use low=1.0 or high=inf"
+        )
     return found
 
 
@@ -79,15 +84,25 @@ def _checked(batch: ResponseBatch) -> Tensor:
     """The weights in float64, of a batch that has a mean."""
     n = len(batch.logratio)
     if n == 0:
-        raise ValueError("the batch has no tokens, so it has no mean: give the trained tokens of at least one update")
+        raise ValueError(
+            "the batch has no tokens, so it has no mean: give the trained tokens of at least one update"
+        )
     for name, values in batch._asdict().items():
         if values is None:
             continue
         if values.shape != (n,):
-            raise ValueError(f"{name} must be flat, one value for each of {n} tokens, got {tuple(values.shape)}")
-        if bool(values.isnan().any()) or (name != "logratio" and not bool(values.isfinite().all())):
-            raise ValueError(f"{name} holds NaN or inf: leave out the tokens that are not trained on")
+            raise ValueError(
+                f"{name} must be flat, one value for each of {n} tokens, got {tuple(values.shape)}"
+            )
+        if bool(values.isnan().any()) or (
+            name != "logratio" and not bool(values.isfinite().all())
+        ):
+            raise ValueError(
+                f"{name} holds NaN or inf: leave out the tokens that are not trained on"
+            )
     weight = torch.ones_like(batch.change) if batch.weight is None else batch.weight
     if bool((weight < 0).any()) or not bool((weight > 0).any()):
-        raise ValueError("weight must be at least 0, and over 0 somewhere: give the number of tokens each stands for")
+        raise ValueError(
+            "weight must be at least 0, and over 0 somewhere: give the number of tokens each stands for"
+        )
     return weight.double()

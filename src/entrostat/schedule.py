@@ -78,7 +78,9 @@ class Cosine:
         _finite("end", self.end)
 
     def __call__(self, progress: float, rollouts: int = 0) -> float:
-        return _between(self.start, self.end, (1 - math.cos(math.pi * _in_run(progress))) / 2)
+        return _between(
+            self.start, self.end, (1 - math.cos(math.pi * _in_run(progress))) / 2
+        )
 
     @property
     def span(self) -> tuple[float, float]:
@@ -105,7 +107,9 @@ class Piecewise:
             _finite("value of a knot", value)
         places = [progress for progress, _ in self.knots]
         if places != sorted(places):
-            raise ValueError(f"knots must be in order of progress, got {places}; sort them")
+            raise ValueError(
+                f"knots must be in order of progress, got {places}; sort them"
+            )
 
     def __call__(self, progress: float, rollouts: int = 0) -> float:
         _in_run(progress)
@@ -140,7 +144,9 @@ class Sine:
 
     def __call__(self, progress: float, rollouts: int = 0) -> float:
         _in_run(progress)
-        return self.mean + self.amplitude * math.sin(2 * math.pi * rollouts / self.period)
+        return self.mean + self.amplitude * math.sin(
+            2 * math.pi * rollouts / self.period
+        )
 
     @property
     def span(self) -> tuple[float, float]:
@@ -150,7 +156,9 @@ class Sine:
 def step(start: float, end: float, at: float) -> Piecewise:
     """start before progress `at`, end from there on. Raises ValueError unless 0 < at < 1."""
     if not 0 < at < 1:
-        raise ValueError(f"a step must be at a progress between 0 and 1, got {at}; use a constant for no step")
+        raise ValueError(
+            f"a step must be at a progress between 0 and 1, got {at}; use a constant for no step"
+        )
     return Piecewise(((at, start), (at, end)))
 
 
@@ -198,5 +206,7 @@ def _finite(name: str, value: float) -> None:
 
 def _in_run(progress: float) -> float:
     if not 0 <= progress <= 1:
-        raise ValueError(f"progress must be in [0, 1], got {progress}; it is rollouts done / rollouts in all")
+        raise ValueError(
+            f"progress must be in [0, 1], got {progress}; it is rollouts done / rollouts in all"
+        )
     return progress

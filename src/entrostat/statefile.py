@@ -12,12 +12,19 @@ VERSION = 1
 
 
 def _digest(payload: Any) -> str:
-    return hashlib.sha256(json.dumps(payload, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(payload, sort_keys=True, allow_nan=False).encode()
+    ).hexdigest()
 
 
 def write_state(path: Path, payload: dict[str, Any]) -> None:
     """Writes `payload` (JSON-able, finite numbers) with a checksum, atomically."""
-    whole = {"format": FORMAT, "version": VERSION, "payload": payload, "sha256": _digest(payload)}
+    whole = {
+        "format": FORMAT,
+        "version": VERSION,
+        "payload": payload,
+        "sha256": _digest(payload),
+    }
     write_atomic(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
 
 
@@ -26,12 +33,20 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a whole state file ({error}): resume from an older checkpoint") from None
+        raise ValueError(
+            f"{path} is not a whole state file ({error}): resume from an older checkpoint"
+        ) from None
     if not isinstance(whole, dict) or whole.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a state file of entrostat: resume from an older checkpoint")
+        raise ValueError(
+            f"{path} is not a state file of entrostat: resume from an older checkpoint"
+        )
     if whole.get("version") != VERSION:
-        raise ValueError(f"{path} has state version {whole.get('version')!r}, this entrostat reads version {VERSION}")
+        raise ValueError(
+            f"{path} has state version {whole.get('version')!r}, this entrostat reads version {VERSION}"
+        )
     payload = whole.get("payload")
     if not isinstance(payload, dict) or whole.get("sha256") != _digest(payload):
-        raise ValueError(f"{path} was edited or damaged (its checksum differs): resume from an older checkpoint")
+        raise ValueError(
+            f"{path} was edited or damaged (its checksum differs): resume from an older checkpoint"
+        )
     return payload

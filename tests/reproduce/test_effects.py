@@ -9,7 +9,7 @@ import pytest
 from entrostat.cli import main
 from entrostat.lab.watch import Watcher
 from entrostat.reproduce import Mode
-from entrostat.reproduce.effects import EPS, NONE, EffectJob, drift, effect, halves, level, one_sided, regime
+from entrostat.reproduce.effects import EPS, NONE, EffectJob, change, effect, halves, level, one_sided, regime
 from entrostat.reproduce.runs import Records
 
 ROUNDED = 2e-8
@@ -44,7 +44,7 @@ def test_a_measurement_is_made_once_and_its_command_makes_the_same(tmp_path, cap
         assert said["log_entropy"]["value"] == pytest.approx(sum(values) / 2, abs=ROUNDED)
     (odd,) = [each for each in found["effects"] if each["name"].startswith("odd part")]
     assert odd["log_entropy"]["value"] == pytest.approx(sum(halves(low, high)[0]) / 2, abs=ROUNDED)
-    assert found["drift"]["value"] == pytest.approx(sum(drift(record["rows"])) / 2, abs=ROUNDED)
+    assert found["drift"]["value"] == pytest.approx(sum(change(record["rows"], 0)) / 2, abs=ROUNDED)
 
 
 def test_numbers_are_means_of_each_seed():
@@ -55,7 +55,7 @@ def test_numbers_are_means_of_each_seed():
         {"seed": 8, "rollout": 0, "before": 0.0, "branches": [branch(0.0, 0.1), branch(-1.0, 0.6)]},
     ]
     assert effect(rows, 1) == [0.25, -1.0]
-    assert drift(rows) == [0.25, 0.0]
+    assert change(rows, 0) == [0.25, 0.0]
     assert level(rows, 1, "kl") == pytest.approx([0.3, 0.6])
     assert halves([0.5], [-0.25]) == ([0.375], [0.125])
 

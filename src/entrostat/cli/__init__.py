@@ -28,22 +28,32 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command(
-        train, "train under an entropy strategy; with no argument, grpo, clip-lower and thermostat in one table"
+        train,
+        "train under an entropy strategy; with no argument, grpo, clip-lower and thermostat in one table",
     ),
     "compare": Command(
-        compare, "methods on the same problems over seeds, in one table; settings chosen on validation problems"
+        compare,
+        "methods on the same problems over seeds, in one table; settings chosen on validation problems",
     ),
-    "evaluate": Command(evaluate, "score a model on held-out problems: mean@k, pass@k, entropy"),
+    "evaluate": Command(
+        evaluate, "score a model on held-out problems: mean@k, pass@k, entropy"
+    ),
     "report": Command(report, "write the HTML page of one or more runs"),
     "diagnose": Command(
-        diagnose, "why entropy moved, token by token, from the dumps of a run, and what would have held it"
+        diagnose,
+        "why entropy moved, token by token, from the dumps of a run, and what would have held it",
     ),
     "effect": Command(
-        effect, "what a clip setting alone does to entropy in a rollout: paired branches, odd and even part"
+        effect,
+        "what a clip setting alone does to entropy in a rollout: paired branches, odd and even part",
     ),
-    "doctor": Command(doctor, "settings of a TRL or verl run that do nothing, or something else than they say"),
+    "doctor": Command(
+        doctor,
+        "settings of a TRL or verl run that do nothing, or something else than they say",
+    ),
     "reproduce": Command(
-        reproduce, "check the papers' claims: a number and a verdict each; with no argument, their list"
+        reproduce,
+        "check the papers' claims: a number and a verdict each; with no argument, their list",
     ),
     "pretrain": Command(pretrain, "make a task's tiny base model again"),
 }
@@ -59,7 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         lines = [f"  {name:<10} {command.what}" for name, command in COMMANDS.items()]
-        print("usage: entrostat COMMAND [options]\n\n" + "\n".join(lines) + "\n\nentrostat COMMAND --help says more.")
+        print(
+            "usage: entrostat COMMAND [options]\n\n"
+            + "\n".join(lines)
+            + "\n\nentrostat COMMAND --help says more."
+        )
         return 0
     if args[0] == "--version":
         print(entrostat.__version__)

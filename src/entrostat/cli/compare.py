@@ -8,7 +8,15 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from entrostat.cli.words import Resume, fail, method, one_process, parse, resumption, show
+from entrostat.cli.words import (
+    Resume,
+    fail,
+    method,
+    one_process,
+    parse,
+    resumption,
+    show,
+)
 from entrostat.lab.methods import METHODS
 
 
@@ -28,7 +36,9 @@ def compare(args: list[str]) -> int:
         target: float | None = None
         """Entropy in nats that methods with a target aim at, unless their word says another, and that the entropy error
         of every row is measured against. Without it each row has its own target, or none."""
-        config: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
+        config: OmitArgPrefixes[TrainConfig] = dataclasses.field(
+            default_factory=TrainConfig
+        )
         out: Annotated[Path | None, "folder"] = None
         """Folder of the comparison; runs/compare-TIME without it. It must not hold anything yet."""
         resume: Path | None = None
@@ -48,7 +58,14 @@ def compare(args: list[str]) -> int:
     entries = [_entry(word) for word in options.methods]
     out = options.out or Path("runs") / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
     command = shlex.join(["entrostat", "compare", *args])
-    made = Comparison.create(out, entries, options.config, seeds=options.seeds, target=options.target, command=command)
+    made = Comparison.create(
+        out,
+        entries,
+        options.config,
+        seeds=options.seeds,
+        target=options.target,
+        command=command,
+    )
     return _run_comparison(made, options.json)
 
 
@@ -68,7 +85,9 @@ def _entry(word: str) -> Any:
         name, *args = shlex.split(word)
     except ValueError as error:
         raise ValueError(f"{word!r} is no method with its options ({error})") from None
-    given = {arg[2:].split("=")[0].replace("-", "_") for arg in args if arg.startswith("--")}
+    given = {
+        arg[2:].split("=")[0].replace("-", "_") for arg in args if arg.startswith("--")
+    }
     return Entry(word, method(name, args, "compare"), frozenset(given))
 
 
@@ -81,9 +100,14 @@ def _run_comparison(comparison: Any, as_json: bool) -> int:
     with contextlib.suppress(KeyboardInterrupt), Screen() as screen:
         done = comparison.finish(lambda run: screen.watcher(run, seeded=True))
     if not done:
-        return fail(f"stopped; to go on: entrostat compare --resume {comparison.path}", code=130)
+        return fail(
+            f"stopped; to go on: entrostat compare --resume {comparison.path}", code=130
+        )
     found = result(comparison)
-    page = write_report([Path(run) for row in found["rows"] for run in row["runs"]], comparison.path / "report.html")
+    page = write_report(
+        [Path(run) for row in found["rows"] for run in row["runs"]],
+        comparison.path / "report.html",
+    )
     print(f"report: {page}", file=sys.stderr)
     show(found | {"report": str(page)}, table(found, comparison.config), as_json)
     return 0

@@ -55,25 +55,45 @@ def effect(args: list[str]) -> int:
     measurement = Measurement(out, options.point, methods)
 
     def note(measured: Measured) -> None:
-        told = [f"{each.name} {each.log_entropy.value:+.2g}" for each in measured.effects]
+        told = [
+            f"{each.name} {each.log_entropy.value:+.2g}" for each in measured.effects
+        ]
         print(f"{measured.rollouts} rollouts: {', '.join(told)}", file=sys.stderr)
 
     try:
-        found = measurement.run(first_seed=options.seed, rollouts=options.rollouts, within=options.within, note=note)
+        found = measurement.run(
+            first_seed=options.seed,
+            rollouts=options.rollouts,
+            within=options.within,
+            note=note,
+        )
     except KeyboardInterrupt:
-        print(f"entrostat: stopped; the same command with --out {out} goes on", file=sys.stderr)
+        print(
+            f"entrostat: stopped; the same command with --out {out} goes on",
+            file=sys.stderr,
+        )
         return 130
-    show(as_json(found) | {"folder": str(out)}, tables(found, options.point), options.json)
+    show(
+        as_json(found) | {"folder": str(out)},
+        tables(found, options.point),
+        options.json,
+    )
     return 0
 
 
 def _check(options: Any) -> None:
     if not options.methods and not options.eps:
-        raise ValueError('nothing to measure: entrostat effect --eps 0.2, or entrostat effect "grpo" "clip-lower"')
+        raise ValueError(
+            'nothing to measure: entrostat effect --eps 0.2, or entrostat effect "grpo" "clip-lower"'
+        )
     if len(options.methods) == 1 and not options.eps:
-        raise ValueError(f"{options.methods[0]!r} is the base, and there is no arm: name one, or give --eps")
+        raise ValueError(
+            f"{options.methods[0]!r} is the base, and there is no arm: name one, or give --eps"
+        )
     if options.rollouts < 2:
-        raise ValueError(f"--rollouts must be at least 2 for an interval, got {options.rollouts}")
+        raise ValueError(
+            f"--rollouts must be at least 2 for an interval, got {options.rollouts}"
+        )
     if options.within is not None and not options.within > 0:
         raise ValueError(f"--within must be over 0, got {options.within}")
     for eps in options.eps:

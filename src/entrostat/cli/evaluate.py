@@ -18,16 +18,31 @@ def evaluate(args: list[str]) -> int:
     if "--compare" in args:
         return _compare(args)
     options = parse(Evaluate, args, "entrostat evaluate")
-    here = ("task", "problems", "temperatures") if options.benchmark else _BENCHMARK_ONLY
+    here = (
+        ("task", "problems", "temperatures") if options.benchmark else _BENCHMARK_ONLY
+    )
     defaults = {field.name: field.default for field in dataclasses.fields(Evaluate)}
     for name in here:
         if getattr(options, name) != defaults[name]:
             said = "without" if options.benchmark else "with"
             raise ValueError(f"--{name.replace('_', '-')} goes {said} --benchmark")
-    return _benchmarks(options, PRESETS[options.preset]) if options.benchmark else _lab(options)
+    return (
+        _benchmarks(options, PRESETS[options.preset])
+        if options.benchmark
+        else _lab(options)
+    )
 
 
-_BENCHMARK_ONLY = ("preset", "top_p", "top_k", "max_tokens", "seed", "backend", "batch", "out")
+_BENCHMARK_ONLY = (
+    "preset",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "seed",
+    "backend",
+    "batch",
+    "out",
+)
 
 
 def _benchmarks(options: Any, preset: Any) -> int:
@@ -41,7 +56,9 @@ def _benchmarks(options: Any, preset: Any) -> int:
     from entrostat.lab.train import quiet
 
     given = {name: getattr(options, name) for name in ("temperature", "top_p", "top_k")}
-    sampling = dataclasses.replace(preset, **{name: value for name, value in given.items() if value is not None})
+    sampling = dataclasses.replace(
+        preset, **{name: value for name, value in given.items() if value is not None}
+    )
     settings = Settings(
         model=options.model,
         samples=options.samples,
@@ -54,11 +71,18 @@ def _benchmarks(options: Any, preset: Any) -> int:
         raise ValueError(f"--batch must be at least 1, got {options.batch}")
     quiet()
     torch.set_num_threads(options.threads)
-    out = options.out or Path("runs") / f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    out = (
+        options.out
+        or Path("runs") / f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    )
     benchmarks = [load_benchmark(name) for name in options.benchmark]
     try:
         results = evaluate(
-            out, benchmarks, settings, lambda: load_backend(options.backend, options.model, options.batch), Screen()
+            out,
+            benchmarks,
+            settings,
+            lambda: load_backend(options.backend, options.model, options.batch),
+            Screen(),
         )
     except KeyboardInterrupt:
         return fail(f"stopped; the same command with --out {out} goes on", code=130)
@@ -84,7 +108,9 @@ def _compare(args: list[str]) -> int:
     result = compare(*options.compare)
     for name, keys in result["differ"].items():
         if keys:
-            print(f"warning: {name}: A and B differ in {', '.join(keys)}", file=sys.stderr)
+            print(
+                f"warning: {name}: A and B differ in {', '.join(keys)}", file=sys.stderr
+            )
     show(result, comparison_table(result), options.json)
     return 0
 

@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from entrostat.cli.words import Resume, fail, method, one_process, parse, resumption, show
+from entrostat.cli.words import (
+    Resume,
+    fail,
+    method,
+    one_process,
+    parse,
+    resumption,
+    show,
+)
 from entrostat.files import is_taken
 from entrostat.lab.methods import METHODS, Method
 
@@ -23,7 +31,9 @@ def train(args: list[str]) -> int:
             "warning: accelerate's --cpu has started one process; for several: accelerate launch --multi_gpu "
             "--num_processes 2, which needs no GPU (docs/engines.md)"
         )
-    if not any(arg in METHODS or arg.startswith(("--resume", "--config")) for arg in args):
+    if not any(
+        arg in METHODS or arg.startswith(("--resume", "--config")) for arg in args
+    ):
         one_process()  # the demo: several runs
     ranks = join()
     if "--dry-run" in args:
@@ -54,11 +64,15 @@ def _parsed(args: list[str]) -> tuple[Any, Method | None]:
     at = next((i for i, arg in enumerate(args) if arg in METHODS), len(args))
     path = _option(args[:at], "--config")
     names = {field.name for field in dataclasses.fields(TrainConfig)} - {"grpo"}
-    recipe = read_recipe(Path(path), names) if path is not None else RecipeFile([], None, {})
+    recipe = (
+        read_recipe(Path(path), names) if path is not None else RecipeFile([], None, {})
+    )
 
     @dataclasses.dataclass(frozen=True)
     class Train:
-        run: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=lambda: TrainConfig(grpo=recipe.grpo))
+        run: OmitArgPrefixes[TrainConfig] = dataclasses.field(
+            default_factory=lambda: TrainConfig(grpo=recipe.grpo)
+        )
         config: Path | None = None
         """TOML file with the options of a run: recipes/trl. What is typed behind it, a method too, wins."""
         out: Annotated[Path | None, "folder"] = None
@@ -79,10 +93,16 @@ def _parsed(args: list[str]) -> tuple[Any, Method | None]:
     if path is not None:
         with _naming(path):
             parse(Train, recipe.words, "entrostat train")
-            chosen = chosen or (method(*recipe.method, "train") if recipe.method else None)
+            chosen = chosen or (
+                method(*recipe.method, "train") if recipe.method else None
+            )
             if chosen is None:
-                raise ValueError("no method: give [method] a name, or type one behind the options")
-    return parse(Train, [*recipe.words, *args[:at]], "entrostat train", list(METHODS)), chosen
+                raise ValueError(
+                    "no method: give [method] a name, or type one behind the options"
+                )
+    return parse(
+        Train, [*recipe.words, *args[:at]], "entrostat train", list(METHODS)
+    ), chosen
 
 
 def _option(args: list[str], name: str) -> str | None:
@@ -110,19 +130,27 @@ def _dry_run(args: list[str]) -> int:
 
     options, chosen = _parsed(args)
     if chosen is None or options.resume is not None:
-        raise ValueError("--dry-run is of one new run: name a method, or a --config that does, and no --resume")
+        raise ValueError(
+            "--dry-run is of one new run: name a method, or a --config that does, and no --resume"
+        )
     result = dry_run(options.run, chosen)
     show(result, shown(result), options.json)
     return 0
 
 
-def _new(options: Any, chosen: Method | None, command: list[str]) -> tuple[list[Any], Path]:
+def _new(
+    options: Any, chosen: Method | None, command: list[str]
+) -> tuple[list[Any], Path]:
     from entrostat.lab.methods import as_arguments, make_method, method_name
     from entrostat.lab.train import new_run
 
     # low .02: the largest that keeps pass@32 on the lab's model, where the paper's .15 clips too few tokens to show
     # (docs/results/clip-lower.md)
-    demo = [make_method("grpo"), make_method("clip-lower", low=0.02), make_method("thermostat")]
+    demo = [
+        make_method("grpo"),
+        make_method("clip-lower", low=0.02),
+        make_method("thermostat"),
+    ]
     methods = [chosen] if chosen else demo
     name = method_name(chosen).replace(":", "-") if chosen else "demo"
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -131,9 +159,16 @@ def _new(options: Any, chosen: Method | None, command: list[str]) -> tuple[list[
         runs = [new_run(options.run, chosen, out, shlex.join(command))]
     else:
         if is_taken(out):
-            raise ValueError(f"{out} is not empty: choose another --out, or continue with --resume {out}")
+            raise ValueError(
+                f"{out} is not empty: choose another --out, or continue with --resume {out}"
+            )
         runs = [
-            new_run(options.run, m, out / f"{i}-{method_name(m)}", shlex.join([*command, *as_arguments(m)]))
+            new_run(
+                options.run,
+                m,
+                out / f"{i}-{method_name(m)}",
+                shlex.join([*command, *as_arguments(m)]),
+            )
             for i, m in enumerate(methods, 1)
         ]
     return runs, out

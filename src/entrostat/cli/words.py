@@ -26,17 +26,23 @@ def one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
 
 
-def parse(kind: Callable[..., Any], args: list[str], prog: str, words: Sequence[str] = ()) -> Any:
+def parse(
+    kind: Callable[..., Any], args: list[str], prog: str, words: Sequence[str] = ()
+) -> Any:
     """tyro's parse of `args`, its error as one line that names near options, or near `words` for a stray word."""
     import tyro
 
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(kind, args=args, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+            return tyro.cli(
+                kind, args=args, prog=prog, config=(tyro.conf.FlagCreatePairsOff,)
+            )
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -54,7 +60,11 @@ def _parse_error(text: str, kind: Callable[..., Any], words: Sequence[str]) -> s
     if word.startswith("-"):
         known = [f"--{name.replace('_', '-')}" for name in _option_names(kind)]
         return f"unknown option {word!r}: {near(word, known)}"
-    return f"unknown method {word!r}: {near(word, words)}" if words else f"{word!r} is one argument too many"
+    return (
+        f"unknown method {word!r}: {near(word, words)}"
+        if words
+        else f"{word!r} is one argument too many"
+    )
 
 
 def _option_names(kind: Any) -> list[str]:
@@ -62,7 +72,11 @@ def _option_names(kind: Any) -> list[str]:
         names: list[str] = []
         for field in dataclasses.fields(kind):
             inner = getattr(field.type, "__origin__", field.type)
-            names += _option_names(inner) if dataclasses.is_dataclass(inner) else [field.name]
+            names += (
+                _option_names(inner)
+                if dataclasses.is_dataclass(inner)
+                else [field.name]
+            )
         return names
     return []
 

@@ -54,13 +54,33 @@ class Source(NamedTuple):
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
     {
-        "aime24": Source("HuggingFaceH4/aime_2024", None, "train", "id", "problem", "answer"),
+        "aime24": Source(
+            "HuggingFaceH4/aime_2024", None, "train", "id", "problem", "answer"
+        ),
         "aime25": Source("math-ai/aime25", None, "test", "id", "problem", "answer"),
         "amc23": Source("math-ai/amc23", None, "test", None, "question", "answer"),
-        "math-500": Source("HuggingFaceH4/MATH-500", None, "test", "unique_id", "problem", "answer"),
+        "math-500": Source(
+            "HuggingFaceH4/MATH-500", None, "test", "unique_id", "problem", "answer"
+        ),
         # the last number counts, as in 2509.26114's validation
-        "gsm8k": Source("openai/gsm8k", "main", "test", None, "question", "answer", "last-number", "gsm8k"),
-        "olympiad": Source("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", "train", "id", "question", "final_answer"),
+        "gsm8k": Source(
+            "openai/gsm8k",
+            "main",
+            "test",
+            None,
+            "question",
+            "answer",
+            "last-number",
+            "gsm8k",
+        ),
+        "olympiad": Source(
+            "Hothan/OlympiadBench",
+            "OE_TO_maths_en_COMP",
+            "train",
+            "id",
+            "question",
+            "final_answer",
+        ),
     }
 )
 
@@ -81,39 +101,67 @@ def load_benchmark(name: str) -> Benchmark:
     else:
         source, path = Source(name, None, "", "id", "problem", "answer"), Path(name)
         if not path.is_file():
-            raise ValueError(f"--benchmark {name!r} is no file and none of {', '.join(SOURCES)}: give a JSONL file")
+            raise ValueError(
+                f"--benchmark {name!r} is no file and none of {', '.join(SOURCES)}: give a JSONL file"
+            )
         rows, where = _file_rows(path), str(path)
     questions = tuple(_questions(rows, source, where))
     if len(questions) < 2:
-        raise ValueError(f"{where} has {len(questions)} problem(s): an interval over problems needs at least 2")
-    stem = re.sub(r"[^\w.-]+", "-", path.stem).strip(".-") or "benchmark" if path else name
+        raise ValueError(
+            f"{where} has {len(questions)} problem(s): an interval over problems needs at least 2"
+        )
+    stem = (
+        re.sub(r"[^\w.-]+", "-", path.stem).strip(".-") or "benchmark" if path else name
+    )
     return Benchmark(stem, questions, source.verifier, source.prompt, path)
 
 
-def _questions(rows: Iterator[tuple[int, Any]], source: Source, where: str) -> Iterator[Question]:
+def _questions(
+    rows: Iterator[tuple[int, Any]], source: Source, where: str
+) -> Iterator[Question]:
     seen: dict[str, int] = {}
     for row, columns in rows:
         if not isinstance(columns, dict):
-            raise ValueError(f"{where}, row {row}: not a JSON object with id, problem and answer")
-        key = str(row - 1) if source.id is None else _text(columns, source.id, where, row)
+            raise ValueError(
+                f"{where}, row {row}: not a JSON object with id, problem and answer"
+            )
+        key = (
+            str(row - 1) if source.id is None else _text(columns, source.id, where, row)
+        )
         if key in seen:
-            raise ValueError(f"{where}, row {row}: id {key[:80]!r} is that of row {seen[key]} too: make ids unique")
+            raise ValueError(
+                f"{where}, row {row}: id {key[:80]!r} is that of row {seen[key]} too: make ids unique"
+            )
         seen[key] = row
-        yield Question(key, _text(columns, source.problem, where, row), _text(columns, source.answer, where, row))
+        yield Question(
+            key,
+            _text(columns, source.problem, where, row),
+            _text(columns, source.answer, where, row),
+        )
 
 
 def _text(columns: dict[str, Any], column: str, where: str, row: int) -> str:
     """A column's text; several answers (OlympiadBench) are one list of them."""
     if column not in columns:
-        raise ValueError(f"{where}, row {row}: no column {column!r}, it has {', '.join(columns)[:200] or 'none'}")
+        raise ValueError(
+            f"{where}, row {row}: no column {column!r}, it has {', '.join(columns)[:200] or 'none'}"
+        )
     value = columns[column]
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
         value = ", ".join(value)
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise ValueError(f"{where}, row {row}: column {column!r} must be text or a number, got {str(value)[:80]!r}")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int | float)
+        or not str(value).strip()
+    ):
+        raise ValueError(
+            f"{where}, row {row}: column {column!r} must be text or a number, got {str(value)[:80]!r}"
+        )
     text = str(value)
     if not text.isascii() and text.encode("utf-8", "replace").decode() != text:
-        raise ValueError(f"{where}, row {row}: column {column!r} holds half a character (a lone surrogate)")
+        raise ValueError(
+            f"{where}, row {row}: column {column!r} holds half a character (a lone surrogate)"
+        )
     return text
 
 
@@ -126,7 +174,9 @@ def _file_rows(path: Path) -> Iterator[tuple[int, Any]]:
             try:
                 columns = json.loads(line.decode("utf-8"))
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}, row {number}: no JSON ({error}); give one object a line") from None
+                raise ValueError(
+                    f"{path}, row {number}: no JSON ({error}); give one object a line"
+                ) from None
             yield number, columns
 
 

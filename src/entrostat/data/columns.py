@@ -28,15 +28,22 @@ def parse_columns(text: str) -> dict[str, str]:
     for part in text.split(",") if text else []:
         role, _, column = part.partition("=")
         if role not in ROLES or not column:
-            raise ValueError(f"--columns has {part!r}: write problem=COLUMN,answer=COLUMN")
+            raise ValueError(
+                f"--columns has {part!r}: write problem=COLUMN,answer=COLUMN"
+            )
         columns[role] = column
     return columns
 
 
-def read_items(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], where: str) -> list[Item]:
+def read_items(
+    rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], where: str
+) -> list[Item]:
     """Every row as an Item. ValueError, with the row and the column, for one that lacks either."""
     return [
-        Item(bare(_text(row, columns["problem"], where, number)), _text(row, columns["answer"], where, number))
+        Item(
+            bare(_text(row, columns["problem"], where, number)),
+            _text(row, columns["answer"], where, number),
+        )
         for number, row in enumerate(rows, 1)
     ]
 
@@ -52,7 +59,11 @@ def _text(row: Mapping[str, Any], column: str, where: str, number: int) -> str:
         value = value[name]
     if isinstance(value, list):
         value = _last_turn(value)
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int | float)
+        or not str(value).strip()
+    ):
         raise ValueError(
             f"{where}, row {number}: column {column!r} must hold text or a number, got {str(value)[:80]!r}: "
             "choose another with --columns"
@@ -66,5 +77,9 @@ def _last_turn(turns: list[Any]) -> Any:
     """The text of a conversation's last turn of the user; answers in a list of one are that one."""
     if len(turns) == 1 and not isinstance(turns[0], Mapping):
         return turns[0]
-    texts = [turn.get("content") for turn in turns if isinstance(turn, Mapping) and turn.get("role") == "user"]
+    texts = [
+        turn.get("content")
+        for turn in turns
+        if isinstance(turn, Mapping) and turn.get("role") == "user"
+    ]
     return texts[-1] if texts else None

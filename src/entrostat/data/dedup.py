@@ -14,10 +14,16 @@ def normalised(text: str) -> str:
     >>> normalised("What is $\\tfrac{1}{2} + 1$?") == normalised("what is \\tfrac12+1")
     True
     """
-    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum() or c in "+-*/<>=^!|")
+    return "".join(
+        c
+        for c in unicodedata.normalize("NFKC", text).casefold()
+        if c.isalnum() or c in "+-*/<>=^!|"
+    )
 
 
-def drop(items: Iterable[Item], benchmarks: Mapping[str, Iterable[str]]) -> tuple[list[Item], dict[str, int]]:
+def drop(
+    items: Iterable[Item], benchmarks: Mapping[str, Iterable[str]]
+) -> tuple[list[Item], dict[str, int]]:
     """The items that come up the first time and in no benchmark, and how many others there were, by why.
 
     `benchmarks`: the problems of each by its name. The counts have these names, and "repeated" for a problem that an

@@ -44,7 +44,9 @@ def parse_tasks(dataset: str) -> list[str]:
     if len(set(names)) < len(names):
         raise ValueError(f"--dataset {dataset} names a task twice")
     if importlib.util.find_spec("reasoning_gym") is None:
-        raise ValueError(f"--dataset {dataset} needs reasoning-gym: pip install 'entrostat[gym]'")
+        raise ValueError(
+            f"--dataset {dataset} needs reasoning-gym: pip install 'entrostat[gym]'"
+        )
     return names
 
 
@@ -52,7 +54,11 @@ def gym_items(tasks: list[str], seed: int) -> Iterator[Item]:
     """Problems of one task after the other, in turn, the same for the same seed, without end."""
     import reasoning_gym
 
-    made: list[Any] = [reasoning_gym.create_dataset(task, size=SIZE, seed=seed) for task in tasks]
+    made: list[Any] = [
+        reasoning_gym.create_dataset(task, size=SIZE, seed=seed) for task in tasks
+    ]
     for number in range(SIZE):
         for task, data in zip(tasks, made, strict=True):
-            yield Item(str(data[number]["question"]).strip(), json.dumps([task, seed, number]))
+            yield Item(
+                str(data[number]["question"]).strip(), json.dumps([task, seed, number])
+            )

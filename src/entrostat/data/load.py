@@ -42,7 +42,11 @@ def load_problems(source: Source, benchmarks: Sequence[str] = ()) -> Problems:
     """
     train_rows, test_rows = train_and_test(open_splits(source), source.where)
     items = read_items(train_rows, source.columns, source.where)
-    test = None if test_rows is None else read_items(test_rows, source.columns, f"{source.where} (test)")
+    test = (
+        None
+        if test_rows is None
+        else read_items(test_rows, source.columns, f"{source.where} (test)")
+    )
     texts, notes = _benchmark_texts(source, benchmarks)
     if test is not None:
         test, _ = drop(test, {})
@@ -52,21 +56,34 @@ def load_problems(source: Source, benchmarks: Sequence[str] = ()) -> Problems:
     if test:
         test = _readable(test, source.test_verifier, source)
     dropped["unreadable answer"] = len(kept) - len(readable)
-    counts = {"rows": len(items), "train": len(readable), "test": len(test or []), "dropped": dropped}
+    counts = {
+        "rows": len(items),
+        "train": len(readable),
+        "test": len(test or []),
+        "dropped": dropped,
+    }
     if not readable:
-        raise ValueError(f"--dataset {source.where!r} has no problem left of {len(items)}: dropped {dropped}")
+        raise ValueError(
+            f"--dataset {source.where!r} has no problem left of {len(items)}: dropped {dropped}"
+        )
     told = ", ".join(f"{n} ({why})" for why, n in dropped.items() if n)
     if told:
-        notes.append(f"{source.where}: {len(readable)} of {len(items)} training rows kept; dropped {told}")
+        notes.append(
+            f"{source.where}: {len(readable)} of {len(items)} training rows kept; dropped {told}"
+        )
     return Problems(readable, test, counts, notes)
 
 
-def _benchmark_texts(source: Source, benchmarks: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def _benchmark_texts(
+    source: Source, benchmarks: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
     """The problems of each benchmark, and a note for each that was not asked for and can't be had."""
     texts, notes = {}, []
     for name in benchmarks or ([] if source.local else BENCHMARKS):
         try:
-            texts[name] = [question.problem for question in load_benchmark(name).questions]
+            texts[name] = [
+                question.problem for question in load_benchmark(name).questions
+            ]
         except ValueError as error:
             if benchmarks:
                 raise ValueError(f"--drop-benchmarks: {error}") from None
@@ -84,7 +101,11 @@ def _readable(items: list[Item], verifier: str, source: Source) -> list[Item]:
     spell = SPELLINGS[verifier]
     with VerifierPool(verifier, timeout=30.0) as pool:
         verdicts = pool.score([(item.answer, spell(item.answer)) for item in tried])
-    bad = {item for item, verdict in zip(tried, verdicts, strict=True) if verdict.score != 1.0}
+    bad = {
+        item
+        for item, verdict in zip(tried, verdicts, strict=True)
+        if verdict.score != 1.0
+    }
     if len(bad) == len(set(tried)):
         answer = tried[0].answer if tried else ""
         raise ValueError(

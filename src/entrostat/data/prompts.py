@@ -14,19 +14,34 @@ _DAPO_TAIL = '\n\nRemember to put your answer on its own line after "Answer:".'
 WORDINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         # arXiv 2509.26114, as verl's preprocessing of GSM8K has it
-        "gsm8k": ("", ' Let\'s think step by step and output the final answer after "####".'),
+        "gsm8k": (
+            "",
+            ' Let\'s think step by step and output the final answer after "####".',
+        ),
         # as the rows of DAPO-Math-17k have it (arXiv 2503.14476)
         "dapo": (_DAPO_HEAD, _DAPO_TAIL),
         # Qwen2.5-Math's, which most papers took over (arXiv 2409.12122)
-        "boxed": ("", "\nPlease reason step by step, and put your final answer within \\boxed{}."),
+        "boxed": (
+            "",
+            "\nPlease reason step by step, and put your final answer within \\boxed{}.",
+        ),
         # ours
-        "gym": ("", "\nThink step by step, then give the final answer alone between <answer> and </answer>."),
+        "gym": (
+            "",
+            "\nThink step by step, then give the final answer alone between <answer> and </answer>.",
+        ),
     }
 )
 """What stands before and behind a problem."""
 
 WORDING_OF: Mapping[str, str] = MappingProxyType(
-    {"gsm8k": "gsm8k", "last-number": "gsm8k", "dapo": "dapo", "math": "boxed", "gym": "gym"}
+    {
+        "gsm8k": "gsm8k",
+        "last-number": "gsm8k",
+        "dapo": "dapo",
+        "math": "boxed",
+        "gym": "gym",
+    }
 )
 """The wording that asks for what a verifier reads."""
 
@@ -44,7 +59,11 @@ def worded(wording: str, problem: str) -> str:
 def bare(text: str) -> str:
     """The problem of a text that may have one of the wordings around it already, as DAPO-Math-17k's rows have."""
     for before, after in WORDINGS.values():
-        if len(text) > len(before) + len(after) and text.startswith(before) and text.endswith(after):
+        if (
+            len(text) > len(before) + len(after)
+            and text.startswith(before)
+            and text.endswith(after)
+        ):
             return text[len(before) : len(text) - len(after)].strip()
     return text.strip()
 
@@ -58,9 +77,15 @@ def rendered(tokenizer: Any, text: str) -> str:
     if not tokenizer.chat_template:
         return f"{text}\n"
     turns = [{"role": "user", "content": text}]
-    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True
+    )
     begin = tokenizer.bos_token
-    if begin and prompt.startswith(begin) and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]:
+    if (
+        begin
+        and prompt.startswith(begin)
+        and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    ):
         return prompt[len(begin) :]
     return prompt
 
@@ -82,10 +107,17 @@ def plain_notes(tokenizer: Any) -> list[str]:
     A pad token that is the end of text stands in for a missing one.
     """
     said = []
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        said.append(f"the tokenizer has no pad token of its own: its end of text, {tokenizer.eos_token!r}, stands in")
+    if (
+        tokenizer.pad_token_id is None
+        or tokenizer.pad_token_id == tokenizer.eos_token_id
+    ):
+        said.append(
+            f"the tokenizer has no pad token of its own: its end of text, {tokenizer.eos_token!r}, stands in"
+        )
     if not tokenizer.chat_template:
-        said.append("the tokenizer has no chat template: prompts are the plain text, with a line end")
+        said.append(
+            "the tokenizer has no chat template: prompts are the plain text, with a line end"
+        )
     return said
 
 
@@ -100,7 +132,9 @@ def unspelt(tokenizer: Any, prompts: Iterable[str]) -> tuple[str, str] | None:
         if letters <= tried:
             continue
         ids = tokenizer(prompt)["input_ids"]
-        kept = _letters(tokenizer.decode([i for i in ids if i != tokenizer.unk_token_id]))
+        kept = _letters(
+            tokenizer.decode([i for i in ids if i != tokenizer.unk_token_id])
+        )
         if lost := letters - kept:
             return min(lost), prompt
         tried |= letters
@@ -108,4 +142,6 @@ def unspelt(tokenizer: Any, prompts: Iterable[str]) -> tuple[str, str] | None:
 
 
 def _letters(text: str) -> set[str]:
-    return {c for c in unicodedata.normalize("NFKC", text).casefold() if not c.isspace()}
+    return {
+        c for c in unicodedata.normalize("NFKC", text).casefold() if not c.isspace()
+    }

@@ -35,7 +35,13 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
     {
         # arXiv 2110.14168; columns question, answer: a worked solution that ends in "#### 72". 2509.26114 trains on
         # the strict rule and validates on the last number
-        "gsm8k": Source("openai/gsm8k", "main", {"problem": "question", "answer": "answer"}, "gsm8k", "last-number"),
+        "gsm8k": Source(
+            "openai/gsm8k",
+            "main",
+            {"problem": "question", "answer": "answer"},
+            "gsm8k",
+            "last-number",
+        ),
         # arXiv 2503.14476; columns data_source, prompt (a conversation), ability, reward_model, extra_info. Each of
         # its some 17,000 problems stands there about a hundred times
         "dapo-math-17k": Source(
@@ -56,10 +62,16 @@ def find_source(dataset: str, columns: str = "", verifier: str = "") -> Source:
     """
     if dataset in SOURCES:
         if columns or verifier:
-            raise ValueError(f"--dataset {dataset} has its own columns and verifier: leave --columns, --verifier out")
+            raise ValueError(
+                f"--dataset {dataset} has its own columns and verifier: leave --columns, --verifier out"
+            )
         return SOURCES[dataset]
     where, config = dataset, None
-    if not Path(dataset).expanduser().exists() and not _must_be_path(dataset) and ":" in dataset:
+    if (
+        not Path(dataset).expanduser().exists()
+        and not _must_be_path(dataset)
+        and ":" in dataset
+    ):
         where, _, config = dataset.partition(":")
     verifier = verifier or "math"
     return Source(where, config, parse_columns(columns), verifier, verifier)
@@ -71,19 +83,31 @@ def open_splits(source: Source) -> dict[str, Any]:
 
     path = Path(source.where).expanduser()
     if source.local and not path.exists():
-        raise ValueError(f"--dataset {source.where!r} is no file and no folder; names are: {', '.join(SOURCES)}")
+        raise ValueError(
+            f"--dataset {source.where!r} is no file and no folder; names are: {', '.join(SOURCES)}"
+        )
     kind = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}.get(path.suffix)
     if path.is_file() and kind is None:
-        raise ValueError(f"--dataset {source.where!r}: give a .jsonl or .parquet file, a folder, or a hub name")
+        raise ValueError(
+            f"--dataset {source.where!r}: give a .jsonl or .parquet file, a folder, or a hub name"
+        )
     try:
         if path.is_file():
-            return dict(datasets.load_dataset(str(kind), data_files={"train": str(path)}))  # pyright: ignore
-        return dict(datasets.load_dataset(str(path) if path.exists() else source.where, source.config))  # pyright: ignore
+            return dict(
+                datasets.load_dataset(str(kind), data_files={"train": str(path)})
+            )  # pyright: ignore
+        return dict(
+            datasets.load_dataset(
+                str(path) if path.exists() else source.where, source.config
+            )
+        )  # pyright: ignore
     except Exception as error:
         # what datasets raises is a wrapper; the cause says where
         said = first_line(error.__cause__ or error, 300)
         hint = "" if source.local else "; without the hub, give the path of a copy"
-        raise ValueError(f"--dataset {source.where!r} can't be read ({said}){hint}") from None
+        raise ValueError(
+            f"--dataset {source.where!r} can't be read ({said}){hint}"
+        ) from None
 
 
 def train_and_test(splits: Mapping[str, Any], where: str) -> tuple[Any, Any | None]:
@@ -91,9 +115,15 @@ def train_and_test(splits: Mapping[str, Any], where: str) -> tuple[Any, Any | No
     test = splits.get("test")
     others = {name: rows for name, rows in splits.items() if name != "test"}
     if "train" not in others and len(others) != 1:
-        raise ValueError(f"--dataset {where!r} has the splits {', '.join(splits)}: one must be named train")
+        raise ValueError(
+            f"--dataset {where!r} has the splits {', '.join(splits)}: one must be named train"
+        )
     return others.get("train", next(iter(others.values()))), test
 
 
 def _must_be_path(where: str) -> bool:
-    return where.count("/") > 1 or where.startswith((".", "/", "~")) or where.endswith((".jsonl", ".json", ".parquet"))
+    return (
+        where.count("/") > 1
+        or where.startswith((".", "/", "~"))
+        or where.endswith((".jsonl", ".json", ".parquet"))
+    )

@@ -49,16 +49,25 @@ def advise(found: Attribution) -> Advice | None:
     None where ratios or entropies are not known, where no ratio differs from 1, where the loss has no window of the
     ratio, or where nothing moves, or not for sure one way.
     """
-    now, known = kept(found), found.plan.clamped and found.plan.has("old_logprobs", "entropy")
+    now, known = (
+        kept(found),
+        found.plan.clamped and found.plan.has("old_logprobs", "entropy"),
+    )
     if not (known and now.value and sure(now)) or found.fresh == found.tokens:
         return None
     change, sign = response(found), np.sign(now.value)
     low, high = clipped_sums(found.bins.tokens.sum(1))
     before = found.bins.tokens.sum(0)
     cost = np.abs(low - before[LOW])[:, None] + np.abs(high - before[HIGH])[None]
-    allowed = (np.array(LOWS) >= LEAST_LOW)[:, None] & (np.array(HIGHS) >= LEAST_HIGH)[None]
+    allowed = (np.array(LOWS) >= LEAST_LOW)[:, None] & (np.array(HIGHS) >= LEAST_HIGH)[
+        None
+    ]
     holds = (sign * change <= 0) & allowed
-    best = np.where(holds, cost, np.inf) if holds.any() else np.where(allowed, sign * change, np.inf)
+    best = (
+        np.where(holds, cost, np.inf)
+        if holds.any()
+        else np.where(allowed, sign * change, np.inf)
+    )
     # thresholds that clip the same tokens: the ones nearest to those in force
     order = np.lexsort((_distance(found).ravel(), best.ravel()))
     i, j = np.unravel_index(order[0], best.shape)
@@ -84,7 +93,11 @@ def _distance(found: Attribution) -> Floats:
     steps = []
     for grid, side, none in ((LOWS, "low", 1.0), (HIGHS, "high", np.inf)):
         bound = found.in_force[side]
-        at = (bound.total / bound.finite if bound.finite else np.inf) if bound.tokens else none
+        at = (
+            (bound.total / bound.finite if bound.finite else np.inf)
+            if bound.tokens
+            else none
+        )
         nearest = int(np.argmin([0.0 if x == at else abs(x - at) for x in grid]))
         steps.append(np.abs(np.arange(len(grid)) - nearest))
     return (steps[0][:, None] + steps[1][None]).astype(np.float64)

@@ -54,7 +54,10 @@ class InForce:
             self.tokens += len(values)
             self.finite += len(finite)
             self.total += float(finite.sum())
-            self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+            self.least, self.most = (
+                min(self.least, float(values.min())),
+                max(self.most, float(values.max())),
+            )
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,9 @@ class Attributor:
         self.tokens += len(tokens.row)
         self.completions += batch.num_rows
         if len(tokens.row):
-            change = np.zeros(len(tokens.row)) if tokens.change is None else tokens.change
+            change = (
+                np.zeros(len(tokens.row)) if tokens.change is None else tokens.change
+            )
             self._add_dense(tokens, change)
             keys, at = distinct(tokens.ids[:, None])
             self._ids.add(keys, _by(at, len(keys), tokens.event, change))
@@ -149,7 +154,9 @@ class Attributor:
     def _add_dense(self, tokens: Tokens, change: Floats) -> None:
         parts = {
             "signs": np.sign(tokens.advantages).astype(np.int64) + 1,
-            "positions": np.minimum(np.frexp(tokens.position + 1.0)[1].astype(np.int64) - 1, POSITIONS - 1),
+            "positions": np.minimum(
+                np.frexp(tokens.position + 1.0)[1].astype(np.int64) - 1, POSITIONS - 1
+            ),
         }
         if tokens.region is not None:
             parts["regions"] = tokens.region
@@ -157,43 +164,87 @@ class Attributor:
             at, free = _bins(tokens)
             self._dense["bins"] += _by(at, BINS, tokens.event[free], change[free])
             self._fresh += int((tokens.logratio == 0).sum())
-        for side, able in (("low", tokens.advantages < 0), ("high", tokens.advantages > 0)):
+        for side, able in (
+            ("low", tokens.advantages < 0),
+            ("high", tokens.advantages > 0),
+        ):
             bound = getattr(tokens, side)
             if bound is not None:
                 self._in_force[side].add(bound[able])
         for name, part in parts.items():
             self._dense[name] += _by(part, len(self._dense[name]), tokens.event, change)
 
-    def _add_groups(self, source: Source, file: int, batch: pa.RecordBatch, tokens: Tokens, change: Floats) -> None:
+    def _add_groups(
+        self,
+        source: Source,
+        file: int,
+        batch: pa.RecordBatch,
+        tokens: Tokens,
+        change: Floats,
+    ) -> None:
         rows, grouped = batch.num_rows, self.plan.has("group")
         where = np.full(rows, source.path if grouped else file)
         unit = batch.column("group" if grouped else "sample").to_numpy()
-        keys, at = distinct(np.stack([where, batch.column("step").to_numpy(), unit], axis=1))
+        keys, at = distinct(
+            np.stack([where, batch.column("step").to_numpy(), unit], axis=1)
+        )
         reward = np.full(rows, np.nan)
         if self.plan.has("reward"):
             reward = batch.column("reward").to_numpy(zero_copy_only=False)
         known, right = np.isfinite(reward), reward >= self.right
-        scores = summed(at, np.stack([np.ones(rows), known, right], axis=1, dtype=np.float64), len(keys))
+        scores = summed(
+            at,
+            np.stack([np.ones(rows), known, right], axis=1, dtype=np.float64),
+            len(keys),
+        )
         of_token = at[tokens.row]
-        self._groups.add(keys, np.concatenate([_by(of_token, len(keys), tokens.event, change), scores], axis=1))
+        self._groups.add(
+            keys,
+            np.concatenate(
+                [_by(of_token, len(keys), tokens.event, change), scores], axis=1
+            ),
+        )
         self._resamples.add(keys, _resampled(of_token, len(keys), tokens, change))
         counted = (tokens.advantages != 0) & known[tokens.row]
-        self._agree += [(counted & (right[tokens.row] == (tokens.advantages > 0))).sum(), counted.sum()]
+        self._agree += [
+            (counted & (right[tokens.row] == (tokens.advantages > 0))).sum(),
+            counted.sum(),
+        ]
 
-    def _add_steps(self, source: Source, batch: pa.RecordBatch, tokens: Tokens, change: Floats) -> None:
-        path, step = np.full(batch.num_rows, source.path), batch.column("step").to_numpy()
-        self._samples.add(np.stack([path, step, batch.column("sample").to_numpy()], axis=1), np.zeros((len(path), 0)))
+    def _add_steps(
+        self, source: Source, batch: pa.RecordBatch, tokens: Tokens, change: Floats
+    ) -> None:
+        path, step = (
+            np.full(batch.num_rows, source.path),
+            batch.column("step").to_numpy(),
+        )
+        self._samples.add(
+            np.stack([path, step, batch.column("sample").to_numpy()], axis=1),
+            np.zeros((len(path), 0)),
+        )
         if tokens.kl is not None and self.plan.has("update"):
             updates = batch.column("update").to_numpy().astype(np.int64)
             passes = np.stack([path, step, updates], axis=1)[tokens.row]
             after = passes[:, 2] > 0
-            self._kl.add(passes[after], np.stack([tokens.kl[after], np.ones(int(after.sum()))], axis=1))
+            self._kl.add(
+                passes[after],
+                np.stack([tokens.kl[after], np.ones(int(after.sum()))], axis=1),
+            )
         keys, at = distinct(np.stack([path, step], axis=1))
         of_token = at[tokens.row]
         start = np.full(len(of_token), np.nan) if tokens.start is None else tokens.start
         seen = np.isfinite(start)
-        entropy = summed(of_token[seen], np.stack([start[seen], np.ones(int(seen.sum()))], axis=1), len(keys))
-        self._steps.add(keys, np.concatenate([_by(of_token, len(keys), tokens.event, change), entropy], axis=1))
+        entropy = summed(
+            of_token[seen],
+            np.stack([start[seen], np.ones(int(seen.sum()))], axis=1),
+            len(keys),
+        )
+        self._steps.add(
+            keys,
+            np.concatenate(
+                [_by(of_token, len(keys), tokens.event, change), entropy], axis=1
+            ),
+        )
 
     def result(self) -> Attribution:
         """ValueError where no token was added."""
@@ -203,8 +254,13 @@ class Attributor:
         steps, step_sums = self._steps.result()
         ids, id_sums = self._ids.result()
         samples, passes = self._samples.result()[0], self._kl.result()
-        dense = {name: _split(np.arange(len(sums))[:, None], sums) for name, sums in self._dense.items()}
-        signs = Split(dense["signs"].keys - 1, dense["signs"].tokens, dense["signs"].change)
+        dense = {
+            name: _split(np.arange(len(sums))[:, None], sums)
+            for name, sums in self._dense.items()
+        }
+        signs = Split(
+            dense["signs"].keys - 1, dense["signs"].tokens, dense["signs"].change
+        )
         return Attribution(
             plan=self.plan,
             tokens=self.tokens,
@@ -232,7 +288,9 @@ def _by(part: Ints, size: int, event: Ints, change: Floats) -> Floats:
     """Tokens a part and event, then change a part and event: (size, 2 events)."""
     code = part * len(EVENTS) + event
     tokens = np.bincount(code, minlength=size * len(EVENTS)).reshape(size, -1)
-    sums = np.bincount(code, weights=change, minlength=size * len(EVENTS)).reshape(size, -1)
+    sums = np.bincount(code, weights=change, minlength=size * len(EVENTS)).reshape(
+        size, -1
+    )
     return np.concatenate([tokens, sums], axis=1, dtype=np.float64)
 
 
@@ -246,10 +304,14 @@ def _resampled(at: Ints, size: int, tokens: Tokens, change: Floats) -> Floats:
     out[:, 0] = np.bincount(at, minlength=size)
     region = np.zeros_like(at) if tokens.region is None else tokens.region
     cell = at * CELLS + region * len(EVENTS) + tokens.event
-    out[:, 1 : 1 + CELLS] = np.bincount(cell, weights=change, minlength=size * CELLS).reshape(size, CELLS)
+    out[:, 1 : 1 + CELLS] = np.bincount(
+        cell, weights=change, minlength=size * CELLS
+    ).reshape(size, CELLS)
     if tokens.logratio is not None:
         bins, free = _bins(tokens)
-        sums = np.bincount(at[free] * BINS + bins, weights=change[free], minlength=size * BINS)
+        sums = np.bincount(
+            at[free] * BINS + bins, weights=change[free], minlength=size * BINS
+        )
         out[:, 1 + CELLS :] = sums.reshape(size, BINS)
     return out
 

@@ -21,7 +21,11 @@ from entrostat.estimate import Interval
 LEVEL = 0.95
 _REGIONS = (Region.E1, Region.E2, Region.E3, Region.E4)
 _CLIPPED = tuple((region, event) for region in _REGIONS for event in (LOW, HIGH))
-KEYS = (*(r.name for r in _REGIONS), *(f"{r.name} {EVENTS[e]}" for r, e in _CLIPPED), "rest")
+KEYS = (
+    *(r.name for r in _REGIONS),
+    *(f"{r.name} {EVENTS[e]}" for r, e in _CLIPPED),
+    "rest",
+)
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,18 @@ class Cause:
 
 def kept(found: Attribution) -> Interval:
     """The change that was made: that of tokens whose gradient the clip left."""
-    return estimate(found.regions.change[:, 0].sum() / found.tokens, _cells(found)[..., 0].sum(1) / _tokens(found))
+    return estimate(
+        found.regions.change[:, 0].sum() / found.tokens,
+        _cells(found)[..., 0].sum(1) / _tokens(found),
+    )
 
 
 def unclipped(found: Attribution) -> Interval:
     """The change had nothing been clipped, for the same ratios."""
-    return estimate(found.regions.change.sum() / found.tokens, _cells(found).sum((1, 2)) / _tokens(found))
+    return estimate(
+        found.regions.change.sum() / found.tokens,
+        _cells(found).sum((1, 2)) / _tokens(found),
+    )
 
 
 def sure(change: Interval) -> bool:
@@ -62,7 +72,9 @@ def causes(found: Attribution) -> list[Cause]:
     for i, key in enumerate(KEYS):
         share = None
         if sign * points[i] > 0:
-            shares = np.maximum(sign * drawn[:, i], 0) / np.where(gross_drawn > 0, gross_drawn, np.nan)
+            shares = np.maximum(sign * drawn[:, i], 0) / np.where(
+                gross_drawn > 0, gross_drawn, np.nan
+            )
             share = estimate(sign * points[i] / gross, shares)
         out.append(Cause(key, estimate(points[i], drawn[:, i]), share))
     return out

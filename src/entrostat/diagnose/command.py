@@ -44,10 +44,14 @@ def answer(options: Diagnose) -> tuple[dict[str, Any], Any]:
         OSError: the page can't be written.
     """
     if not options.paths:
-        raise ValueError("no dump given: entrostat diagnose PATH..., a dump, a folder of them or a run's folder")
+        raise ValueError(
+            "no dump given: entrostat diagnose PATH..., a dump, a folder of them or a run's folder"
+        )
     if options.responses < 1:
         raise ValueError(f"responses must be at least 1, got {options.responses}")
-    found, skipped = attribute(options.paths, right=options.right, skip_bad=options.skip_bad)
+    found, skipped = attribute(
+        options.paths, right=options.right, skip_bad=options.skip_bad
+    )
     made = result(found, skipped, options.paths)
     if options.html is not None:
         write_page(made, viewer(found, options.responses), options.html)

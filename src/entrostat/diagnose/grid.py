@@ -12,7 +12,22 @@ import torch
 from entrostat.diagnose.sums import Floats, Ints
 
 LOWS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-HIGHS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.28, 0.4, 0.5, 0.7, 1.0, math.inf)
+HIGHS = (
+    0.01,
+    0.02,
+    0.03,
+    0.05,
+    0.07,
+    0.1,
+    0.15,
+    0.2,
+    0.28,
+    0.4,
+    0.5,
+    0.7,
+    1.0,
+    math.inf,
+)
 BINS = len(LOWS) + 1 + len(HIGHS) + 1
 """Bins of `bin_of`: those of A < 0 between floors, then those of A > 0 between caps."""
 
@@ -29,7 +44,9 @@ def bin_of(logratio: np.ndarray, advantages: Floats) -> Ints:
         advantages: their signs decide on the side.
     """
     ratio = torch.from_numpy(np.ascontiguousarray(logratio)).exp().numpy()
-    low = np.where(advantages < 0, np.searchsorted(_FLOORS, ratio, side="right"), len(LOWS))
+    low = np.where(
+        advantages < 0, np.searchsorted(_FLOORS, ratio, side="right"), len(LOWS)
+    )
     high = len(LOWS) + 1 + np.searchsorted(_CAPS, ratio, side="left")
     return np.where(advantages > 0, high, low).astype(np.int64)
 

@@ -42,8 +42,12 @@ def write_page(made: dict[str, Any], shown: dict[str, Any], out: Path) -> None:
         OSError: it can't be written.
         ImportError: jinja2 is missing.
     """
-    if os.path.lexists(out) and not (out.is_file() and MARKER.encode() in out.read_bytes()[:1024]):
-        raise FileExistsError(f"{out} exists and is no page of entrostat diagnose: give another file name")
+    if os.path.lexists(out) and not (
+        out.is_file() and MARKER.encode() in out.read_bytes()[:1024]
+    ):
+        raise FileExistsError(
+            f"{out} exists and is no page of entrostat diagnose: give another file name"
+        )
     content = page(made, shown)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, content)
@@ -55,9 +59,13 @@ def page(made: dict[str, Any], shown: dict[str, Any]) -> str:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
     except ImportError:
-        raise ImportError("the page needs jinja2: pip install 'entrostat[train]'") from None
+        raise ImportError(
+            "the page needs jinja2: pip install 'entrostat[train]'"
+        ) from None
     script = inline_script(_asset("page.js"))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
     environment.globals["bar"] = lambda part: Markup(_bar(part))
     return environment.from_string(_asset("page.html")).render(
         marker=Markup(MARKER),
@@ -69,7 +77,9 @@ def page(made: dict[str, Any], shown: dict[str, Any]) -> str:
         made=made,
         unit=UNIT,
         summary=_summary(made),
-        notices=[f"Left out: {line}." for line in [*made["left_out"], *skipped_lines(made)]],
+        notices=[
+            f"Left out: {line}." for line in [*made["left_out"], *skipped_lines(made)]
+        ],
         causes=_causes(made["causes"]),
         parts_note=_parts_note(made),
         tables=[_table(name, made) for name in NAMED if name in made["breakdowns"]],
@@ -90,7 +100,11 @@ def _summary(made: dict[str, Any]) -> str:
         "completions": "Completions",
         "tokens": "Trained tokens",
     }
-    return " ".join(f"{name}: {made[key]:,}." for key, name in names.items() if made[key] is not None)
+    return " ".join(
+        f"{name}: {made[key]:,}."
+        for key, name in names.items()
+        if made[key] is not None
+    )
 
 
 def _parts_note(made: dict[str, Any]) -> str:
@@ -106,7 +120,14 @@ def _causes(causes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         value, low, high = (cause["change"][name] for name in ("value", "low", "high"))
         ends = "" if low is None else f"{short(low)} to {short(high)}"
         if value:
-            out.append({"what": cause["what"], "value": short(value), "interval": ends, "bar": value / most})
+            out.append(
+                {
+                    "what": cause["what"],
+                    "value": short(value),
+                    "interval": ends,
+                    "bar": value / most,
+                }
+            )
     return out
 
 
@@ -115,16 +136,28 @@ def _table(name: str, made: dict[str, Any]) -> dict[str, Any]:
     keys = _KEYS if known else _KEYS[:3]
     most = max((abs(part["kept"]) for part in parts), default=0) if known else 0
     rows = [
-        {"label": label_of(name, part), "cells": _cells(part, keys), "bar": part["kept"] / most if most else None}
+        {
+            "label": label_of(name, part),
+            "cells": _cells(part, keys),
+            "bar": part["kept"] / most if most else None,
+        }
         for part in parts
     ]
     total = {key: sum(part[key] for part in parts) for key in keys}
     rows.append({"label": "all", "cells": _cells(total, keys), "bar": None})
-    return {"name": NAMED[name], "heads": (name, *_HEADS[: len(keys)]), "rows": rows, "known": known}
+    return {
+        "name": NAMED[name],
+        "heads": (name, *_HEADS[: len(keys)]),
+        "rows": rows,
+        "known": known,
+    }
 
 
 def _cells(part: dict[str, Any], keys: Sequence[str]) -> list[str]:
-    return [f"{part[key]:,}" if isinstance(part[key], int) else short(part[key]) for key in keys]
+    return [
+        f"{part[key]:,}" if isinstance(part[key], int) else short(part[key])
+        for key in keys
+    ]
 
 
 def _bar(part: float) -> str:
@@ -142,8 +175,17 @@ def _map(made: dict[str, Any]) -> dict[str, Any] | None:
     for low, values in zip(found["lows"], found["change"], strict=True):
         cells = []
         for high, value in zip(found["highs"], values, strict=True):
-            named = advice is not None and (advice["low"], advice["high"]) == (low, high)
-            cells.append({"value": f"{value:+.2g}", "shade": _shade(value / most), "chosen": named})
+            named = advice is not None and (advice["low"], advice["high"]) == (
+                low,
+                high,
+            )
+            cells.append(
+                {
+                    "value": f"{value:+.2g}",
+                    "shade": _shade(value / most),
+                    "chosen": named,
+                }
+            )
         rows.append({"low": number(float(low)), "cells": cells})
     force = ", ".join(f"{side} {value}" for side, value in made["in_force"].items())
     return {
@@ -173,7 +215,9 @@ def _plot(points: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Places of the dots in the page's viewBox, both axes from their own least to most, zero within."""
     if len(points) < 2:
         return None
-    across, up = ([point[name] for point in points] for name in ("predicted", "measured"))
+    across, up = (
+        [point[name] for point in points] for name in ("predicted", "measured")
+    )
     x, y = _axis(across, 20, 280), _axis(up, 185, 15)
     dots = [(x(a), y(b)) for a, b in zip(across, up, strict=True)]
     alt = f"Measured change against predicted change of {len(points)} rollouts; the numbers stand below."
@@ -188,13 +232,25 @@ def _axis(values: Sequence[float], start: float, end: float) -> Any:
 
 def _viewer_note(shown: dict[str, Any]) -> str:
     responses = sum(len(prompt["responses"]) for prompt in shown["prompts"])
-    what = f"{len(shown['prompts'])} prompts that moved entropy most" if shown["grouped"] else "completions"
-    cut = any(one["shown"] < one["tokens"] for prompt in shown["prompts"] for one in prompt["responses"])
+    what = (
+        f"{len(shown['prompts'])} prompts that moved entropy most"
+        if shown["grouped"]
+        else "completions"
+    )
+    cut = any(
+        one["shown"] < one["tokens"]
+        for prompt in shown["prompts"]
+        for one in prompt["responses"]
+    )
+    longest = "; the longest are cut" if cut else ""
     return (
-        f"{responses} responses to the {what}{'; the longest are cut' if cut else ''}. Open a prompt to see its tokens."
+        f"{responses} responses to the {what}{longest}. "
+        "Open a prompt to see its tokens."
     )
 
 
 @cache
 def _asset(name: str) -> str:
-    return (files(__package__ or "entrostat.diagnose") / name).read_text(encoding="utf-8")
+    return (files(__package__ or "entrostat.diagnose") / name).read_text(
+        encoding="utf-8"
+    )

@@ -16,7 +16,13 @@ from entrostat.texts import first_line
 
 CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla")
 """Losses whose gradient is that of r A until the clip takes it: those of TRL that engines.checks has, and verl's."""
-_AGGREGATIONS = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
+_AGGREGATIONS = (
+    "token-mean",
+    "token-sum",
+    "seq-mean-token-sum",
+    "seq-mean-token-mean",
+    "seq-mean-token-sum-norm",
+)
 """What older dumps of the verl plug-in have for a loss type: how verl's vanilla loss was reduced."""
 _LEVELS = ("token", "sequence")
 _PRIME_RL = "prime-rl"
@@ -68,8 +74,14 @@ class Plan:
 
     def wanted(self) -> list[str]:
         """Columns to read: all that are shared but strings, and what "clipped" needs."""
-        numbers = [name for name, column in dump.COLUMNS.items() if not pa.types.is_string(column.kind)]
-        return [name for name in numbers if name in self.columns | {"clipped"} | BOUNDED]
+        numbers = [
+            name
+            for name, column in dump.COLUMNS.items()
+            if not pa.types.is_string(column.kind)
+        ]
+        return [
+            name for name in numbers if name in self.columns | {"clipped"} | BOUNDED
+        ]
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,9 @@ class _Facts:
     weighed_by: frozenset[str]
 
 
-def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = None) -> Plan:
+def plan(
+    paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = None
+) -> Plan:
     """Looks at the columns of every file below `paths`; reads no rows.
 
     Args:
@@ -104,10 +118,14 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
                 continue
             sources.append(Source(i, file))
     if not facts:
-        raise ValueError(f"no dump that can be read in {', '.join(map(str, paths))}: give another")
+        raise ValueError(
+            f"no dump that can be read in {', '.join(map(str, paths))}: give another"
+        )
     levels, losses = {each.level for each in facts}, {each.loss for each in facts}
     if len(levels) > 1:
-        raise ValueError(f"dumps of importance_sampling_level {' and '.join(sorted(levels))}: diagnose one at a time")
+        raise ValueError(
+            f"dumps of importance_sampling_level {' and '.join(sorted(levels))}: diagnose one at a time"
+        )
     return Plan(
         sources=tuple(sources),
         columns=frozenset.intersection(*(each.columns for each in facts)),
@@ -119,7 +137,11 @@ def plan(paths: Sequence[Path | str], bad: Callable[[str, int], None] | None = N
 
 def _facts(file: Path) -> _Facts:
     columns, noted = _columns(file), dump.notes(file)
-    loss = _PRIME_RL if file.suffix == ".jsonl" else _word(noted.get("objective", noted.get("loss_type", "grpo")))
+    loss = (
+        _PRIME_RL
+        if file.suffix == ".jsonl"
+        else _word(noted.get("objective", noted.get("loss_type", "grpo")))
+    )
     level = _word(noted.get("importance_sampling_level", "token"))
     if loss in _AGGREGATIONS:
         loss = "vanilla"
@@ -133,7 +155,11 @@ def _facts(file: Path) -> _Facts:
 
 
 def _word(value: Any) -> str:
-    return value if isinstance(value, str) and re.fullmatch(r"[\w:-]{1,40}", value, re.ASCII) else "unknown"
+    return (
+        value
+        if isinstance(value, str) and re.fullmatch(r"[\w:-]{1,40}", value, re.ASCII)
+        else "unknown"
+    )
 
 
 def _columns(file: Path) -> frozenset[str]:
@@ -143,7 +169,9 @@ def _columns(file: Path) -> frozenset[str]:
         return frozenset(pq.read_schema(file).names).intersection(dump.COLUMNS)
     except (pa.ArrowException, OSError) as error:
         problem = first_line(error)
-        raise ValueError(f"{file}: no whole Parquet file ({problem}): write the dump again") from None
+        raise ValueError(
+            f"{file}: no whole Parquet file ({problem}): write the dump again"
+        ) from None
 
 
 def _left_out(facts: Sequence[_Facts]) -> list[str]:
@@ -151,21 +179,33 @@ def _left_out(facts: Sequence[_Facts]) -> list[str]:
     losses = {each.loss for each in facts}
     lines = []
     if "entropy" not in names:
-        lines.append("no column entropy: no entropy change and no region, tokens and clip events are counted alone")
+        lines.append(
+            "no column entropy: no entropy change and no region, tokens and clip events are counted alone"
+        )
     elif not names >= {"sum_p2", "sum_p2_logp"}:
         lines.append(
             "no columns sum_p2 and sum_p2_logp: the change is the token's own term alone (entropy_change_own_term), "
             "without what softmax moves on the other tokens"
         )
     if "old_logprobs" not in names:
-        lines.append("no column old_logprobs: ratios are taken as 1, and no other thresholds are tried")
+        lines.append(
+            "no column old_logprobs: ratios are taken as 1, and no other thresholds are tried"
+        )
     if "clipped" not in names and not losses.intersection(_UNCLIPPED):
-        instead = "" if any(each.level != "token" for each in facts) else ", nor low and high with old_logprobs"
+        instead = (
+            ""
+            if any(each.level != "token" for each in facts)
+            else ", nor low and high with old_logprobs"
+        )
         lines.append(f"no column clipped{instead}: every token counts as kept")
     if "group" not in names:
-        lines.append("no column group: intervals are over completions and too narrow, no breakdown by prompt")
+        lines.append(
+            "no column group: intervals are over completions and too narrow, no breakdown by prompt"
+        )
     if not names >= {"group", "reward"}:
-        missing = " and ".join(name for name in ("group", "reward") if name not in names)
+        missing = " and ".join(
+            name for name in ("group", "reward") if name not in names
+        )
         lines.append(f"no column {missing}: no breakdown by the share of right answers")
     if "text" not in names:
         lines.append("no column text: tokens are shown by id")
@@ -174,7 +214,9 @@ def _left_out(facts: Sequence[_Facts]) -> list[str]:
         kept = ", no token counts as clipped" if loss in _UNCLIPPED else ""
         lines.append(f"{_NOT_CLAMPED.get(loss, line)}{kept}; no thresholds are advised")
     if odd := sorted({each.level for each in facts} - set(_LEVELS)):
-        lines.append(f"importance_sampling_level {odd[0]}: ratios are the tokens' own; no thresholds are advised")
+        lines.append(
+            f"importance_sampling_level {odd[0]}: ratios are the tokens' own; no thresholds are advised"
+        )
     if weights := sorted(frozenset.union(*(each.weighed_by for each in facts))):
         lines.append(
             f"the trainer also weighs tokens by {', '.join(weights)}, some perhaps by 0, and a dump does not hold it: "

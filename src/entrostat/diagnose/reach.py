@@ -35,7 +35,10 @@ def numbers(found: Attribution) -> Numbers:
 def _clipped(found: Attribution) -> float | None:
     if not (found.plan.clamped and found.plan.has("clipped")):
         return None
-    low, high = found.signs.tokens[:, LOW].sum(), found.signs.tokens[found.signs.keys[:, 0] > 0, HIGH].sum()
+    low, high = (
+        found.signs.tokens[:, LOW].sum(),
+        found.signs.tokens[found.signs.keys[:, 0] > 0, HIGH].sum(),
+    )
     return float(max(low, high)) / found.tokens
 
 
@@ -43,6 +46,8 @@ def _kl(found: Attribution) -> float | None:
     if not len(found.passes):
         return None
     _, rollout = distinct(found.passes[:, :2])
-    last = np.flatnonzero(np.diff(rollout, append=-1))  # passes are ascending: the last update of each rollout
+    last = np.flatnonzero(
+        np.diff(rollout, append=-1)
+    )  # passes are ascending: the last update of each rollout
     mean = float((found.kl[last, 0] / found.kl[last, 1]).mean())
     return mean if np.isfinite(mean) else None

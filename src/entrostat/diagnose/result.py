@@ -24,10 +24,19 @@ from entrostat.estimate import Interval
 
 MOVERS = 12
 """Tokens, and prompts, that are named on each side."""
-_SHARES = ("none right", "up to a quarter", "up to a half", "up to three quarters", "not all right", "all right")
+_SHARES = (
+    "none right",
+    "up to a quarter",
+    "up to a half",
+    "up to three quarters",
+    "not all right",
+    "all right",
+)
 
 
-def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) -> dict[str, Any]:
+def result(
+    found: Attribution, skipped: Skipped, paths: Sequence[Path | str]
+) -> dict[str, Any]:
     """The diagnosis. Infinity is a string and NaN is null; changes are nats per unit step per trained token.
 
     groups         prompts; null where the dump does not tell them
@@ -41,7 +50,12 @@ def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) ->
     advice         the pair that would have held entropy; null where advise gives none
     measured       predicted beside measured change by rollout, where the next one's entropy is known
     """
-    change, why, advice, measured = kept(found), causes(found), advise(found), series(found, paths)
+    change, why, advice, measured = (
+        kept(found),
+        causes(found),
+        advise(found),
+        series(found, paths),
+    )
     known = found.plan.measure is not None
     return {
         "paths": [str(path) for path in paths],
@@ -58,9 +72,15 @@ def result(found: Attribution, skipped: Skipped, paths: Sequence[Path | str]) ->
         "change": _interval(change) if known else None,
         "unclipped": _interval(unclipped(found)) if known else None,
         "causes": [_cause(found, cause) for cause in why] if known else [],
-        "breakdowns": {name: parts for name, parts in _breakdowns(found).items() if parts},
+        "breakdowns": {
+            name: parts for name, parts in _breakdowns(found).items() if parts
+        },
         "fresh": found.fresh / found.tokens if found.plan.has("old_logprobs") else None,
-        "in_force": {side: words.in_force(each) for side, each in found.in_force.items() if each.tokens},
+        "in_force": {
+            side: words.in_force(each)
+            for side, each in found.in_force.items()
+            if each.tokens
+        },
         "map": _map(found) if found.plan.has("old_logprobs", "entropy") else None,
         "advice": None if advice is None else _advice(advice),
         "measured": _measured(measured),
@@ -72,12 +92,20 @@ def _reach(read: Numbers) -> dict[str, Any]:
 
 
 def _breakdowns(found: Attribution) -> dict[str, list[dict[str, Any]]]:
-    texts = token_texts(found.plan, [int(found.ids.keys[i, 0]) for i in movers(found.ids)])
+    texts = token_texts(
+        found.plan, [int(found.ids.keys[i, 0]) for i in movers(found.ids)]
+    )
     return {
-        "region": _parts(found, found.regions, lambda key: Region(key[0]).name) if found.plan.measure else [],
-        "advantage": _parts(found, found.signs, lambda key: ("A < 0", "A = 0", "A > 0")[key[0] + 1]),
+        "region": _parts(found, found.regions, lambda key: Region(key[0]).name)
+        if found.plan.measure
+        else [],
+        "advantage": _parts(
+            found, found.signs, lambda key: ("A < 0", "A = 0", "A > 0")[key[0] + 1]
+        ),
         "position": _parts(found, found.positions, lambda key: _positions(key[0])),
-        "token": _top(found, found.ids, lambda key: {"id": key[0], "label": texts.get(key[0])}),
+        "token": _top(
+            found, found.ids, lambda key: {"id": key[0], "label": texts.get(key[0])}
+        ),
         "prompt": _prompts(found) if found.plan.has("group") else [],
         "right answers": _by_share(found) if found.plan.has("group", "reward") else [],
         "rollout": _parts(found, found.steps, lambda key: _step(found, key)),
@@ -92,8 +120,14 @@ def movers(split: Split) -> Ints:
     return np.array(down + up, dtype=np.int64)
 
 
-def _part(found: Attribution, tokens: Floats, change: Floats, about: dict[str, Any]) -> dict[str, Any]:
-    counts = {"tokens": tokens.sum(), "clipped_low": tokens[LOW], "clipped_high": tokens[HIGH]}
+def _part(
+    found: Attribution, tokens: Floats, change: Floats, about: dict[str, Any]
+) -> dict[str, Any]:
+    counts = {
+        "tokens": tokens.sum(),
+        "clipped_low": tokens[LOW],
+        "clipped_high": tokens[HIGH],
+    }
     moved = {"kept": change[KEPT], "held_low": change[LOW], "held_high": change[HIGH]}
     sums = {name: int(x) for name, x in counts.items()}
     if found.plan.measure is not None:
@@ -101,23 +135,43 @@ def _part(found: Attribution, tokens: Floats, change: Floats, about: dict[str, A
     return about | sums
 
 
-def _parts(found: Attribution, split: Split, label: Callable[[list[int]], str]) -> list[dict[str, Any]]:
+def _parts(
+    found: Attribution, split: Split, label: Callable[[list[int]], str]
+) -> list[dict[str, Any]]:
     rows = zip(split.keys.tolist(), split.tokens, split.change, strict=True)
-    return [_part(found, tokens, change, {"label": label(key)}) for key, tokens, change in rows if tokens.any()]
+    return [
+        _part(found, tokens, change, {"label": label(key)})
+        for key, tokens, change in rows
+        if tokens.any()
+    ]
 
 
-def _top(found: Attribution, split: Split, about: Callable[[list[int]], dict[str, Any]]) -> list[dict[str, Any]]:
+def _top(
+    found: Attribution, split: Split, about: Callable[[list[int]], dict[str, Any]]
+) -> list[dict[str, Any]]:
     chosen = movers(split)
-    parts = [_part(found, split.tokens[i], split.change[i], about(split.keys[i].tolist())) for i in chosen]
+    parts = [
+        _part(found, split.tokens[i], split.change[i], about(split.keys[i].tolist()))
+        for i in chosen
+    ]
     others = np.setdiff1d(np.arange(len(split.keys)), chosen)
     if len(others):
         about_others = {"label": "others", "others": len(others)}
-        parts.append(_part(found, split.tokens[others].sum(0), split.change[others].sum(0), about_others))
+        parts.append(
+            _part(
+                found,
+                split.tokens[others].sum(0),
+                split.change[others].sum(0),
+                about_others,
+            )
+        )
     return parts
 
 
 def _prompts(found: Attribution) -> list[dict[str, Any]]:
-    texts = prompts(found.plan, [found.groups.keys[i].tolist() for i in movers(found.groups)])
+    texts = prompts(
+        found.plan, [found.groups.keys[i].tolist() for i in movers(found.groups)]
+    )
 
     def about(key: list[int]) -> dict[str, Any]:
         place = f"{_step(found, key[:2])}, prompt {key[2]}"
@@ -136,7 +190,14 @@ def _by_share(found: Attribution) -> list[dict[str, Any]]:
     known, right = found.rewards.T[1:]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = right / known
-    edges = [share <= 0, share <= 0.25, share <= 0.5, share <= 0.75, share < 1, share >= 1]
+    edges = [
+        share <= 0,
+        share <= 0.25,
+        share <= 0.5,
+        share <= 0.75,
+        share < 1,
+        share >= 1,
+    ]
     labels = (*_SHARES, "not scored")
     which = np.select(edges, range(len(edges)), default=len(edges))
     parts = []
@@ -144,7 +205,9 @@ def _by_share(found: Attribution) -> list[dict[str, Any]]:
         at = which == i
         if at.any():
             sums = found.groups.tokens[at].sum(0), found.groups.change[at].sum(0)
-            parts.append(_part(found, *sums, {"label": label, "prompts": int(at.sum())}))
+            parts.append(
+                _part(found, *sums, {"label": label, "prompts": int(at.sum())})
+            )
     return parts
 
 
@@ -180,17 +243,26 @@ def _map(found: Attribution) -> dict[str, Any]:
 
 def _advice(advice: Advice) -> dict[str, Any]:
     found = asdict(advice)
-    intervals = {name: _interval(getattr(advice, name)) for name in ("change", "difference")}
+    intervals = {
+        name: _interval(getattr(advice, name)) for name in ("change", "difference")
+    }
     return found | intervals | {"low": _plain(advice.low), "high": _plain(advice.high)}
 
 
 def _measured(measured: Series) -> dict[str, Any]:
     found = asdict(measured)
-    return found | {"correlation": None if measured.correlation is None else _interval(measured.correlation)}
+    return found | {
+        "correlation": None
+        if measured.correlation is None
+        else _interval(measured.correlation)
+    }
 
 
 def _interval(x: Interval) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in x._asdict().items()}
+    return {
+        name: value if math.isfinite(value) else None
+        for name, value in x._asdict().items()
+    }
 
 
 def _plain(bound: float) -> float | str:

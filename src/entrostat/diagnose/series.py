@@ -52,21 +52,38 @@ def series(found: Attribution, paths: Sequence[Path | str]) -> Series:
     known = {i: entropies for i, entropies in enumerate(logged) if entropies}
     with np.errstate(invalid="ignore", divide="ignore"):
         own = found.entropy[:, 0] / found.entropy[:, 1]
-    for (path, step), value in zip(found.steps.keys.tolist(), own.tolist(), strict=True):
+    for (path, step), value in zip(
+        found.steps.keys.tolist(), own.tolist(), strict=True
+    ):
         if not logged[path] and math.isfinite(value):
             known.setdefault(path, {})[step] = value
     predicted = found.steps.change[:, 0] / found.steps.tokens.sum(1)
     points = []
     if found.plan.measure is not None:
-        for (path, step), value in zip(found.steps.keys.tolist(), predicted.tolist(), strict=True):
+        for (path, step), value in zip(
+            found.steps.keys.tolist(), predicted.tolist(), strict=True
+        ):
             at = known.get(path, {})
             if step in at and step + 1 in at:
-                points.append(Point(path, step, at[step], at[step + 1] - at[step], value))
+                points.append(
+                    Point(path, step, at[step], at[step + 1] - at[step], value)
+                )
     alone = known.get(0, {}) if len(paths) == 1 else {}
     steps = found.steps.keys[:, 1].tolist()
-    within = sorted((step, value) for step, value in alone.items() if min(steps) <= step <= max(steps) + 1)
+    within = sorted(
+        (step, value)
+        for step, value in alone.items()
+        if min(steps) <= step <= max(steps) + 1
+    )
     first, last = (within[0], within[-1]) if len(within) > 1 else (None, None)
-    return Series(points, correlation(points), first, last, _noise([value for _, value in within]), any(logged))
+    return Series(
+        points,
+        correlation(points),
+        first,
+        last,
+        _noise([value for _, value in within]),
+        any(logged),
+    )
 
 
 def _noise(entropies: Sequence[float]) -> float | None:
@@ -80,7 +97,9 @@ def correlation(points: Sequence[Point]) -> Interval | None:
     """
     if len(points) < FEWEST:
         return None
-    predicted, measured = ([getattr(point, name) for point in points] for name in ("predicted", "measured"))
+    predicted, measured = (
+        [getattr(point, name) for point in points] for name in ("predicted", "measured")
+    )
     if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None
     r = float(np.clip(np.corrcoef(predicted, measured)[0, 1], -1, 1))
@@ -95,7 +114,9 @@ def of_run(path: Path) -> dict[int, float]:
     for folder in (path, path.parent, path.parent.parent):
         if (file := folder / "metrics.jsonl").is_file():
             # a folder above counts only for a dump where a run keeps its own
-            return _entropies(file) if folder == path or _is_dump_of(path, folder) else {}
+            return (
+                _entropies(file) if folder == path or _is_dump_of(path, folder) else {}
+            )
     return {}
 
 
@@ -111,7 +132,10 @@ def _entropies(file: Path) -> dict[int, float]:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            step, entropy = (record.get(name) if isinstance(record, dict) else None for name in ("step", "entropy"))
+            step, entropy = (
+                record.get(name) if isinstance(record, dict) else None
+                for name in ("step", "entropy")
+            )
             if type(step) is int and type(entropy) is float and math.isfinite(entropy):
                 out[step] = entropy
     return out

@@ -50,7 +50,8 @@ def attribute(
             first, gone = read, skipped.rows - before
             for row in attributor.add(source, number, batch):
                 line = (
-                    f"{source.file}: row {first + gone + row}, column 'logprobs': its ratio to old_logprobs overflows"
+                    f"{source.file}: row {first + gone + row}, column 'logprobs': "
+                    "its ratio to old_logprobs overflows"
                 )
                 if bad is None:
                     raise ValueError(line)

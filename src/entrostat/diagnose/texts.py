@@ -26,7 +26,10 @@ def token_texts(plan: Plan, ids: Collection[int]) -> dict[int, str]:
                 return out
             if not {"tokens", "text"} <= set(batch.schema.names):
                 break
-            tokens, texts = batch.column("tokens").flatten(), batch.column("text").flatten()
+            tokens, texts = (
+                batch.column("tokens").flatten(),
+                batch.column("text").flatten(),
+            )
             flat = tokens.to_numpy(zero_copy_only=False)
             for token in sorted(missing & set(np.unique(flat).tolist())):
                 out[token] = cut(texts[int(np.flatnonzero(flat == token)[0])])
@@ -43,7 +46,10 @@ def prompts(plan: Plan, keys: Collection[Sequence[int]]) -> dict[Key, str]:
         for batch in dump.read(source.file, ["group", "prompt"], bad=_ignore):
             if not missing:
                 return out
-            step, group = batch.column("step").to_numpy(), batch.column("group").to_numpy()
+            step, group = (
+                batch.column("step").to_numpy(),
+                batch.column("group").to_numpy(),
+            )
             for key in sorted(missing):
                 at = np.flatnonzero((step == key[1]) & (group == key[2]))
                 if len(at) and key[0] == source.path:
@@ -60,14 +66,19 @@ def escaped(text: str, limit: int = LONGEST) -> str:
     """
     out = []
     for c in text[:limit]:
-        odd = unicodedata.category(c)[0] == "C" or unicodedata.category(c) in ("Zl", "Zp")
+        odd = unicodedata.category(c)[0] == "C" or unicodedata.category(c) in (
+            "Zl",
+            "Zp",
+        )
         out.append(c.encode("unicode_escape").decode() if odd or c == "\\" else c)
     return "".join(out) + ("…" if len(text) > limit else "")
 
 
 def cut(text: Any, limit: int = LONGEST) -> str:
     """At most `limit` characters of a string scalar of Arrow's, whose bytes need not be UTF-8: U+FFFD for those."""
-    return bytes(memoryview(text.as_buffer())[: 4 * limit]).decode("utf-8", "replace")[:limit]
+    return bytes(memoryview(text.as_buffer())[: 4 * limit]).decode("utf-8", "replace")[
+        :limit
+    ]
 
 
 def _ignore(line: str, rows: int) -> None:

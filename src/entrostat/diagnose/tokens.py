@@ -10,7 +10,12 @@ from torch import Tensor
 from entrostat.diagnose.plan import Plan
 from entrostat.diagnose.sums import Floats, Ints
 from entrostat.dump import per_token
-from entrostat.entropy import TokenStats, entropy_change, entropy_change_own_term, regions
+from entrostat.entropy import (
+    TokenStats,
+    entropy_change,
+    entropy_change_own_term,
+    regions,
+)
 
 KEPT, LOW, HIGH = 0, 1, 2
 EVENTS = ("kept", "clip-low", "clip-high")
@@ -46,13 +51,29 @@ def tokens_of(batch: pa.RecordBatch, plan: Plan) -> Tokens:
     Ratios are clipped in float32, as trainers do; changes are worked out in float64.
     """
     found = per_token(batch)
-    logprobs, advantages = (torch.tensor(found[name]) for name in ("logprobs", "advantages"))
-    own = logprobs - torch.tensor(found["old_logprobs"]) if plan.has("old_logprobs") else None
-    clipped = found["clipped"].astype(np.int64) if plan.has("clipped") else np.zeros(len(logprobs), np.int64)
-    clip_ratio = own if own is None or not plan.by_sequence else _of_sequences(own, found["row"], batch.num_rows)
+    logprobs, advantages = (
+        torch.tensor(found[name]) for name in ("logprobs", "advantages")
+    )
+    own = (
+        logprobs - torch.tensor(found["old_logprobs"])
+        if plan.has("old_logprobs")
+        else None
+    )
+    clipped = (
+        found["clipped"].astype(np.int64)
+        if plan.has("clipped")
+        else np.zeros(len(logprobs), np.int64)
+    )
+    clip_ratio = (
+        own
+        if own is None or not plan.by_sequence
+        else _of_sequences(own, found["row"], batch.num_rows)
+    )
     if plan.has("entropy"):
         change = _change(found, plan, logprobs, clip_ratio, advantages)
-        region = regions(logprobs[None], torch.tensor(found["entropy"])[None], advantages[None])[0].numpy()
+        region = regions(
+            logprobs[None], torch.tensor(found["entropy"])[None], advantages[None]
+        )[0].numpy()
     else:
         change, region = None, None
     return Tokens(
@@ -72,7 +93,11 @@ def tokens_of(batch: pa.RecordBatch, plan: Plan) -> Tokens:
 
 
 def _change(
-    found: dict[str, np.ndarray], plan: Plan, logprobs: Tensor, logratio: Tensor | None, advantages: Tensor
+    found: dict[str, np.ndarray],
+    plan: Plan,
+    logprobs: Tensor,
+    logratio: Tensor | None,
+    advantages: Tensor,
 ) -> Floats:
     def doubles(name: str) -> Tensor:
         return torch.tensor(found[name], dtype=torch.float64)[None]
@@ -80,7 +105,12 @@ def _change(
     ratio = torch.zeros_like(logprobs) if logratio is None else logratio
     terms = (ratio.double()[None], advantages.double()[None])
     if plan.exact:
-        stats = TokenStats(*(doubles(name) for name in ("logprobs", "entropy", "sum_p2", "sum_p2_logp")))
+        stats = TokenStats(
+            *(
+                doubles(name)
+                for name in ("logprobs", "entropy", "sum_p2", "sum_p2_logp")
+            )
+        )
         return entropy_change(stats, *terms)[0].numpy()
     stats = TokenStats(doubles("logprobs"), doubles("entropy"))
     return entropy_change_own_term(stats, *terms)[0].numpy()
@@ -96,7 +126,9 @@ def _start(found: dict[str, np.ndarray], plan: Plan) -> Floats | None:
     if plan.has("old_entropy"):
         return found["old_entropy"].astype(np.float64)
     if plan.has("entropy", "update"):
-        return np.where(found["update"] == 0, found["entropy"].astype(np.float64), np.nan)
+        return np.where(
+            found["update"] == 0, found["entropy"].astype(np.float64), np.nan
+        )
     return found["entropy"].astype(np.float64) if plan.has("entropy") else None
 
 

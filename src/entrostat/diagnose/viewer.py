@@ -67,8 +67,13 @@ class Texts:
             codes, words = np.zeros(len(ids), np.int64), (None,)
         else:
             encoded = texts.dictionary_encode()
-            codes, words = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary
-        found, which = np.unique(np.stack([ids, codes], axis=1), axis=0, return_inverse=True)
+            codes, words = (
+                encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+                encoded.dictionary,
+            )
+        found, which = np.unique(
+            np.stack([ids, codes], axis=1), axis=0, return_inverse=True
+        )
         places = [self._place(int(i), _word(words[int(code)])) for i, code in found]
         return np.array(places, np.int64)[which.reshape(-1)]
 
@@ -98,10 +103,22 @@ def viewer(found: Attribution, responses: int) -> dict[str, Any]:
                 gathered[key].append(response)
     kept = _within_limits(gathered, responses, MOST_BYTES - texts.bytes)
     every = [response for each in kept.values() for response in each]
-    unit = max([float(np.nanmax(np.abs(r.change), initial=0.0)) for r in every if r.change.size], default=0.0) or 1.0
+    unit = (
+        max(
+            [
+                float(np.nanmax(np.abs(r.change), initial=0.0))
+                for r in every
+                if r.change.size
+            ],
+            default=0.0,
+        )
+        or 1.0
+    )
     return {
         "texts": texts.listed(),
-        "prompts": [_prompt(found, key, some, unit) for key, some in kept.items() if some],
+        "prompts": [
+            _prompt(found, key, some, unit) for key, some in kept.items() if some
+        ],
         "unit": unit,
         "scale": _scale(every),
         "grouped": found.plan.has("group"),
@@ -113,20 +130,34 @@ def _chosen(found: Attribution, responses: int) -> list[Key]:
     order = np.argsort(-np.abs(found.groups.change[:, 0]), kind="stable")
     rows = np.cumsum(found.rewards[order, 0])
     most = int(np.searchsorted(rows, responses)) + 1
-    return [(path, step, unit) for path, step, unit in found.groups.keys[order[:most]].tolist()]
+    return [
+        (path, step, unit)
+        for path, step, unit in found.groups.keys[order[:most]].tolist()
+    ]
 
 
-def _responses(plan: Plan, number: int, keys: list[Key], texts: Texts) -> Iterator[tuple[Key, Response]]:
+def _responses(
+    plan: Plan, number: int, keys: list[Key], texts: Texts
+) -> Iterator[tuple[Key, Response]]:
     """The chosen rows of a file; one without any is read no further than its groups."""
     source, unit = plan.sources[number], "group" if plan.has("group") else "sample"
-    mine = [key for key in keys if key[0] == (source.path if unit == "group" else number)]
-    if not any((_which(batch, unit, mine) >= 0).any() for batch in dump.read(source.file, [unit], bad=_ignore)):
+    mine = [
+        key for key in keys if key[0] == (source.path if unit == "group" else number)
+    ]
+    if not any(
+        (_which(batch, unit, mine) >= 0).any()
+        for batch in dump.read(source.file, [unit], bad=_ignore)
+    ):
         return
     for batch in dump.read(source.file, bad=_ignore):
         which = _which(batch, unit, mine)
         if (which >= 0).any():
             some = batch.filter(pa.array(which >= 0))
-            yield from zip((mine[i] for i in which[which >= 0]), _of_rows(some, plan, texts), strict=True)
+            yield from zip(
+                (mine[i] for i in which[which >= 0]),
+                _of_rows(some, plan, texts),
+                strict=True,
+            )
 
 
 def _which(batch: pa.RecordBatch, unit: str, keys: list[Key]) -> Ints:
@@ -142,16 +173,24 @@ def _of_rows(batch: pa.RecordBatch, plan: Plan, texts: Texts) -> Iterator[Respon
     starts = offsets(batch.column("mask"))
     tokens = tokens_of(batch, plan)
     at, n = starts[tokens.row] + tokens.position, int(starts[-1])
-    change, numbers, flags = np.full(n, np.nan), np.full((len(_HALVES), n), np.nan, np.float32), np.zeros(n, np.int64)
+    change, numbers, flags = (
+        np.full(n, np.nan),
+        np.full((len(_HALVES), n), np.nan, np.float32),
+        np.zeros(n, np.int64),
+    )
     change[at] = np.nan if tokens.change is None else tokens.change
     for i, name in enumerate(_HALVES):
         if name == "logratio":
             numbers[i, at] = np.nan if tokens.logratio is None else tokens.logratio
         elif plan.has(name):
-            numbers[i, at] = batch.column(name).flatten().to_numpy(zero_copy_only=False)[at]
+            numbers[i, at] = (
+                batch.column(name).flatten().to_numpy(zero_copy_only=False)[at]
+            )
     region = np.zeros_like(at) if tokens.region is None else tokens.region
     flags[at] = 1 + 2 * (tokens.event == LOW) + 4 * (tokens.event == HIGH) + 8 * region
-    ids = batch.column("tokens").flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    ids = (
+        batch.column("tokens").flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    )
     words = batch.column("text").flatten() if plan.has("text") else None
     for row in range(batch.num_rows):
         start, end = int(starts[row]), int(starts[row + 1])
@@ -162,7 +201,9 @@ def _of_rows(batch: pa.RecordBatch, plan: Plan, texts: Texts) -> Iterator[Respon
             update=batch.column("update")[row].as_py() if plan.has("update") else None,
             reward=batch.column("reward")[row].as_py() if plan.has("reward") else None,
             tokens=end - start,
-            prompt=_word(batch.column("prompt")[row], LONGEST_PROMPT) if plan.has("prompt") else None,
+            prompt=_word(batch.column("prompt")[row], LONGEST_PROMPT)
+            if plan.has("prompt")
+            else None,
             text=text,
             change=change[shown],
             numbers=numbers[:, shown],
@@ -170,7 +211,9 @@ def _of_rows(batch: pa.RecordBatch, plan: Plan, texts: Texts) -> Iterator[Respon
         )
 
 
-def _within_limits(gathered: dict[Key, list[Response]], responses: int, size: int) -> dict[Key, list[Response]]:
+def _within_limits(
+    gathered: dict[Key, list[Response]], responses: int, size: int
+) -> dict[Key, list[Response]]:
     """The first `responses` responses in the order of prompts, of no more than `size` bytes."""
     kept: dict[Key, list[Response]] = {}
     for key, some in gathered.items():
@@ -183,14 +226,18 @@ def _within_limits(gathered: dict[Key, list[Response]], responses: int, size: in
     return kept
 
 
-def _prompt(found: Attribution, key: Key, responses: list[Response], unit: float) -> dict[str, Any]:
+def _prompt(
+    found: Attribution, key: Key, responses: list[Response], unit: float
+) -> dict[str, Any]:
     at = int(np.flatnonzero((found.groups.keys == np.array(key)).all(1))[0])
     return {
         "path": key[0],
         "step": key[1],
         "group": key[2],
         "text": responses[0].prompt,
-        "change": None if found.plan.measure is None else float(found.groups.change[at, 0]) / found.tokens,
+        "change": None
+        if found.plan.measure is None
+        else float(found.groups.change[at, 0]) / found.tokens,
         "all": int(found.rewards[at, 0]),
         "responses": [_packed(response, unit) for response in responses],
     }
@@ -200,7 +247,12 @@ def _packed(response: Response, unit: float) -> dict[str, Any]:
     with np.errstate(over="ignore"):  # what is over 65504 becomes inf
         halves = response.numbers.astype("<f2").tobytes()
     change = (response.change / unit).astype("<f4").tobytes()
-    data = response.text.astype("<u4").tobytes() + change + halves + response.flags.astype("u1").tobytes()
+    data = (
+        response.text.astype("<u4").tobytes()
+        + change
+        + halves
+        + response.flags.astype("u1").tobytes()
+    )
     return {
         "sample": response.sample,
         "update": response.update,
@@ -217,9 +269,15 @@ def _scale(responses: list[Response]) -> dict[str, float]:
         values = values[np.isfinite(values)]
         return float(np.quantile(values, 0.98)) or float(values.max()) or 1.0
 
-    numbers = {name: [r.numbers[i] for r in responses] for i, name in enumerate(_HALVES)}
+    numbers = {
+        name: [r.numbers[i] for r in responses] for i, name in enumerate(_HALVES)
+    }
     change = most([r.change for r in responses])
-    return {"entropy": most(numbers["entropy"]), "change": change, "ratio": most(numbers["logratio"])}
+    return {
+        "entropy": most(numbers["entropy"]),
+        "change": change,
+        "ratio": most(numbers["logratio"]),
+    }
 
 
 def _word(text: pa.Scalar | None, limit: int = LONGEST_TOKEN) -> str | None:

@@ -16,7 +16,11 @@ UNIT = "nats per unit step per trained token"
 
 
 def sentences(
-    found: Attribution, change: Interval, causes: list[Cause], advice: Advice | None, series: Series
+    found: Attribution,
+    change: Interval,
+    causes: list[Cause],
+    advice: Advice | None,
+    series: Series,
 ) -> list[str]:
     """The diagnosis, from what moved to what would have held it."""
     lines = [line for line in (_measured(series), _predicted(found, change)) if line]
@@ -24,9 +28,15 @@ def sentences(
         return lines
     if sure(change):
         if _other_way(series, change):
-            lines.append("What was measured went the other way: first order does not explain this run.")
+            lines.append(
+                "What was measured went the other way: first order does not explain this run."
+            )
         lines.append(_blame(found, causes, falls=change.value < 0))
-    if found.plan.clamped and found.plan.has("old_logprobs") and found.fresh == found.tokens:
+    if (
+        found.plan.clamped
+        and found.plan.has("old_logprobs")
+        and found.fresh == found.tokens
+    ):
         lines.append(
             "Every ratio is exactly 1, as with one update a rollout: no threshold over 0 can act. Make several updates "
             "a rollout, or use the thermostat, which acts on fresh tokens too."
@@ -53,9 +63,13 @@ def limits(found: Attribution) -> list[str]:
         f"Intervals: 95%, over the {groups:,} {unit} of this dump; not over seeds.",
     ]
     if groups < FEW_GROUPS:
-        lines.append(f"{groups} {unit} are few: the intervals are too narrow, or missing.")
+        lines.append(
+            f"{groups} {unit} are few: the intervals are too narrow, or missing."
+        )
     if found.plan.by_sequence:
-        lines.append("One ratio a sequence is clipped: thresholds are those of the sequence's ratio.")
+        lines.append(
+            "One ratio a sequence is clipped: thresholds are those of the sequence's ratio."
+        )
     return lines
 
 
@@ -65,7 +79,11 @@ def of_cause(found: Attribution, key: str) -> str:
     "Right answers" only where A > 0 says so.
     """
     sure = found.agree is not None and found.agree >= SURE
-    better, worse = ("right answers", "wrong answers") if sure else ("tokens of A > 0", "tokens of A < 0")
+    better, worse = (
+        ("right answers", "wrong answers")
+        if sure
+        else ("tokens of A > 0", "tokens of A < 0")
+    )
     region, _, event = key.partition(" ")
     if region == "rest":
         return "tokens at the edge between likely and unlikely"
@@ -90,9 +108,17 @@ def _measured(series: Series) -> str | None:
 def _predicted(found: Attribution, change: Interval) -> str:
     if found.plan.measure is None:
         return "There is no entropy in the dump, so nothing is said of its change."
-    what = "the token's own term of the entropy change" if not found.plan.exact else "the entropy change"
-    unsure = "" if sure(change) else "; its sign is not sure, so no thresholds are advised"
-    return f"To first order {what} of the updates was {bracketed(change)} {UNIT}{unsure}."
+    what = (
+        "the token's own term of the entropy change"
+        if not found.plan.exact
+        else "the entropy change"
+    )
+    unsure = (
+        "" if sure(change) else "; its sign is not sure, so no thresholds are advised"
+    )
+    return (
+        f"To first order {what} of the updates was {bracketed(change)} {UNIT}{unsure}."
+    )
 
 
 def _other_way(series: Series, change: Interval) -> bool:
@@ -105,8 +131,14 @@ def _other_way(series: Series, change: Interval) -> bool:
 
 def _blame(found: Attribution, causes: list[Cause], *, falls: bool) -> str:
     took, lost = ("took", "lost") if falls else ("gave", "gained")
-    blamed = sorted((c for c in causes if c.share is not None), key=lambda c: -abs(c.change.value))
-    shares = [(of_cause(found, c.key), percent(c.share)) for c in blamed if c.share is not None]
+    blamed = sorted(
+        (c for c in causes if c.share is not None), key=lambda c: -abs(c.change.value)
+    )
+    shares = [
+        (of_cause(found, c.key), percent(c.share))
+        for c in blamed
+        if c.share is not None
+    ]
     top, share = shares[0]
     line = f"{top[0].upper()}{top[1:]} {took} {share} of what entropy {lost}, to first order"
     rest = [f"{name} {share}" for name, share in shares[1:4]]
@@ -115,11 +147,19 @@ def _blame(found: Attribution, causes: list[Cause], *, falls: bool) -> str:
 
 def _advice(found: Attribution, change: Interval, advice: Advice) -> str:
     pair = f"low {number(advice.low)} with high {number(advice.high)}"
-    force = [f"{side} {in_force(found.in_force[side])}" for side in ("low", "high") if found.in_force[side].tokens]
+    force = [
+        f"{side} {in_force(found.in_force[side])}"
+        for side in ("low", "high")
+        if found.in_force[side].tokens
+    ]
     instead = f" ({' and '.join(force)} in force)" if force else ""
     after = f"{bracketed(advice.change)} in place of {short(change.value)} {UNIT}"
     share = f"clipping {advice.clipped:.1%} of tokens, not {advice.clipped_before:.1%}"
-    sure = "" if advice.holding is None else f"; in {advice.holding:.0%} of resamples it holds"
+    sure = (
+        ""
+        if advice.holding is None
+        else f"; in {advice.holding:.0%} of resamples it holds"
+    )
     if advice.holds:
         return f"{pair[0].upper()}{pair[1:]}{instead} would have held it: {after}, {share}{sure}."
     helps = "" if advice.sure is None else f", and in {advice.sure:.0%} it helps"

@@ -7,7 +7,16 @@ from entrostat.doctor.trl import field_names, trl_findings, trl_settings
 from entrostat.doctor.verl import FREE, sections, verl_findings, verl_settings
 from entrostat.strategies import Strategy
 
-__all__ = ["Finding", "Found", "Settings", "Source", "findings", "read", "settings", "warning"]
+__all__ = [
+    "Finding",
+    "Found",
+    "Settings",
+    "Source",
+    "findings",
+    "read",
+    "settings",
+    "warning",
+]
 
 
 def settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
@@ -23,14 +32,20 @@ def settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     if verl:
         return verl_settings(source, ignore_unknown=ignore_unknown)
     if not trl:
-        near = near_name(min(names), field_names() | sections()) if names else "it is empty"
+        near = (
+            near_name(min(names), field_names() | sections())
+            if names
+            else "it is empty"
+        )
         raise ValueError(
             f"{source.name} holds no field of TRL's GRPOConfig and no section of verl's configuration: {near}"
         )
     return trl_settings(source, ignore_unknown=ignore_unknown)
 
 
-def findings(found: Settings, strategy: Strategy | None = None, *, processes: int = 1) -> list[Found]:
+def findings(
+    found: Settings, strategy: Strategy | None = None, *, processes: int = 1
+) -> list[Found]:
     """What is wrong with it. `strategy`: the one of entrostat that it will run with, if any."""
     if found.trainer == "verl":
         return verl_findings(found, strategy)

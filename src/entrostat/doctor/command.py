@@ -41,7 +41,9 @@ class Doctor:
 
     def __post_init__(self):
         if self.verl and (self.config or self.strategy):
-            raise ValueError("--verl asks the workers of a local Ray and reads no CONFIG: run it by itself")
+            raise ValueError(
+                "--verl asks the workers of a local Ray and reads no CONFIG: run it by itself"
+            )
         if self.strategy is not None and self.strategy not in STRATEGIES:
             make_strategy(self.strategy)
         if self.processes < 1:
@@ -57,8 +59,19 @@ def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
     strategy = None if options.strategy is None else make_strategy(options.strategy)
     found = findings(config, strategy, processes=options.processes)
     rows = [_row(one, config) for one in found]
-    result = {"config": source.name, "trainer": config.trainer, "version": config.version, "findings": rows}
-    result["reach"] = reached(config, found, clipped=options.clipped, kl=options.kl, processes=options.processes)
+    result = {
+        "config": source.name,
+        "trainer": config.trainer,
+        "version": config.version,
+        "findings": rows,
+    }
+    result["reach"] = reached(
+        config,
+        found,
+        clipped=options.clipped,
+        kl=options.kl,
+        processes=options.processes,
+    )
     return result, Group(_table(result), *_reach(result["reach"])), int(bool(found))
 
 
@@ -74,7 +87,10 @@ def _row(found: Found, config: Settings) -> dict[str, Any]:
         "title": advice.title,
         "found": found.said,
         # JSON has no inf
-        "settings": {k: str(v) if v in (float("inf"), -float("inf")) else v for k, v in found.settings.items()},
+        "settings": {
+            k: str(v) if v in (float("inf"), -float("inf")) else v
+            for k, v in found.settings.items()
+        },
         "why": advice.why,
         "instead": advice.trl if config.trainer == "trl" else advice.verl,
         "docs": found.finding.link,
@@ -85,7 +101,11 @@ def _table(result: dict[str, Any]) -> Any:
     head = f"{result['config']}, read as {'TRL' if result['trainer'] == 'trl' else 'verl'} {result['version']}"
     if not result["findings"]:
         return Text(f"{head}: nothing found")
-    table = Table(title=Text(f"{head}: {len(result['findings'])} found"), show_header=False, show_lines=True)
+    table = Table(
+        title=Text(f"{head}: {len(result['findings'])} found"),
+        show_header=False,
+        show_lines=True,
+    )
     table.add_column(no_wrap=True)
     table.add_column()
     for row in result["findings"]:

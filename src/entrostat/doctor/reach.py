@@ -24,7 +24,12 @@ LOGGED: Mapping[str, tuple[str, str]] = {
 
 
 def reached(
-    s: Settings, found: Sequence[Found], *, clipped: float | None, kl: float | None, processes: int
+    s: Settings,
+    found: Sequence[Found],
+    *,
+    clipped: float | None,
+    kl: float | None,
+    processes: int,
 ) -> dict[str, Any]:
     """JSON-able: "clipped", "kl" and "responses" (null where not known), "sentence", and "look_at", which is null where
     no number is missing that the sentence speaks of.
@@ -37,13 +42,24 @@ def reached(
     Raises:
         ValueError: a share or a KL that can't be.
     """
-    if clipped is None and any(each.finding is Finding.RATIO_ALWAYS_ONE for each in found):
+    if clipped is None and any(
+        each.finding is Finding.RATIO_ALWAYS_ONE for each in found
+    ):
         clipped = 0.0
     responses = responses_of(s, processes)
     sentence = reach(clipped=clipped, kl=kl, responses=responses)
-    missing = (clipped is None, kl is None and (clipped is None or clipped >= LEAST_CLIPPED))
+    missing = (
+        clipped is None,
+        kl is None and (clipped is None or clipped >= LEAST_CLIPPED),
+    )
     look_at = _look_at(s, responses, processes, *missing) if any(missing) else None
-    return {"clipped": clipped, "kl": kl, "responses": responses, "sentence": sentence, "look_at": look_at}
+    return {
+        "clipped": clipped,
+        "kl": kl,
+        "responses": responses,
+        "sentence": sentence,
+        "look_at": look_at,
+    }
 
 
 def responses_of(s: Settings, processes: int) -> int:
@@ -52,13 +68,23 @@ def responses_of(s: Settings, processes: int) -> int:
         return s["data.train_batch_size"] * s[f"{ROLLOUT}.n"]
     if s["generation_batch_size"] is not None:
         return s["generation_batch_size"]
-    return s["per_device_train_batch_size"] * processes * steps_per_generation(s, processes)
+    return (
+        s["per_device_train_batch_size"]
+        * processes
+        * steps_per_generation(s, processes)
+    )
 
 
-def _look_at(s: Settings, responses: int, processes: int, no_share: bool, no_kl: bool) -> str:
+def _look_at(
+    s: Settings, responses: int, processes: int, no_share: bool, no_kl: bool
+) -> str:
     share, kl = LOGGED[s.trainer]
     found = [text for text, missing in ((share, no_share), (kl, no_kl)) if missing]
-    options = [text for text, missing in (("--clipped SHARE", no_share), ("--kl NATS", no_kl)) if missing]
+    options = [
+        text
+        for text, missing in (("--clipped SHARE", no_share), ("--kl NATS", no_kl))
+        if missing
+    ]
     counted = "by this configuration"
     if s.trainer == "trl" and s["generation_batch_size"] is None:
         counted += f" and --processes {processes}"

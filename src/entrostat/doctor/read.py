@@ -42,12 +42,17 @@ class Source:
 def read(words: Sequence[str]) -> Source:
     """The configuration of a command line: CONFIG [KEY=VALUE...], or words KEY=VALUE alone, as verl takes them."""
     if not words:
-        raise ValueError("no configuration given: entrostat doctor CONFIG [KEY=VALUE...]")
+        raise ValueError(
+            "no configuration given: entrostat doctor CONFIG [KEY=VALUE...]"
+        )
     first, rest = words[0], words[1:]
     if "=" in first and not Path(first).exists():
         return Source("command line", {}, _overrides(words))
     overrides = _overrides(rest)
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", first) and not Path(first).exists():
+    if (
+        re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", first)
+        and not Path(first).exists()
+    ):
         return dataclasses.replace(_imported(first), overrides=overrides)
     return Source(first, read_file(Path(first)), overrides)
 
@@ -58,13 +63,17 @@ def read(words: Sequence[str]) -> Source:
 def read_file(path: Path) -> Mapping[str, Any]:
     """The fields of a JSON, YAML or TOML file. ValueError or OSError where it cannot be read."""
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} must end in {', '.join(SUFFIXES)}, or be module:object")
+        raise ValueError(
+            f"{path} must end in {', '.join(SUFFIXES)}, or be module:object"
+        )
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is no file")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES // 1024} KiB, too large for a configuration")
+        raise ValueError(
+            f"{path} is larger than {MAX_BYTES // 1024} KiB, too large for a configuration"
+        )
     try:
         found = _parsed(data.decode("utf-8-sig"), path.suffix.lower())
     except RecursionError:
@@ -116,10 +125,18 @@ def _bounded(root: yaml.Node) -> None:
         node, depth = todo.pop()
         seen += 1
         if seen > MAX_NODES or depth > MAX_DEPTH:
-            raise ValueError("too many or too deeply nested values, aliases counted at full length")
+            raise ValueError(
+                "too many or too deeply nested values, aliases counted at full length"
+            )
         if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-            if twice := next((key for i, key in enumerate(keys) if key in keys[:i]), None):
+            keys = [
+                key.value
+                for key, _ in node.value
+                if isinstance(key, yaml.ScalarNode) and key.value != "<<"
+            ]
+            if twice := next(
+                (key for i, key in enumerate(keys) if key in keys[:i]), None
+            ):
                 raise ValueError(f"{short(twice)} is set twice")
             todo += [(child, depth + 1) for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
@@ -128,8 +145,12 @@ def _bounded(root: yaml.Node) -> None:
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line of at most 200 characters."""
-    text = error.problem or "" if isinstance(error, yaml.MarkedYAMLError) else str(error)
-    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
+    text = (
+        error.problem or "" if isinstance(error, yaml.MarkedYAMLError) else str(error)
+    )
+    if isinstance(error, yaml.MarkedYAMLError) and (
+        mark := error.problem_mark or error.context_mark
+    ):
         text += f" (line {mark.line + 1})"
     text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     return text[:200] or type(error).__name__
@@ -140,7 +161,11 @@ def reason(error: BaseException) -> str:
 
 def _overrides(words: Sequence[str]) -> tuple[tuple[str, Any, bool], ...]:
     # ~KEY takes a setting away, and KEY@PACKAGE or GROUP/NAME chooses another file: neither sets what is read here
-    return tuple(_override(word) for word in words if not re.match(r"~[A-Za-z_]|[+~]*[\w.-]*[@/][^=]*=", word))
+    return tuple(
+        _override(word)
+        for word in words
+        if not re.match(r"~[A-Za-z_]|[+~]*[\w.-]*[@/][^=]*=", word)
+    )
 
 
 def _override(word: str) -> tuple[str, Any, bool]:
@@ -173,14 +198,25 @@ def _imported(name: str) -> Source:
             for part in attribute.split("."):
                 found = getattr(found, part)
     except (Exception, SystemExit) as error:
-        hint = ": a dict of its fields can be read where GRPOConfig refuses this machine" if _is_config(error) else ""
-        raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {reason(error)}{hint}") from None
+        hint = (
+            ": a dict of its fields can be read where GRPOConfig refuses this machine"
+            if _is_config(error)
+            else ""
+        )
+        raise ValueError(
+            f"{name} cannot be imported: {type(error).__name__}: {reason(error)}{hint}"
+        ) from None
     if dataclasses.is_dataclass(found) and not isinstance(found, type):
-        fields = {field.name: getattr(found, field.name, None) for field in dataclasses.fields(found)}
+        fields = {
+            field.name: getattr(found, field.name, None)
+            for field in dataclasses.fields(found)
+        }
         return Source(name, fields, owner=type(found))
     if isinstance(found, Mapping) and all(isinstance(key, str) for key in found):
         return Source(name, dict(found))
-    raise ValueError(f"{name} must be a GRPOConfig or a dict of fields, got {short(type(found).__name__)}")
+    raise ValueError(
+        f"{name} must be a GRPOConfig or a dict of fields, got {short(type(found).__name__)}"
+    )
 
 
 def _is_config(error: BaseException) -> bool:

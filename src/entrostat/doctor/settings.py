@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from entrostat.texts import did_you_mean
 
-Kind = Literal["count", "count?", "number", "number?", "flag", "word", "word?", "options?"]
+Kind = Literal[
+    "count", "count?", "number", "number?", "flag", "word", "word?", "options?"
+]
 WANTED: Mapping[Kind, str] = {
     "count": "a whole number of at least 1",
     "count?": "a whole number of at least 1, or null",
@@ -57,7 +59,11 @@ def checked(name: str, value: Any, kind: Kind) -> Any:
 def short(value: Any) -> str:
     """A value in an error: on one line, of bounded length."""
     # a large container is cut before repr walks it
-    text = repr(value) if not isinstance(value, dict | list | tuple | set) or len(value) < 20 else type(value).__name__
+    text = (
+        repr(value)
+        if not isinstance(value, dict | list | tuple | set) or len(value) < 20
+        else type(value).__name__
+    )
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -80,7 +86,13 @@ def shown(values: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    text = (
+        f"{value:g}"
+        if isinstance(value, float)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
     return short(value) if len(text) > 60 or not text.isprintable() else text
 
 
@@ -119,4 +131,10 @@ def _options(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-_CHECKS = {"count": _count, "number": _number, "flag": _flag, "word": _word, "options": _options}
+_CHECKS = {
+    "count": _count,
+    "number": _number,
+    "flag": _flag,
+    "word": _word,
+    "options": _options,
+}

@@ -76,7 +76,11 @@ def script_names() -> frozenset[str]:
     from trl.scripts.grpo import GRPOScriptArguments
     from trl.trainer.model_config import ModelConfig
 
-    names = {field.name for kind in (GRPOScriptArguments, ModelConfig) for field in dataclasses.fields(kind)}
+    names = {
+        field.name
+        for kind in (GRPOScriptArguments, ModelConfig)
+        for field in dataclasses.fields(kind)
+    }
     return frozenset(names | {"config", "env", "datasets"})
 
 
@@ -85,7 +89,9 @@ def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     import trl
     from trl.trainer.grpo_config import GRPOConfig
 
-    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(GRPOConfig) if f.name in KINDS}
+    defaults: dict[str, Any] = {
+        f.name: f.default for f in dataclasses.fields(GRPOConfig) if f.name in KINDS
+    }
     given = {**source.fields, **{key: value for key, value, _ in source.overrides}}
     unsloth = _unsloth(given, source.owner)
     known = field_names()
@@ -104,10 +110,14 @@ def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
             values[name] = _checked(source.name, name, value, kind)
     over = values["generation_kwargs"] or {}
     for name in {"temperature", *OFF} & set(over):
-        over[name] = _checked(source.name, f"generation_kwargs.{name}", over[name], "number?")
+        over[name] = _checked(
+            source.name, f"generation_kwargs.{name}", over[name], "number?"
+        )
     loss_type = str(values["loss_type"])
     if loss_type not in READS:
-        raise ValueError(f"{source.name}: unknown loss_type {short(loss_type)}: {near(loss_type[:60], READS)}")
+        raise ValueError(
+            f"{source.name}: unknown loss_type {short(loss_type)}: {near(loss_type[:60], READS)}"
+        )
     return Settings("trl", trl.__version__, values, defaults, unsloth)
 
 
@@ -134,18 +144,24 @@ def _unsloths(name: str) -> bool:
 
 
 def _unsloth(given: Mapping[str, Any], owner: type | None) -> str:
-    if owner is not None and any("unsloth" in f"{c.__module__}.{c.__qualname__}".lower() for c in owner.__mro__):
+    if owner is not None and any(
+        "unsloth" in f"{c.__module__}.{c.__qualname__}".lower() for c in owner.__mro__
+    ):
         return f"the configuration is unsloth's {owner.__qualname__}"
     if "unsloth" in sys.modules:
         return "unsloth is imported"
-    names = [name for name in given if _unsloths(name) and given[name] not in (None, False)]
+    names = [
+        name for name in given if _unsloths(name) and given[name] not in (None, False)
+    ]
     return f"{names[0]} is unsloth's field" if names else ""
 
 
 # Checks
 
 
-def trl_findings(s: Settings, strategy: Strategy | None = None, *, processes: int = 1) -> list[Found]:
+def trl_findings(
+    s: Settings, strategy: Strategy | None = None, *, processes: int = 1
+) -> list[Found]:
     """What is found in a GRPOConfig, under TRL's own thresholds or those of an entrostat strategy."""
     checks: list[Callable[[], Found | None]] = [
         lambda: _ratio(s, strategy, processes),
@@ -166,21 +182,32 @@ def steps_per_generation(s: Settings, processes: int) -> int:
     if s["steps_per_generation"] is not None:
         return s["steps_per_generation"]
     if s["generation_batch_size"] is not None:
-        return max(1, s["generation_batch_size"] // (s["per_device_train_batch_size"] * processes))
+        return max(
+            1,
+            s["generation_batch_size"]
+            // (s["per_device_train_batch_size"] * processes),
+        )
     return s["gradient_accumulation_steps"]
 
 
 def _ratio(s: Settings, strategy: Strategy | None, processes: int) -> Found | None:
-    steps, accumulated = steps_per_generation(s, processes), s["gradient_accumulation_steps"]
+    steps, accumulated = (
+        steps_per_generation(s, processes),
+        s["gradient_accumulation_steps"],
+    )
     # TRL's own test of whether generation falls on the end of an optimizer step
-    if accumulated % (steps * s["num_iterations"]) != 0 or (strategy is not None and strategy.acts_on_fresh):
+    if accumulated % (steps * s["num_iterations"]) != 0 or (
+        strategy is not None and strategy.acts_on_fresh
+    ):
         return None
     values = {
         "steps_per_generation": steps,
         "num_iterations": s["num_iterations"],
         "gradient_accumulation_steps": accumulated,
     }
-    return Found(Finding.RATIO_ALWAYS_ONE, f"one update a rollout ({shown(values)})", values)
+    return Found(
+        Finding.RATIO_ALWAYS_ONE, f"one update a rollout ({shown(values)})", values
+    )
 
 
 def _high(s: Settings, strategy: Strategy | None) -> tuple[str, float]:
@@ -194,7 +221,11 @@ def _high(s: Settings, strategy: Strategy | None) -> tuple[str, float]:
 
 def _dual_clip(s: Settings, strategy: Strategy | None) -> Found | None:
     name, high = _high(s, strategy)
-    if s["delta"] is None or "delta" not in READS[s["loss_type"]] or s["delta"] > 1 + high:
+    if (
+        s["delta"] is None
+        or "delta" not in READS[s["loss_type"]]
+        or s["delta"] > 1 + high
+    ):
         return None
     said = f"delta {s['delta']:g} caps the ratio where the window goes up to 1 + {high:g} ({name})"
     return Found(Finding.DUAL_CLIP, said, {"delta": s["delta"], name: high})
@@ -206,12 +237,18 @@ def _ignored(s: Settings, strategy: Strategy | None) -> Found | None:
         reads.add("epsilon")
     if strategy is not None:
         reads -= {"epsilon", "epsilon_high"}
-    unread = {name: s[name] for name in THRESHOLDS if name not in reads and s.changed(name)}
+    unread = {
+        name: s[name] for name in THRESHOLDS if name not in reads and s.changed(name)
+    }
     if not unread:
         return None
-    under = f" under the strategy {strategy_name(strategy)}" if strategy is not None else ""
+    under = (
+        f" under the strategy {strategy_name(strategy)}" if strategy is not None else ""
+    )
     said = f"loss_type {s['loss_type']}{under} does not read {shown(unread)}"
-    return Found(Finding.THRESHOLD_IGNORED, said, {"loss_type": s["loss_type"], **unread})
+    return Found(
+        Finding.THRESHOLD_IGNORED, said, {"loss_type": s["loss_type"], **unread}
+    )
 
 
 def _cap(s: Settings) -> Found | None:
@@ -233,7 +270,11 @@ def _temperature(s: Settings) -> Found | None:
     scored, drawn = s["temperature"], _sampler(s)["temperature"]
     if drawn is not None and drawn != scored:
         said = f"sampled at {drawn:g} (generation_kwargs), entropy and log-probabilities are taken at {scored:g}"
-        return Found(Finding.TEMPERATURE, said, {"temperature": scored, "generation_kwargs.temperature": drawn})
+        return Found(
+            Finding.TEMPERATURE,
+            said,
+            {"temperature": scored, "generation_kwargs.temperature": drawn},
+        )
     if scored != 1:
         said = f"at {scored:g} the logged entropy is the tempered sampler's, not the model's"
         return Found(Finding.TEMPERATURE, said, {"temperature": scored})
@@ -242,8 +283,14 @@ def _temperature(s: Settings) -> Found | None:
 
 def _sampling(s: Settings) -> Found | None:
     sampler = _sampler(s)
-    cuts = {name: sampler[name] for name, off in OFF.items() if sampler[name] not in off}
-    return Found(Finding.SAMPLING_CUT, f"the sampler has {shown(cuts)}", cuts) if cuts else None
+    cuts = {
+        name: sampler[name] for name, off in OFF.items() if sampler[name] not in off
+    }
+    return (
+        Found(Finding.SAMPLING_CUT, f"the sampler has {shown(cuts)}", cuts)
+        if cuts
+        else None
+    )
 
 
 def _vllm(s: Settings) -> Found | None:
@@ -254,10 +301,16 @@ def _vllm(s: Settings) -> Found | None:
 
 
 def _bonus(s: Settings, strategy: Strategy | None) -> Found | None:
-    values = {name: s[name] for name in ("entropy_coef", "use_adaptive_entropy") if s[name]}
+    values = {
+        name: s[name] for name in ("entropy_coef", "use_adaptive_entropy") if s[name]
+    }
     if is_controller(strategy) and values:
         name = strategy_name(strategy)
-        return Found(Finding.BONUS_AND_CONTROLLER, f"{shown(values)} beside {name}", {**values, "strategy": name})
+        return Found(
+            Finding.BONUS_AND_CONTROLLER,
+            f"{shown(values)} beside {name}",
+            {**values, "strategy": name},
+        )
     if len(values) == 2:
         said = f"entropy_coef {s['entropy_coef']:g} is where use_adaptive_entropy starts from, not a bonus that stays"
         return Found(Finding.BONUS_AND_CONTROLLER, said, values)

@@ -12,7 +12,13 @@ from typing import Any
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.read import Source, read_file, reason
 from entrostat.doctor.settings import Kind, Settings, checked, near_name, short, shown
-from entrostat.strategies import STRATEGIES, Strategy, is_controller, make_strategy, strategy_name
+from entrostat.strategies import (
+    STRATEGIES,
+    Strategy,
+    is_controller,
+    make_strategy,
+    strategy_name,
+)
 
 DEFAULTS = Path(__file__).with_name("verl-0.9.1.yaml")
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -59,7 +65,12 @@ READS: Mapping[str, tuple[str, ...]] = {
     "gspo": WINDOW,
     "geo_mean": WINDOW,
     "cispo": WINDOW,
-    "clip_cov": (*WINDOW, "policy_loss.clip_cov_ratio", "policy_loss.clip_cov_lb", "policy_loss.clip_cov_ub"),
+    "clip_cov": (
+        *WINDOW,
+        "policy_loss.clip_cov_ratio",
+        "policy_loss.clip_cov_lb",
+        "policy_loss.clip_cov_ub",
+    ),
     "kl_cov": ("policy_loss.kl_cov_ratio", "policy_loss.ppo_kl_coef"),
     "sapo": ("tau_pos", "tau_neg"),
     "dro": ("policy_loss.dro_beta",),
@@ -103,7 +114,9 @@ def verl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
             values[name] = checked(name, value, kind)
         except ValueError as error:
             raise ValueError(f"{source.name}: {error}") from None
-    return Settings("verl", version, values, {name: _at(defaults, name) for name in KINDS})
+    return Settings(
+        "verl", version, values, {name: _at(defaults, name) for name in KINDS}
+    )
 
 
 def _defaults() -> tuple[dict[str, Any], str]:
@@ -114,13 +127,19 @@ def _defaults() -> tuple[dict[str, Any], str]:
         own = Path(folder) / "trainer" / "config" / "_generated_ppo_trainer.yaml"
         number = Path(folder) / "version" / "version"
         if own.is_file() and number.is_file():
-            return _merged(shipped, read_file(own)), number.read_text(encoding="utf-8").strip()[:20]
+            return _merged(shipped, read_file(own)), number.read_text(
+                encoding="utf-8"
+            ).strip()[:20]
     return shipped, "0.9.1"
 
 
 def _check_names(source: Source, known: Mapping[str, Any]) -> None:
     names = [(name, False) for name in _names(source.fields, known)]
-    names += [(name, added) for key, value, added in source.overrides for name in _names(_nested(key, value), known)]
+    names += [
+        (name, added)
+        for key, value, added in source.overrides
+        for name in _names(_nested(key, value), known)
+    ]
     for name, added in names:
         parent, _, last = name.rpartition(".")
         if added or (not parent and last in FREE):
@@ -134,14 +153,22 @@ def _check_names(source: Source, known: Mapping[str, Any]) -> None:
         )
 
 
-def _names(fields: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _names(
+    fields: Mapping[str, Any], known: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
     """Dotted names in `fields` that `known` lacks. A class of one's own (_target_) may have fields of its own."""
-    own = "_target_" in fields and fields["_target_"] != known.get("_target_", fields["_target_"])
+    own = "_target_" in fields and fields["_target_"] != known.get(
+        "_target_", fields["_target_"]
+    )
     for key, value in fields.items():
         if key not in known:
             if not own:
                 yield f"{prefix}{key}"
-        elif isinstance(value, Mapping) and isinstance(known[key], Mapping) and known[key]:
+        elif (
+            isinstance(value, Mapping)
+            and isinstance(known[key], Mapping)
+            and known[key]
+        ):
             yield from _names(value, known[key], f"{prefix}{key}.")
 
 
@@ -155,7 +182,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     found = dict(below)
     for key, value in above.items():
         under = found.get(key)
-        found[key] = _merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        found[key] = (
+            _merged(under, value)
+            if isinstance(under, Mapping) and isinstance(value, Mapping)
+            else value
+        )
     return found
 
 
@@ -169,7 +200,12 @@ def _resolved(tree: Mapping[str, Any], name: str) -> Any:
     """The value, through plain interpolations ${a.b.c}; others stay text."""
     value = _at(tree, name)
     for _ in range(10):
-        if not (isinstance(value, str) and value.startswith("${") and value.endswith("}") and ":" not in value):
+        if not (
+            isinstance(value, str)
+            and value.startswith("${")
+            and value.endswith("}")
+            and ":" not in value
+        ):
             break
         value = _at(tree, value[2:-1])
     return value
@@ -205,11 +241,15 @@ def _named(s: Settings) -> Strategy:
     """The strategy that the configuration names, with its options."""
     name, options = s[f"{LOSS}.strategy"], dict(s[f"{LOSS}.options"] or {})
     if name is None:
-        raise ValueError(f"{LOSS}.strategy is not set, and loss_mode {PLUGIN} wants one: {', '.join(STRATEGIES)}")
+        raise ValueError(
+            f"{LOSS}.strategy is not set, and loss_mode {PLUGIN} wants one: {', '.join(STRATEGIES)}"
+        )
     for field in dataclasses.fields(STRATEGIES[name]) if name in STRATEGIES else ():
         kind = OPTION_KINDS.get(type(field.default))
         if kind and field.name in options:
-            options[field.name] = checked(f"{LOSS}.options.{field.name}", options[field.name], kind)
+            options[field.name] = checked(
+                f"{LOSS}.options.{field.name}", options[field.name], kind
+            )
     try:
         return make_strategy(name, **options)
     except (TypeError, ValueError, OverflowError) as error:
@@ -217,14 +257,22 @@ def _named(s: Settings) -> Strategy:
 
 
 def _ratio(s: Settings, mode: str, strategy: Strategy | None) -> Found | None:
-    names = ("data.train_batch_size", f"{ACTOR}.ppo_mini_batch_size", f"{ACTOR}.ppo_epochs")
+    names = (
+        "data.train_batch_size",
+        f"{ACTOR}.ppo_mini_batch_size",
+        f"{ACTOR}.ppo_epochs",
+    )
     batch, mini, epochs = (s[name] for name in names)
     acts = mode in FRESH or (strategy is not None and strategy.acts_on_fresh)
     # in bypass mode the old policy is the sampler, and ratios leave 1 by the mismatch of the two
     if batch > mini or epochs > 1 or acts or s[f"{CORRECTION}.bypass_mode"]:
         return None
     values = {name: s[name] for name in names}
-    return Found(Finding.RATIO_ALWAYS_ONE, f"one update a rollout ({shown(_short(values))})", values)
+    return Found(
+        Finding.RATIO_ALWAYS_ONE,
+        f"one update a rollout ({shown(_short(values))})",
+        values,
+    )
 
 
 def _window(s: Settings) -> tuple[float, float]:
@@ -239,7 +287,10 @@ def _clip_ratio(s: Settings, mode: str) -> Found | None:
     if not s.changed(f"{ACTOR}.clip_ratio") or "clip_ratio" not in READS.get(mode, ()):
         return None
     # a side that was chosen, or null, or happens to agree, is no trap
-    if not any(s[side] is not None and not s.changed(side) and s[side] != both for side in (low, high)):
+    if not any(
+        s[side] is not None and not s.changed(side) and s[side] != both
+        for side in (low, high)
+    ):
         return None
     values = {f"{ACTOR}.clip_ratio": both, low: s[low], high: s[high]}
     said = f"clip_ratio {both:g} is set, the window is 1 - {_window(s)[0]:g} to 1 + {_window(s)[1]:g}"
@@ -247,24 +298,43 @@ def _clip_ratio(s: Settings, mode: str) -> Found | None:
 
 
 def _dual_clip(s: Settings, mode: str, strategy: Strategy | None) -> Found | None:
-    cap, name, high = s[f"{ACTOR}.clip_ratio_c"], f"{ACTOR}.clip_ratio_high", _window(s)[1]
+    cap, name, high = (
+        s[f"{ACTOR}.clip_ratio_c"],
+        f"{ACTOR}.clip_ratio_high",
+        _window(s)[1],
+    )
     if strategy is not None:
         name, high = f"highest of {strategy_name(strategy)}", strategy.highest
     if mode not in ("vanilla", PLUGIN) or cap >= min(1 + high, NO_CAP):
         return None
     said = f"clip_ratio_c {cap:g} caps the ratio of tokens with A < 0 where the window goes up to 1 + {high:g}"
-    return Found(Finding.DUAL_CLIP, f"{said} ({name.rpartition('.')[2]})", {f"{ACTOR}.clip_ratio_c": cap, name: high})
+    return Found(
+        Finding.DUAL_CLIP,
+        f"{said} ({name.rpartition('.')[2]})",
+        {f"{ACTOR}.clip_ratio_c": cap, name: high},
+    )
 
 
 def _ignored(s: Settings, mode: str) -> Found | None:
     reads = READS.get(mode)
     if reads is None:
         return None
-    unread = {n: s[f"{ACTOR}.{n}"] for n in THRESHOLDS if n not in reads and s.changed(f"{ACTOR}.{n}")}
+    unread = {
+        n: s[f"{ACTOR}.{n}"]
+        for n in THRESHOLDS
+        if n not in reads and s.changed(f"{ACTOR}.{n}")
+    }
     if not unread:
         return None
-    values = {f"{LOSS}.loss_mode": mode, **{f"{ACTOR}.{name}": value for name, value in unread.items()}}
-    return Found(Finding.THRESHOLD_IGNORED, f"loss_mode {mode} does not read {shown(_short(unread))}", values)
+    values = {
+        f"{LOSS}.loss_mode": mode,
+        **{f"{ACTOR}.{name}": value for name, value in unread.items()},
+    }
+    return Found(
+        Finding.THRESHOLD_IGNORED,
+        f"loss_mode {mode} does not read {shown(_short(unread))}",
+        values,
+    )
 
 
 def _aggregation(s: Settings) -> Found | None:
@@ -286,7 +356,11 @@ def _temperature(s: Settings) -> Found | None:
 def _sampling(s: Settings) -> Found | None:
     off = {f"{ROLLOUT}.top_p": (1,), f"{ROLLOUT}.top_k": (-1, 0)}
     cuts = {name: s[name] for name, values in off.items() if s[name] not in values}
-    return Found(Finding.SAMPLING_CUT, f"the sampler has {shown(_short(cuts))}", cuts) if cuts else None
+    return (
+        Found(Finding.SAMPLING_CUT, f"the sampler has {shown(_short(cuts))}", cuts)
+        if cuts
+        else None
+    )
 
 
 def _bonus(s: Settings, strategy: Strategy | None) -> Found | None:
@@ -295,7 +369,9 @@ def _bonus(s: Settings, strategy: Strategy | None) -> Found | None:
         return None
     name = strategy_name(strategy)
     values = {f"{ACTOR}.entropy_coeff": bonus, "strategy": name}
-    return Found(Finding.BONUS_AND_CONTROLLER, f"entropy_coeff {bonus:g} beside {name}", values)
+    return Found(
+        Finding.BONUS_AND_CONTROLLER, f"entropy_coeff {bonus:g} beside {name}", values
+    )
 
 
 def _short(values: Mapping[str, Any]) -> dict[str, Any]:

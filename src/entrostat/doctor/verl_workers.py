@@ -22,15 +22,27 @@ def ask_workers(workers: int = WORKERS) -> list[dict[str, Any]]:
     entrostat, verl: versions; plugin: of the entry point, module and attribute; registered: whether verl's registry of
     policy losses has ours; error: why something could not be asked, or null. ValueError where verl is not installed.
     """
-    missing = [name for name in ("verl", "ray") if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("verl", "ray") if importlib.util.find_spec(name) is None
+    ]
     if missing:
-        raise ValueError(f"{' and '.join(missing)} not installed in this environment: pip install 'entrostat[verl]'")
+        raise ValueError(
+            f"{' and '.join(missing)} not installed in this environment: pip install 'entrostat[verl]'"
+        )
     ray: Any = importlib.import_module("ray")
     try:
         # "local": without it Ray joins whatever cluster runs on the machine
-        ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            "local",
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     except Exception as error:
-        raise RuntimeError(f"a local Ray does not start ({error}): try `ray start --head` to see why") from error
+        raise RuntimeError(
+            f"a local Ray does not start ({error}): try `ray start --head` to see why"
+        ) from error
     try:
         # an actor each: tasks could all run in one process
         kind = ray.remote(num_cpus=1)(_witness())
@@ -56,8 +68,17 @@ def _witness() -> type:
                 except metadata.PackageNotFoundError:
                     return None
 
-            points = [point.value for point in metadata.entry_points(group=group) if point.name == loss]
-            seen = {"pid": os.getpid(), "python": sys.executable, "registered": False, "error": None}
+            points = [
+                point.value
+                for point in metadata.entry_points(group=group)
+                if point.name == loss
+            ]
+            seen = {
+                "pid": os.getpid(),
+                "python": sys.executable,
+                "registered": False,
+                "error": None,
+            }
             seen |= {
                 "entrostat": version("entrostat"),
                 "verl": version("verl"),
@@ -71,15 +92,21 @@ def _witness() -> type:
                     # verl has swallowed why
                     metadata.entry_points(group=group, name=loss)[loss].load()
             except Exception as error:
-                seen["error"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                seen["error"] = (
+                    f"{type(error).__name__}: {' '.join(str(error).split())}"
+                )
             return seen
 
     return Witness
 
 
-def faults(seen: list[dict[str, Any]], version: str = entrostat.__version__) -> list[str]:
+def faults(
+    seen: list[dict[str, Any]], version: str = entrostat.__version__
+) -> list[str]:
     """What is wrong, each with its cure; nothing where every worker has this version's plug-in."""
-    return [f"worker {one['pid']}: {said}" for one in seen if (said := _fault(one, version))]
+    return [
+        f"worker {one['pid']}: {said}" for one in seen if (said := _fault(one, version))
+    ]
 
 
 def _fault(one: dict[str, Any], version: str) -> str | None:
@@ -99,5 +126,12 @@ def answer_verl() -> tuple[dict[str, Any], str, int]:
     """A JSON-able result, the same to print, and the exit code: 1 where a worker lacks the plug-in."""
     seen = ask_workers()
     found = faults(seen)
-    good = [f"worker {one['pid']}: entrostat {one['entrostat']}, loaded by verl {one['verl']}" for one in seen]
-    return {"workers": seen, "findings": found}, "\n".join(found or good), int(bool(found))
+    good = [
+        f"worker {one['pid']}: entrostat {one['entrostat']}, loaded by verl {one['verl']}"
+        for one in seen
+    ]
+    return (
+        {"workers": seen, "findings": found},
+        "\n".join(found or good),
+        int(bool(found)),
+    )

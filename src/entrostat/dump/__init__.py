@@ -8,7 +8,9 @@ same rows from prime-rl's token export).
 try:
     import pyarrow  # noqa: F401
 except ImportError:
-    raise ImportError("entrostat.dump needs pyarrow: pip install 'entrostat[train]'") from None
+    raise ImportError(
+        "entrostat.dump needs pyarrow: pip install 'entrostat[train]'"
+    ) from None
 
 from entrostat.dump.folder import cut, file_name, files
 from entrostat.dump.read import notes, read
@@ -16,4 +18,16 @@ from entrostat.dump.schema import COLUMNS, VERSION
 from entrostat.dump.tokens import per_token
 from entrostat.dump.write import rows, save, write
 
-__all__ = ["COLUMNS", "VERSION", "cut", "file_name", "files", "notes", "per_token", "read", "rows", "save", "write"]
+__all__ = [
+    "COLUMNS",
+    "VERSION",
+    "cut",
+    "file_name",
+    "files",
+    "notes",
+    "per_token",
+    "read",
+    "rows",
+    "save",
+    "write",
+]

@@ -14,16 +14,26 @@ def check_columns(schema: pa.Schema, where: str) -> None:
     """ValueError for a required column that is missing, and for a column of ours that holds something else."""
     for name, column in COLUMNS.items():
         if schema.names.count(name) > 1:
-            raise ValueError(f"{where}: column {name!r} is there {schema.names.count(name)} times: keep one")
+            raise ValueError(
+                f"{where}: column {name!r} is there {schema.names.count(name)} times: keep one"
+            )
         if name in schema.names:
             if not _fits(schema.field(name).type, column):
-                kind = str(schema.field(name).type).encode("unicode_escape").decode()[:80]
-                raise ValueError(f"{where}: column {name!r} is {kind}, it must be {column.type}")
+                kind = (
+                    str(schema.field(name).type).encode("unicode_escape").decode()[:80]
+                )
+                raise ValueError(
+                    f"{where}: column {name!r} is {kind}, it must be {column.type}"
+                )
         elif column.required:
-            raise ValueError(f"{where}: column {name!r} is missing: every dump needs it")
+            raise ValueError(
+                f"{where}: column {name!r} is missing: every dump needs it"
+            )
 
 
-def as_schema(batch: pa.RecordBatch, where: str, first_row: int, names: Sequence[str]) -> pa.RecordBatch:
+def as_schema(
+    batch: pa.RecordBatch, where: str, first_row: int, names: Sequence[str]
+) -> pa.RecordBatch:
     """The columns `names` of a batch of rows, in the types of the schema, checked value by value.
 
     Args:
@@ -43,7 +53,9 @@ def as_schema(batch: pa.RecordBatch, where: str, first_row: int, names: Sequence
             columns[name] = array.cast(spec.type)
         except pa.ArrowException as error:
             problem = first_line(error)
-            raise ValueError(f"{where}: rows from {first_row}, column {name!r}: {problem}") from None
+            raise ValueError(
+                f"{where}: rows from {first_row}, column {name!r}: {problem}"
+            ) from None
     _equal_lengths(columns, where, first_row)
     _finite(columns, where, first_row)
     fields = [pa.field(name, COLUMNS[name].type, name in NULLABLE) for name in columns]
@@ -78,14 +90,22 @@ def _entry_fits(found: pa.DataType, kind: pa.DataType) -> bool:
     return found == kind
 
 
-def _no_nulls(array: pa.Array, name: str, spec: Column, where: str, first_row: int) -> None:
+def _no_nulls(
+    array: pa.Array, name: str, spec: Column, where: str, first_row: int
+) -> None:
     if array.null_count and name not in NULLABLE:
-        row = first_row + int(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0])
-        raise ValueError(f"{where}: row {row}, column {name!r}: null: give a value, or leave the column out")
+        row = first_row + int(
+            np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0]
+        )
+        raise ValueError(
+            f"{where}: row {row}, column {name!r}: null: give a value, or leave the column out"
+        )
     if spec.per_token and (entries := array.flatten()).null_count:
         bad = int(np.flatnonzero(entries.is_null().to_numpy(zero_copy_only=False))[0])
         row, position = _row_of(array, bad)
-        raise ValueError(f"{where}: row {first_row + row}, column {name!r}: null at position {position}")
+        raise ValueError(
+            f"{where}: row {first_row + row}, column {name!r}: null at position {position}"
+        )
 
 
 def _equal_lengths(columns: dict[str, pa.Array], where: str, first_row: int) -> None:
@@ -104,7 +124,9 @@ def _finite(columns: dict[str, pa.Array], where: str, first_row: int) -> None:
         if not (COLUMNS[name].per_token and pa.types.is_floating(COLUMNS[name].kind)):
             continue
         values = array.flatten().to_numpy(zero_copy_only=False)
-        bad = (np.isnan(values) if name in MAY_BE_INFINITE else ~np.isfinite(values)) & trained
+        bad = (
+            np.isnan(values) if name in MAY_BE_INFINITE else ~np.isfinite(values)
+        ) & trained
         if bad.any():
             at = int(np.flatnonzero(bad)[0])
             row, position = _row_of(array, at)
@@ -112,11 +134,15 @@ def _finite(columns: dict[str, pa.Array], where: str, first_row: int) -> None:
                 f"{where}: row {first_row + row}, column {name!r}: {values[at]} at trained position {position}"
             )
     if "reward" in columns:
-        rewards = columns["reward"].to_numpy(zero_copy_only=False)  # null becomes NaN here
+        rewards = columns["reward"].to_numpy(
+            zero_copy_only=False
+        )  # null becomes NaN here
         known = columns["reward"].is_valid().to_numpy(zero_copy_only=False)
         if (bad := known & ~np.isfinite(rewards)).any():
             row = int(np.flatnonzero(bad)[0])
-            raise ValueError(f"{where}: row {first_row + row}, column 'reward': {rewards[row]}: give a null instead")
+            raise ValueError(
+                f"{where}: row {first_row + row}, column 'reward': {rewards[row]}: give a null instead"
+            )
 
 
 def _row_of(array: pa.Array, entry: int) -> tuple[int, int]:

@@ -27,13 +27,26 @@ def files(path: Path | str) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.exists():
-        raise ValueError(f"{path}: there is no such file or folder: give a dump, a folder of dumps or a run's folder")
-    for pattern in ("*.parquet", "dump/*.parquet", "rank_*.jsonl", "step_*/rank_*.jsonl"):
+        raise ValueError(
+            f"{path}: there is no such file or folder: give a dump, a folder of dumps or a run's folder"
+        )
+    for pattern in (
+        "*.parquet",
+        "dump/*.parquet",
+        "rank_*.jsonl",
+        "step_*/rank_*.jsonl",
+    ):
         if found := [each for each in path.glob(pattern) if each.is_file()]:
             return sorted(found, key=_by_number)
-    if found := [each for each in path.glob("**/token_exports/step_*/rank_*.jsonl") if each.is_file()]:
+    if found := [
+        each
+        for each in path.glob("**/token_exports/step_*/rank_*.jsonl")
+        if each.is_file()
+    ]:
         return sorted(found, key=_by_number)
-    raise ValueError(f"{path}: no dump in it (*.parquet, dump/*.parquet): train with --dump-every, or give another")
+    raise ValueError(
+        f"{path}: no dump in it (*.parquet, dump/*.parquet): train with --dump-every, or give another"
+    )
 
 
 def cut(folder: Path | str, step: int) -> None:
@@ -49,4 +62,7 @@ def cut(folder: Path | str, step: int) -> None:
 def _by_number(path: Path) -> list[tuple[int, int, str]]:
     """Sorts step-10 after step-9, in folders too."""
     parts = re.split(r"(\d+)", str(path))
-    return [(1, int(part), "") if part.isdecimal() and part.isascii() else (0, 0, part) for part in parts]
+    return [
+        (1, int(part), "") if part.isdecimal() and part.isascii() else (0, 0, part)
+        for part in parts
+    ]

@@ -30,13 +30,25 @@ from entrostat.dump.schema import COLUMNS, metadata
 from entrostat.dump.write import rows
 from entrostat.texts import first_line
 
-EXPORTED = frozenset(COLUMNS) - {"group", "prompt", "text", "sum_p2", "sum_p2_logp", "old_entropy", "low", "high"}
+EXPORTED = frozenset(COLUMNS) - {
+    "group",
+    "prompt",
+    "text",
+    "sum_p2",
+    "sum_p2_logp",
+    "old_entropy",
+    "low",
+    "high",
+}
 """The columns of every export."""
 _BATCH_TOKENS = 2**18
 
 
 def read_export(
-    file: Path, wanted: Sequence[str], seen: dict[int, int], bad: Callable[[str, int], None] | None = None
+    file: Path,
+    wanted: Sequence[str],
+    seen: dict[int, int],
+    bad: Callable[[str, int], None] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of rows of one rank's file, with the columns of `wanted` that the export has.
 
@@ -60,7 +72,10 @@ def read_export(
                     raise
                 problem = str(error)
             # a batch is of rows without a gap, so that whoever counts them knows their lines
-            if held and (problem or sum(len(one.column("tokens")[0]) for one in held) >= _BATCH_TOKENS):
+            if held and (
+                problem
+                or sum(len(one.column("tokens")[0]) for one in held) >= _BATCH_TOKENS
+            ):
                 yield _joined(held, wanted)
                 held = []
             if bad is not None and problem:
@@ -75,10 +90,14 @@ def _record(text: bytes, where: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"{where}: not a line of JSON: cut it off, or export again") from None
+        raise ValueError(
+            f"{where}: not a line of JSON: cut it off, or export again"
+        ) from None
     if not isinstance(record, dict) or record.get("schema_version") != 1:
         version = record.get("schema_version") if isinstance(record, dict) else None
-        raise ValueError(f"{where}: no token export of prime-rl with schema_version 1, got {version!r:.40}")
+        raise ValueError(
+            f"{where}: no token export of prime-rl with schema_version 1, got {version!r:.40}"
+        )
     return record
 
 
@@ -92,10 +111,14 @@ def _row(text: bytes, seen: dict[int, int], where: str) -> pa.RecordBatch:
     return made
 
 
-def _columns(record: dict[str, Any], step: int, sample: int, where: str) -> pa.RecordBatch:
+def _columns(
+    record: dict[str, Any], step: int, sample: int, where: str
+) -> pa.RecordBatch:
     try:
         mask = _mask(record)
-        low, high = (_list(record, f"is_masked_{side}") == 1 for side in ("low", "high"))
+        low, high = (
+            _list(record, f"is_masked_{side}") == 1 for side in ("low", "high")
+        )
         numbers: dict[str, Any] = {
             name: [_list(record, field)]
             for name, field in (
@@ -119,19 +142,31 @@ def _columns(record: dict[str, Any], step: int, sample: int, where: str) -> pa.R
             **numbers,
         )
     except KeyError as error:
-        raise ValueError(f"{where}: field {error} is missing: is it a token export of prime-rl?") from None
+        raise ValueError(
+            f"{where}: field {error} is missing: is it a token export of prime-rl?"
+        ) from None
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{where}: {first_line(error).removeprefix('rows: row 0, ')}") from None
+        raise ValueError(
+            f"{where}: {first_line(error).removeprefix('rows: row 0, ')}"
+        ) from None
 
 
 def _mask(record: dict[str, Any]) -> np.ndarray:
     losses = record.get("losses")
     if losses is None:
         return _list(record, "loss_mask", bool)
-    if not isinstance(losses, list) or not all(isinstance(token, dict) for token in losses):
+    if not isinstance(losses, list) or not all(
+        isinstance(token, dict) for token in losses
+    ):
         raise ValueError("losses must be a list of one object a token")
     channels = [token.get("rl") for token in losses]
-    return np.array([isinstance(channel, dict) and channel.get("mask") is True for channel in channels], dtype=bool)
+    return np.array(
+        [
+            isinstance(channel, dict) and channel.get("mask") is True
+            for channel in channels
+        ],
+        dtype=bool,
+    )
 
 
 def _list(record: dict[str, Any], field: str, kind: Any = np.float32) -> np.ndarray:
@@ -145,6 +180,6 @@ def _list(record: dict[str, Any], field: str, kind: Any = np.float32) -> np.ndar
 def _joined(held: list[pa.RecordBatch], wanted: Sequence[str]) -> pa.RecordBatch:
     """One batch of rows that are checked."""
     batch = pa.Table.from_batches(held).combine_chunks().to_batches()[0]
-    return batch.select([name for name in COLUMNS if name in wanted and name in EXPORTED]).replace_schema_metadata(
-        metadata({})
-    )
+    return batch.select(
+        [name for name in COLUMNS if name in wanted and name in EXPORTED]
+    ).replace_schema_metadata(metadata({}))

@@ -18,7 +18,9 @@ Bad = Callable[[str, int], None]
 """Takes the line of what can't be read, and how many rows it leaves out; 0 for a file, or the rest of one."""
 
 
-def read(path: Path | str, columns: Sequence[str] | None = None, *, bad: Bad | None = None) -> Iterator[pa.RecordBatch]:
+def read(
+    path: Path | str, columns: Sequence[str] | None = None, *, bad: Bad | None = None
+) -> Iterator[pa.RecordBatch]:
     """Batches of rows, file by file in the order of their numbers, each of about 250,000 tokens or one row.
 
     Args:
@@ -36,8 +38,14 @@ def read(path: Path | str, columns: Sequence[str] | None = None, *, bad: Bad | N
     """
     for name in columns or ():
         if name not in COLUMNS:
-            raise ValueError(f"a dump has no column {name!r}: it has {', '.join(COLUMNS)}")
-    wanted = [name for name in COLUMNS if columns is None or name in {"step", "sample", "mask", *columns}]
+            raise ValueError(
+                f"a dump has no column {name!r}: it has {', '.join(COLUMNS)}"
+            )
+    wanted = [
+        name
+        for name in COLUMNS
+        if columns is None or name in {"step", "sample", "mask", *columns}
+    ]
     seen: dict[int, int] = {}
     for file in files(path):
         try:
@@ -70,10 +78,14 @@ def _opened(file: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file}: no whole Parquet file ({_line(error)}): write the dump again") from None
+        raise ValueError(
+            f"{file}: no whole Parquet file ({_line(error)}): write the dump again"
+        ) from None
 
 
-def _read_parquet(file: Path, wanted: Sequence[str], bad: Bad | None) -> Iterator[pa.RecordBatch]:
+def _read_parquet(
+    file: Path, wanted: Sequence[str], bad: Bad | None
+) -> Iterator[pa.RecordBatch]:
     where = str(file)
     with _opened(file) as parquet:
         noted = metadata(read_metadata(parquet.metadata.metadata, where))
@@ -110,7 +122,9 @@ def _arrow_schema(parquet: pq.ParquetFile, where: str) -> pa.Schema:
     try:
         return parquet.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{where}: its columns can't be read ({_line(error)}): write the dump again") from None
+        raise ValueError(
+            f"{where}: its columns can't be read ({_line(error)}): write the dump again"
+        ) from None
 
 
 def _batches(
@@ -136,15 +150,23 @@ def _batches(
             yield row, batch
             row += batch.num_rows
     if row != parquet.metadata.num_rows:
-        raise ValueError(f"{where}: {row} rows in it, but it says {parquet.metadata.num_rows}")
+        raise ValueError(
+            f"{where}: {row} rows in it, but it says {parquet.metadata.num_rows}"
+        )
 
 
-def _group_batches(parquet: pq.ParquetFile, group: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _group_batches(
+    parquet: pq.ParquetFile, group: int, names: list[str]
+) -> Iterator[pa.RecordBatch]:
     """A row group's batches of about _BATCH_TOKENS entries."""
     # asked of a column with damaged metadata pyarrow 26 aborts the process; where it reads the column, it raises
     next(parquet.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
     about = parquet.metadata.row_group(group)
-    chosen = [i for i in range(about.num_columns) if parquet.schema.column(i).path.split(".")[0] in names]
+    chosen = [
+        i
+        for i in range(about.num_columns)
+        if parquet.schema.column(i).path.split(".")[0] in names
+    ]
     entries = max((about.column(i).num_values for i in chosen), default=0)
     size = max(1, _BATCH_TOKENS * about.num_rows // max(1, entries))
     yield from parquet.iter_batches(batch_size=size, row_groups=[group], columns=names)

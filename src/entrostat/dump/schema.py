@@ -41,24 +41,58 @@ _FLOATS = pa.list_(pa.float32())
 
 COLUMNS = {
     "step": Column(pa.int64(), True, "the rollout, counted from 0"),
-    "sample": Column(pa.int64(), True, "the completion within its rollout, over all ranks"),
-    "group": Column(pa.int64(), False, "the prompt within its rollout: samples of one prompt share it"),
-    "update": Column(pa.int32(), False, "optimizer updates made on this rollout before this pass"),
-    "reward": Column(pa.float32(), False, "of the completion; null where it was not scored"),
+    "sample": Column(
+        pa.int64(), True, "the completion within its rollout, over all ranks"
+    ),
+    "group": Column(
+        pa.int64(),
+        False,
+        "the prompt within its rollout: samples of one prompt share it",
+    ),
+    "update": Column(
+        pa.int32(), False, "optimizer updates made on this rollout before this pass"
+    ),
+    "reward": Column(
+        pa.float32(), False, "of the completion; null where it was not scored"
+    ),
     "prompt": Column(pa.string(), False, "text of the prompt"),
     "tokens": Column(pa.list_(pa.int32()), True, "token ids of the completion"),
     "text": Column(pa.list_(pa.string()), False, "text of each token"),
     "mask": Column(pa.list_(pa.bool_()), True, "true: trained on"),
     "advantages": Column(_FLOATS, True, "advantage A of the token"),
-    "logprobs": Column(_FLOATS, True, "ln p of the token under the policy of this pass, nats"),
-    "old_logprobs": Column(_FLOATS, False, "ln p under the policy at the start of the rollout's updates, nats"),
-    "entropy": Column(_FLOATS, False, "entropy H of the policy of this pass there, nats"),
-    "sum_p2": Column(_FLOATS, False, "sum of p^2 over the vocabulary, policy of this pass"),
-    "sum_p2_logp": Column(_FLOATS, False, "sum of p^2 ln p over the vocabulary, policy of this pass, nats"),
-    "old_entropy": Column(_FLOATS, False, "entropy of the policy at the start of the rollout's updates, nats"),
-    "low": Column(_FLOATS, False, "clip half-width under 1 in force; inf or -inf allowed"),
-    "high": Column(_FLOATS, False, "clip half-width over 1 in force; inf or -inf allowed"),
-    "clipped": Column(pa.list_(pa.int8()), False, "-1: the low side took its gradient; 1: the high side; 0: neither"),
+    "logprobs": Column(
+        _FLOATS, True, "ln p of the token under the policy of this pass, nats"
+    ),
+    "old_logprobs": Column(
+        _FLOATS,
+        False,
+        "ln p under the policy at the start of the rollout's updates, nats",
+    ),
+    "entropy": Column(
+        _FLOATS, False, "entropy H of the policy of this pass there, nats"
+    ),
+    "sum_p2": Column(
+        _FLOATS, False, "sum of p^2 over the vocabulary, policy of this pass"
+    ),
+    "sum_p2_logp": Column(
+        _FLOATS, False, "sum of p^2 ln p over the vocabulary, policy of this pass, nats"
+    ),
+    "old_entropy": Column(
+        _FLOATS,
+        False,
+        "entropy of the policy at the start of the rollout's updates, nats",
+    ),
+    "low": Column(
+        _FLOATS, False, "clip half-width under 1 in force; inf or -inf allowed"
+    ),
+    "high": Column(
+        _FLOATS, False, "clip half-width over 1 in force; inf or -inf allowed"
+    ),
+    "clipped": Column(
+        pa.list_(pa.int8()),
+        False,
+        "-1: the low side took its gradient; 1: the high side; 0: neither",
+    ),
 }
 NULLABLE = frozenset({"reward"})
 MAY_BE_INFINITE = frozenset({"low", "high"})
@@ -82,7 +116,11 @@ def read_metadata(found: dict[bytes, bytes] | None, where: str) -> dict[str, Any
         whole = json.loads(found[KEY])
         version, notes = whole["version"], whole["notes"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError(f"{where}: its {KEY.decode()!r} metadata is damaged: write the dump again") from None
+        raise ValueError(
+            f"{where}: its {KEY.decode()!r} metadata is damaged: write the dump again"
+        ) from None
     if version != VERSION or not isinstance(notes, dict):
-        raise ValueError(f"{where}: dump version {version!r:.40}, this entrostat reads version {VERSION}")
+        raise ValueError(
+            f"{where}: dump version {version!r:.40}, this entrostat reads version {VERSION}"
+        )
     return notes

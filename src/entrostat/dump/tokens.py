@@ -35,7 +35,10 @@ def per_token(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     starts, trained = offsets(lists), lists.flatten().to_numpy(zero_copy_only=False)
     lengths = np.diff(starts)
     row = np.repeat(np.arange(batch.num_rows), lengths)
-    out = {"row": row[trained], "position": (np.arange(len(row)) - starts[row])[trained]}
+    out = {
+        "row": row[trained],
+        "position": (np.arange(len(row)) - starts[row])[trained],
+    }
     for name in batch.schema.names:
         if name == "mask" or pa.types.is_string(COLUMNS[name].kind):
             continue
@@ -44,7 +47,11 @@ def per_token(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
             out[name] = column.flatten().to_numpy(zero_copy_only=False)[trained]
         else:
             out[name] = column.to_numpy(zero_copy_only=False)[out["row"]]
-    if "clipped" not in out and _by_token(batch.schema) and out.keys() >= {*BOUNDED, "logprobs", "advantages"}:
+    if (
+        "clipped" not in out
+        and _by_token(batch.schema)
+        and out.keys() >= {*BOUNDED, "logprobs", "advantages"}
+    ):
         out["clipped"] = _clipped(out)
     return out
 
@@ -58,7 +65,8 @@ def _by_token(schema: pa.Schema) -> bool:
 
 def _clipped(values: dict[str, np.ndarray]) -> np.ndarray:
     old, new, advantages, low, high = (
-        torch.tensor(values[name])[None] for name in ("old_logprobs", "logprobs", "advantages", "low", "high")
+        torch.tensor(values[name])[None]
+        for name in ("old_logprobs", "logprobs", "advantages", "low", "high")
     )
     events = clip_events(new - old, advantages, low=low, high=high)
     return (events.high.to(torch.int8) - events.low.to(torch.int8))[0].numpy()

@@ -19,7 +19,13 @@ _GROUP_TOKENS = 2**18
 """Tokens a row group: what a reader holds at once."""
 
 
-def write(path: Path | str, *, notes: dict[str, Any] | None = None, overwrite: bool = False, **columns: Any) -> None:
+def write(
+    path: Path | str,
+    *,
+    notes: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    **columns: Any,
+) -> None:
     """Writes one rollout to a dump at `path`: `rows` of these columns, then `save`.
 
     Raises:
@@ -28,7 +34,9 @@ def write(path: Path | str, *, notes: dict[str, Any] | None = None, overwrite: b
     save(path, [rows(**columns)], notes=notes, overwrite=overwrite)
 
 
-def rows(*, decode: Callable[[list[int]], str] | None = None, **columns: Any) -> pa.RecordBatch:
+def rows(
+    *, decode: Callable[[list[int]], str] | None = None, **columns: Any
+) -> pa.RecordBatch:
     """Rows of a dump, one a completion, from a trainer's tensors. Columns: entrostat.dump.schema.COLUMNS.
 
     Args:
@@ -52,19 +60,32 @@ def rows(*, decode: Callable[[list[int]], str] | None = None, **columns: Any) ->
     """
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
-        raise ValueError(f"a dump has no column {unknown[0]!r}: it has {', '.join(COLUMNS)}")
+        raise ValueError(
+            f"a dump has no column {unknown[0]!r}: it has {', '.join(COLUMNS)}"
+        )
     columns = {name: value for name, value in columns.items() if value is not None}
-    missing = [name for name in ("tokens", "logprobs", "advantages") if name not in columns]
+    missing = [
+        name for name in ("tokens", "logprobs", "advantages") if name not in columns
+    ]
     if missing:
         raise ValueError(f"a dump needs {missing[0]!r}: give it, one entry a token")
     shape = _Shape(columns["tokens"], columns.pop("mask", None))
     arrays: dict[str, pa.Array] = {"mask": shape.lists(pa.array(shape.mask))}
     for name, value in ({"step": 0, "sample": np.arange(shape.b)} | columns).items():
-        arrays[name] = _per_token(shape, name, value) if COLUMNS[name].per_token else _per_row(shape.b, name, value)
+        arrays[name] = (
+            _per_token(shape, name, value)
+            if COLUMNS[name].per_token
+            else _per_row(shape.b, name, value)
+        )
     if decode is not None and "text" not in arrays:
         arrays["text"] = shape.lists(_decoded(arrays["tokens"].flatten(), decode))
     names = [name for name in COLUMNS if name in arrays]
-    return as_schema(pa.RecordBatch.from_pydict({name: arrays[name] for name in names}), "rows", 0, names)
+    return as_schema(
+        pa.RecordBatch.from_pydict({name: arrays[name] for name in names}),
+        "rows",
+        0,
+        names,
+    )
 
 
 def save(
@@ -92,8 +113,14 @@ def save(
     for batch in batches:
         check_columns(batch.schema, str(path))
         if batch.schema.names != batches[0].schema.names:
-            raise ValueError(f"{path}: parts have columns {batches[0].schema.names} and {batch.schema.names}")
-    table = pa.Table.from_batches(batches).replace_schema_metadata(metadata(notes or {})).combine_chunks()
+            raise ValueError(
+                f"{path}: parts have columns {batches[0].schema.names} and {batch.schema.names}"
+            )
+    table = (
+        pa.Table.from_batches(batches)
+        .replace_schema_metadata(metadata(notes or {}))
+        .combine_chunks()
+    )
     aside = path.with_name(f".{path.name}.part")
     try:
         with aside.open("wb") as file:
@@ -107,13 +134,18 @@ def save(
 
 
 def _write_parquet(table: pa.Table, file: Any) -> None:
-    leaves = {name: name + (".list.element" if COLUMNS[name].per_token else "") for name in table.column_names}
+    leaves = {
+        name: name + (".list.element" if COLUMNS[name].per_token else "")
+        for name in table.column_names
+    }
     tokens = offsets(table.column("mask").chunk(0))[-1]
     options: dict[str, Any] = {
         "row_group_size": max(1, _GROUP_TOKENS * table.num_rows // max(1, int(tokens))),
         "compression": "zstd",
         "use_dictionary": [leaf for name, leaf in leaves.items() if name not in NOISY],
-        "use_byte_stream_split": [leaf for name, leaf in leaves.items() if name in NOISY],
+        "use_byte_stream_split": [
+            leaf for name, leaf in leaves.items() if name in NOISY
+        ],
         "write_page_checksum": True,
     }
     pq.write_table(table, file, **options)
@@ -127,19 +159,29 @@ class _Shape:
         self.b = len(tokens)
         if isinstance(tokens, np.ndarray):
             if tokens.ndim != 2:
-                raise ValueError(f"tokens must be (b t) or b lists, got shape {tokens.shape}")
+                raise ValueError(
+                    f"tokens must be (b t) or b lists, got shape {tokens.shape}"
+                )
             self.padded: tuple[int, ...] | None = tokens.shape
             mask = np.ones(tokens.shape, bool) if mask is None else mask
             if not isinstance(mask, np.ndarray) or mask.shape != tokens.shape:
-                raise ValueError(f"mask must have the shape of tokens {tokens.shape}, got {_shape(mask)}")
+                raise ValueError(
+                    f"mask must have the shape of tokens {tokens.shape}, got {_shape(mask)}"
+                )
             mask = mask.astype(bool)
-            self.lengths = np.where(mask.any(1), mask.shape[1] - mask[:, ::-1].argmax(1), 0)
+            self.lengths = np.where(
+                mask.any(1), mask.shape[1] - mask[:, ::-1].argmax(1), 0
+            )
             self.keep = np.arange(mask.shape[1]) < self.lengths[:, None]
             self.mask = mask[self.keep]
         else:
             self.padded = None
             self.lengths = np.array([len(row) for row in tokens], dtype=np.int64)
-            self.mask = np.ones(int(self.lengths.sum()), bool) if mask is None else self.flat("mask", mask).astype(bool)
+            self.mask = (
+                np.ones(int(self.lengths.sum()), bool)
+                if mask is None
+                else self.flat("mask", mask).astype(bool)
+            )
 
     def flat(self, name: str, value: Any) -> np.ndarray:
         """One entry a token, from what was given for a column per token. ValueError where it does not fit."""
@@ -152,14 +194,26 @@ class _Shape:
             if self.padded is not None and value.shape == self.padded:
                 return value[self.keep]
         elif [len(row) for row in value] == self.lengths.tolist():
-            return np.concatenate([np.asarray(row) for row in value]) if self.b else np.zeros(0)
-        want = f"(b t) = {self.padded}" if self.padded else "lists as long as those of tokens"
-        raise ValueError(f"{name} must be {want}, or one value a completion, got {_shape(value)}")
+            return (
+                np.concatenate([np.asarray(row) for row in value])
+                if self.b
+                else np.zeros(0)
+            )
+        want = (
+            f"(b t) = {self.padded}"
+            if self.padded
+            else "lists as long as those of tokens"
+        )
+        raise ValueError(
+            f"{name} must be {want}, or one value a completion, got {_shape(value)}"
+        )
 
     def lists(self, entries: pa.Array) -> pa.Array:
         starts = np.concatenate([[0], np.cumsum(self.lengths)])
         if starts[-1] >= 2**31:
-            raise ValueError(f"{starts[-1]} tokens in one batch of rows: split it, {2**31 - 1} are the most")
+            raise ValueError(
+                f"{starts[-1]} tokens in one batch of rows: split it, {2**31 - 1} are the most"
+            )
         return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), entries)
 
 
@@ -183,13 +237,17 @@ def _per_token(shape: _Shape, name: str, value: Any) -> pa.Array:
     kind = COLUMNS[name].kind
     if name == "text":
         if [len(row) for row in value] != shape.lengths.tolist():
-            raise ValueError(f"text must be {shape.b} lists of strings, one a token of the completion")
+            raise ValueError(
+                f"text must be {shape.b} lists of strings, one a token of the completion"
+            )
         return shape.lists(_strings(name, [piece for row in value for piece in row]))
     entries = shape.flat(name, value)
     if entries.size and entries.dtype.kind not in "iufb":
         raise ValueError(f"{name} must be numbers, got {entries.dtype}")
     if pa.types.is_floating(kind):
-        return shape.lists(pa.array(np.where(shape.mask, entries, math.nan).astype(np.float32)))
+        return shape.lists(
+            pa.array(np.where(shape.mask, entries, math.nan).astype(np.float32))
+        )
     if name != "tokens":  # a side: none where no token is trained on
         entries = np.where(shape.mask, entries, 0)
     return shape.lists(_integers(name, entries, kind))
@@ -203,11 +261,15 @@ def _per_row(b: int, name: str, value: Any) -> pa.Array:
         values = _array(value)
         values = np.full(b, values) if np.ndim(values) == 0 else values.reshape(-1)
         if pa.types.is_floating(kind):
-            entries = pa.array(values.astype(np.float32), from_pandas=True)  # NaN becomes null
+            entries = pa.array(
+                values.astype(np.float32), from_pandas=True
+            )  # NaN becomes null
         else:
             entries = _integers(name, values, kind)
     if len(entries) != b:
-        raise ValueError(f"{name} must have one entry a completion, {b}, got {len(entries)}")
+        raise ValueError(
+            f"{name} must have one entry a completion, {b}, got {len(entries)}"
+        )
     return entries
 
 

@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def sequences(batch: dict[str, Any]) -> tuple[Int[Tensor, "b s"], Int[Tensor, "b s"], int]:
+def sequences(
+    batch: dict[str, Any],
+) -> tuple[Int[Tensor, "b s"], Int[Tensor, "b s"], int]:
     """Prompts and completions, their attention mask, and the width of the completions."""
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
@@ -17,7 +19,9 @@ def sequences(batch: dict[str, Any]) -> tuple[Int[Tensor, "b s"], Int[Tensor, "b
 def trained_tokens(batch: dict[str, Any]) -> Bool[Tensor, "b t"]:
     """Completion tokens that the loss counts: not padding, and not what a tool has said."""
     mask = batch["completion_mask"]
-    return (mask if batch.get("tool_mask") is None else mask * batch["tool_mask"]).bool()
+    return (
+        mask if batch.get("tool_mask") is None else mask * batch["tool_mask"]
+    ).bool()
 
 
 def token_advantages(batch: dict[str, Any]) -> Float[Tensor, "b #t"]:
@@ -26,7 +30,9 @@ def token_advantages(batch: dict[str, Any]) -> Float[Tensor, "b #t"]:
     return advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
 
 
-def loss_weighted(values: Float[Tensor, "b #t"], batch: dict[str, Any]) -> Float[Tensor, "b #t"]:
+def loss_weighted(
+    values: Float[Tensor, "b #t"], batch: dict[str, Any]
+) -> Float[Tensor, "b #t"]:
     """Times the weight that TRL gives a token's loss where vLLM has sampled: 0 in a sequence that it leaves out."""
     weights = batch.get("importance_sampling_ratio")
     return values if weights is None else values * weights

@@ -20,7 +20,9 @@ def check_environment(kind: type) -> None:
         raise RuntimeError(
             f"this entrostat is tested with TRL {TESTED_TRL[-1]}x, got {trl.__version__}: pip install 'trl==1.16.0'"
         )
-    if "unsloth" in sys.modules or any("unsloth" in c.__module__.lower() for c in kind.__mro__):
+    if "unsloth" in sys.modules or any(
+        "unsloth" in c.__module__.lower() for c in kind.__mro__
+    ):
         raise RuntimeError(
             "unsloth has rewritten TRL's trainer and would bypass the clip bounds without a word: "
             "run without importing unsloth"
@@ -29,16 +31,28 @@ def check_environment(kind: type) -> None:
 
 def is_on_policy(args: Any) -> bool:
     """TRL's own test (with its sign turned): generation falls on the end of an optimizer step, so old is current."""
-    return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0
+    return (
+        args.gradient_accumulation_steps
+        % (args.steps_per_generation * args.num_iterations)
+        == 0
+    )
 
 
 def updates_per_rollout(args: Any) -> int:
     """Optimizer updates between two generations; 0 where one update takes several of them."""
-    return args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps
+    return (
+        args.steps_per_generation
+        * args.num_iterations
+        // args.gradient_accumulation_steps
+    )
 
 
 def check_can_act(
-    args: Any, strategy: Strategy | None, objective: Objective | None = None, *, images: bool = False
+    args: Any,
+    strategy: Strategy | None,
+    objective: Objective | None = None,
+    *,
+    images: bool = False,
 ) -> None:
     """Raises ValueError where `strategy` could not do what it says under these GRPOConfig fields.
 
@@ -83,7 +97,10 @@ def _check_strategy(args: Any, strategy: Strategy, objective: Objective | None) 
 
 def _check_rollouts(args: Any, name: str, owner: Strategy | Objective) -> None:
     """Raises ValueError where what has a state would observe several rollouts an update: it counts on one at most."""
-    passes, window = args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps
+    passes, window = (
+        args.steps_per_generation * args.num_iterations,
+        args.gradient_accumulation_steps,
+    )
     if owner.init()._fields and not updates_per_rollout(args):
         raise ValueError(
             f"{name} expects its updates between two rollouts, but here one update takes {window / passes:g} rollouts: "

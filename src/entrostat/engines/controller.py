@@ -3,7 +3,13 @@
 from typing import Any
 
 from entrostat.objectives import OBJECTIVES, Objective, objective_name
-from entrostat.strategies import STRATEGIES, Strategy, state_from_json, state_to_json, strategy_name
+from entrostat.strategies import (
+    STRATEGIES,
+    Strategy,
+    state_from_json,
+    state_to_json,
+    strategy_name,
+)
 from entrostat.strategies.base import NoState
 
 
@@ -12,22 +18,34 @@ def initial_state(part: Strategy | Objective | None) -> Any:
     return NoState() if part is None else part.init()
 
 
-def controller_payload(strategy: Strategy | None, state: Any, objective: Objective | None, term: Any) -> dict[str, Any]:
+def controller_payload(
+    strategy: Strategy | None, state: Any, objective: Objective | None, term: Any
+) -> dict[str, Any]:
     """{"strategy": {"name", "options"} or None, "state"}, and with an objective "objective" and "objective_state"."""
-    payload: dict[str, Any] = {"strategy": _described(strategy), "state": state_to_json(state)}
+    payload: dict[str, Any] = {
+        "strategy": _described(strategy),
+        "state": state_to_json(state),
+    }
     if objective is not None:
-        payload |= {"objective": _described(objective), "objective_state": state_to_json(term)}
+        payload |= {
+            "objective": _described(objective),
+            "objective_state": state_to_json(term),
+        }
     return payload
 
 
-def load_state(part: Strategy | Objective | None, payload: dict[str, Any], key: str, source: str) -> Any:
+def load_state(
+    part: Strategy | Objective | None, payload: dict[str, Any], key: str, source: str
+) -> Any:
     """The state of `part`, the run's strategy or objective (`key`), from what `controller_payload` gave.
 
     Options may have changed since. ValueError for the state of another one, and for a state that is not whole.
     """
     saved, mine = (payload.get(key) or {}).get("name"), _name(part)
     if saved != mine:
-        raise ValueError(f"{source} holds the state of {key} {saved!r}, this run has {mine!r}: resume with {saved!r}")
+        raise ValueError(
+            f"{source} holds the state of {key} {saved!r}, this run has {mine!r}: resume with {saved!r}"
+        )
     fields = payload.get("state" if key == "strategy" else "objective_state")
     return NoState() if part is None else state_from_json(part, fields)
 

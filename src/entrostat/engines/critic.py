@@ -25,7 +25,9 @@ def value_loss(
     ppo2/model.py): the clip takes the gradient of a value that has gone further than `clip` towards its return.
     """
     clipped = old_values + (values - old_values).clamp(-clip, clip)
-    return 0.5 * torch.maximum((values - returns).square(), (clipped - returns).square())
+    return 0.5 * torch.maximum(
+        (values - returns).square(), (clipped - returns).square()
+    )
 
 
 class ValueModel(nn.Module):
@@ -38,14 +40,23 @@ class ValueModel(nn.Module):
         super().__init__()
         self.backbone = copy.deepcopy(model.base_model)
         # skipped: drawing initial weights would move the sampler's random numbers
-        self.head = skip_init(nn.Linear, model.config.get_text_config().hidden_size, 1, dtype=torch.float32)
+        self.head = skip_init(
+            nn.Linear,
+            model.config.get_text_config().hidden_size,
+            1,
+            dtype=torch.float32,
+        )
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.eval()
 
-    def forward(self, ids: Tensor, attention_mask: Tensor, width: int) -> Float[Tensor, "b width"]:
+    def forward(
+        self, ids: Tensor, attention_mask: Tensor, width: int
+    ) -> Float[Tensor, "b width"]:
         """Values of the states before each of the last `width` tokens of `ids`, in units of the reward."""
-        states = self.backbone(input_ids=ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        states = self.backbone(
+            input_ids=ids, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
         states = states[:, -width - 1 : -1].float()
         with torch.autocast(states.device.type, enabled=False):
             return self.head(states).squeeze(-1)
@@ -62,10 +73,24 @@ class Critic:
         max_grad_norm: the gradient norm is cut to this; 0 leaves it, as transformers' trainer does.
     """
 
-    def __init__(self, model: Any, accelerator: Any, *, learning_rate: float, clip: float, max_grad_norm: float):
-        self.accelerator, self.clip, self.max_grad_norm = accelerator, clip, max_grad_norm
+    def __init__(
+        self,
+        model: Any,
+        accelerator: Any,
+        *,
+        learning_rate: float,
+        clip: float,
+        max_grad_norm: float,
+    ):
+        self.accelerator, self.clip, self.max_grad_norm = (
+            accelerator,
+            clip,
+            max_grad_norm,
+        )
         self.module = ValueModel(model)
-        optimizer = torch.optim.AdamW(self.module.parameters(), lr=learning_rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(
+            self.module.parameters(), lr=learning_rate, weight_decay=0.0
+        )
         self.model, self.optimizer = accelerator.prepare(self.module, optimizer)
 
     @torch.no_grad()
@@ -74,7 +99,9 @@ class Critic:
         ids, attention, width = sequences(batch)
         rows = [slice(i, i + chunk) for i in range(0, len(ids), chunk)]
         with self.accelerator.autocast():
-            return torch.cat([self.module(ids[at], attention[at], width) for at in rows])
+            return torch.cat(
+                [self.module(ids[at], attention[at], width) for at in rows]
+            )
 
     def update(
         self,
@@ -95,19 +122,29 @@ class Critic:
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
             values = self.model(*sequences(batch))
             # where before the squares: a masked token must not reach the backward pass as NaN
-            values, old, aim = (torch.where(mask, x, 0.0) for x in (values, old_values, returns))
+            values, old, aim = (
+                torch.where(mask, x, 0.0) for x in (values, old_values, returns)
+            )
             total = value_loss(values, old, aim, self.clip).sum()
             self.accelerator.backward(total / tokens)
         if last:
             if self.max_grad_norm > 0:
-                self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+                self.accelerator.clip_grad_norm_(
+                    self.model.parameters(), self.max_grad_norm
+                )
             self.optimizer.step()
             self.optimizer.zero_grad()
         return torch.stack([total.detach(), mask.sum().to(total.dtype)])
 
     def save(self, path: Path) -> None:
         """Writes weights and optimizer."""
-        torch.save({"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}, path)
+        torch.save(
+            {
+                "model": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+            path,
+        )
 
     def load(self, path: Path) -> None:
         """Takes what `save` wrote."""

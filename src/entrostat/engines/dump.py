@@ -61,7 +61,13 @@ class DumpMixin(_Base):
     Raises ValueError: `dump_every` is negative, or there is no `dump_dir`; or when training begins, for its folder.
     """
 
-    def __init__(self, *args: Any, dump_every: int = 0, dump_dir: str | Path | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        dump_every: int = 0,
+        dump_dir: str | Path | None = None,
+        **kwargs: Any,
+    ):
         if dump_every < 0:
             raise ValueError(f"dump_every must be at least 0, got {dump_every}")
         if dump_every and dump_dir is None:
@@ -107,7 +113,9 @@ class DumpMixin(_Base):
         if self.state.global_step:
             cut(self._dump_dir, number)
         elif any(self._dump_dir.glob("step-*.parquet")):
-            raise ValueError(f"{self._dump_dir} holds dumps of another run: choose another folder, or move them away")
+            raise ValueError(
+                f"{self._dump_dir} holds dumps of another run: choose another folder, or move them away"
+            )
 
     def _of_completions(self, b: int) -> dict[str, Tensor]:
         """The number and the reward of each completion of this rank, before TRL shuffles them."""
@@ -142,8 +150,14 @@ class DumpMixin(_Base):
         sums = {} if full_stats is None else _sums(full_stats, mask)
         clamped = self.args.loss_type in CLAMPED_LOSSES
         if clamped:
-            sums |= {"low": window.low, "high": high_under(window.high, self.args.delta)}
-        decode, prompts = self.processing_class.decode, zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)
+            sums |= {
+                "low": window.low,
+                "high": high_under(window.high, self.args.delta),
+            }
+        decode, prompts = (
+            self.processing_class.decode,
+            zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True),
+        )
         self._parts.append(
             rows(
                 decode=decode,
@@ -162,7 +176,8 @@ class DumpMixin(_Base):
                 entropy=stats.entropy,
                 old_entropy=old_entropy,
                 # cispo's events are tokens that keep their gradient
-                clipped=(events.high.to(torch.int8) - events.low.to(torch.int8)) * clamped,
+                clipped=(events.high.to(torch.int8) - events.low.to(torch.int8))
+                * clamped,
                 **sums,
             )
         )
@@ -172,7 +187,11 @@ class DumpMixin(_Base):
     def _write_rollout(self) -> None:
         parts, self._parts, self._dumping = self._parts, [], False
         # the sums stop where a later pass finds that the LM head's plain product is not TRL's
-        common = [name for name in parts[0].schema.names if all(name in part.schema.names for part in parts)]
+        common = [
+            name
+            for name in parts[0].schema.names
+            if all(name in part.schema.names for part in parts)
+        ]
         ranks = self.accelerator.num_processes
         notes = {
             "loss_type": self.args.loss_type,
@@ -185,7 +204,9 @@ class DumpMixin(_Base):
         if weighed := weighed_by(self.args):
             notes["weighed_by"] = weighed
         name = file_name(self._rollout, self.accelerator.process_index, ranks)
-        save(self._dump_dir / name, [part.select(common) for part in parts], notes=notes)
+        save(
+            self._dump_dir / name, [part.select(common) for part in parts], notes=notes
+        )
 
 
 def weighed_by(args: Any) -> list[str]:
@@ -202,7 +223,10 @@ def weighed_by(args: Any) -> list[str]:
 def _sums(full_stats: SumsOf, mask: Bool[Tensor, "b t"]) -> dict[str, Any]:
     """sum_p2 and sum_p2_logp at all trained tokens, (b t); NaN elsewhere."""
     flat = mask.reshape(-1).nonzero().squeeze(-1)
-    out = {name: torch.full(mask.shape, torch.nan, device=mask.device) for name in ("sum_p2", "sum_p2_logp")}
+    out = {
+        name: torch.full(mask.shape, torch.nan, device=mask.device)
+        for name in ("sum_p2", "sum_p2_logp")
+    }
     for at in flat.split(_CHUNK):
         found = full_stats(at)
         for name, values in out.items():

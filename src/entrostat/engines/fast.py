@@ -86,7 +86,9 @@ def statistics(logits: Float[Tensor, "... v"], ids: Int[Tensor, "..."]) -> Token
     p = logp.exp()
     taken = logp.gather(-1, ids[..., None])[..., 0]
     square = p.square()
-    return TokenStats(taken, -(p * logp).sum(-1), square.sum(-1), (square * logp).sum(-1))
+    return TokenStats(
+        taken, -(p * logp).sum(-1), square.sum(-1), (square * logp).sum(-1)
+    )
 
 
 @torch.no_grad()
@@ -111,7 +113,9 @@ def sample(
     logits = forward(model, prompts, causal(prompt_mask, 0), keep=1, cache=cache)
     cache = cache.repeated(n, samples, most)
     logits = logits.repeat_interleave(samples, dim=1)
-    prompts, prompt_mask = (x.repeat_interleave(samples, dim=1) for x in (prompts, prompt_mask))
+    prompts, prompt_mask = (
+        x.repeat_interleave(samples, dim=1) for x in (prompts, prompt_mask)
+    )
     seen = prompt_mask.reshape(n * b, 1, 1, p)
     live = torch.ones(n, b, dtype=torch.bool, device=model.device)
     ends = torch.tensor(model.shape.ends, device=model.device)
@@ -130,13 +134,19 @@ def sample(
     mask = torch.stack(lives, dim=-1)
     old = torch.stack(stats, dim=-1)
     old = torch.where(mask, old, 0.0)
-    return Rollout(prompts, prompt_mask, torch.stack(taken, dim=-1), mask, TokenStats(*old))
+    return Rollout(
+        prompts, prompt_mask, torch.stack(taken, dim=-1), mask, TokenStats(*old)
+    )
 
 
-def _drawn(logits: Float[Tensor, "n b v"], generators: Sequence[torch.Generator]) -> Int[Tensor, "n b"]:
+def _drawn(
+    logits: Float[Tensor, "n b v"], generators: Sequence[torch.Generator]
+) -> Int[Tensor, "n b"]:
     """One token of each distribution, by the inverse of its cumulative sum."""
     _, b, v = logits.shape
-    uniform = torch.stack([torch.rand(b, 1, generator=g, device=logits.device) for g in generators])
+    uniform = torch.stack(
+        [torch.rand(b, 1, generator=g, device=logits.device) for g in generators]
+    )
     cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
     # times the last: a float32 sum may end under 1, and a token of probability 0 must not be drawn
     return (cumulative <= uniform * cumulative[..., -1:]).sum(dim=-1).clamp(max=v - 1)
@@ -152,7 +162,9 @@ def logits_on(model: Model, rollout: Rollout) -> Float[Tensor, "n b t v"]:
 
 def mapped(stats: TokenStats, change: Callable[[Tensor], Tensor]) -> TokenStats:
     """`change` of each statistic that is there."""
-    return TokenStats(change(stats.logprobs), *(None if x is None else change(x) for x in stats[1:]))
+    return TokenStats(
+        change(stats.logprobs), *(None if x is None else change(x) for x in stats[1:])
+    )
 
 
 def of_run(stats: TokenStats, run: int) -> TokenStats:
@@ -162,7 +174,9 @@ def of_run(stats: TokenStats, run: int) -> TokenStats:
 
 def repeated(rollout: Rollout, runs: int) -> Rollout:
     """A rollout of one run as that of several; nothing is copied."""
-    prompts, prompt_mask, completions, mask = (x.expand(runs, -1, -1) for x in rollout[:4])
+    prompts, prompt_mask, completions, mask = (
+        x.expand(runs, -1, -1) for x in rollout[:4]
+    )
     old = mapped(rollout.old, lambda x: x.expand(runs, -1, -1))
     return Rollout(prompts, prompt_mask, completions, mask, old)
 
@@ -176,7 +190,12 @@ def part(rollout: Rollout, rows: Int[Tensor, "n c"]) -> Rollout:
 
 
 def summary(
-    rollout: Rollout, advantages: Float[Tensor, "n b"], run: int, *, group: int, **known: Any
+    rollout: Rollout,
+    advantages: Float[Tensor, "n b"],
+    run: int,
+    *,
+    group: int,
+    **known: Any,
 ) -> RolloutSummary:
     """What a strategy is told of a run's rollout. `known`: progress, updates and ceiling, as in RolloutSummary."""
     old = of_run(rollout.old, run)
@@ -185,7 +204,9 @@ def summary(
     for needs_sums in (False, True):
         if not needs_sums or old.sum_p2 is not None:
             sums = sequence_sums(old, gains, mask, needs_sums=needs_sums)
-            sizes[needs_sums] = summarise(sums, needs_sums=needs_sums, group=group, **known)
+            sizes[needs_sums] = summarise(
+                sums, needs_sums=needs_sums, group=group, **known
+            )
     bracket = sizes[True].bracket if True in sizes else None
     return sizes[False]._replace(bracket=bracket)
 
@@ -195,7 +216,9 @@ def summary(
 
 def optimizer(model: Model, learning_rate: float) -> torch.optim.Optimizer:
     """AdamW as Hugging Face's trainer has it by default: betas .9 and .999, no weight decay."""
-    return torch.optim.AdamW(list(model.weights.values()), lr=learning_rate, weight_decay=0.0, foreach=True)
+    return torch.optim.AdamW(
+        list(model.weights.values()), lr=learning_rate, weight_decay=0.0, foreach=True
+    )
 
 
 @torch.no_grad()
@@ -208,10 +231,14 @@ def spread(model: Model, adam: torch.optim.Optimizer, run: int) -> None:
                 moment.copy_(moment[run].clone().expand_as(moment))
 
 
-def mini_batches(rollout: Rollout, updates: int, generators: Sequence[torch.Generator]) -> list[Int[Tensor, "n c"]]:
+def mini_batches(
+    rollout: Rollout, updates: int, generators: Sequence[torch.Generator]
+) -> list[Int[Tensor, "n c"]]:
     """The rows of each update: a random split of the rollout's sequences into `updates` parts of one size."""
     b = rollout.completions.shape[1]
-    rows = torch.stack([torch.randperm(b, generator=g, device=rollout.mask.device) for g in generators])
+    rows = torch.stack(
+        [torch.randperm(b, generator=g, device=rollout.mask.device) for g in generators]
+    )
     return list(rows.chunk(updates, dim=1))
 
 
@@ -251,9 +278,23 @@ def update(
         # every run is a stretch of sequences to the loss, which looks at each token alone
         flat = [x.flatten(0, 1) for x in (logratio, gains, *window)]
         loss = clip_loss(flat[0], flat[1], low=flat[2], high=flat[3]).view_as(logratio)
-        events = ClipEvents(*(x.view_as(logratio) for x in clip_events(flat[0], flat[1], low=flat[2], high=flat[3])))
+        events = ClipEvents(
+            *(
+                x.view_as(logratio)
+                for x in clip_events(flat[0], flat[1], low=flat[2], high=flat[3])
+            )
+        )
         if see is not None:
-            see(Seen(chosen, mapped(now, Tensor.detach), logratio.detach(), gains, window, events))
+            see(
+                Seen(
+                    chosen,
+                    mapped(now, Tensor.detach),
+                    logratio.detach(),
+                    gains,
+                    window,
+                    events,
+                )
+            )
         if any(objectives):
             loss = loss + _corrections(objectives, chosen, now, logratio, gains)
         (torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share).sum().backward()
@@ -266,11 +307,15 @@ def update(
     return total
 
 
-def _counted(chosen: Rollout, logratio: Tensor, gains: Tensor, events: ClipEvents, norm: Tensor) -> Passed:
+def _counted(
+    chosen: Rollout, logratio: Tensor, gains: Tensor, events: ClipEvents, norm: Tensor
+) -> Passed:
     """One update's sums over its trained tokens."""
     total = lambda values: values.sum(dim=(1, 2)).double()  # noqa: E731
     mask, p = chosen.mask, chosen.old.logprobs.exp()
-    low, high, positive = (chosen_tokens & mask for chosen_tokens in (events.low, events.high, gains > 0))
+    low, high, positive = (
+        chosen_tokens & mask for chosen_tokens in (events.low, events.high, gains > 0)
+    )
     return Passed(
         tokens=total(mask),
         clip_low=total(low),
@@ -283,7 +328,9 @@ def _counted(chosen: Rollout, logratio: Tensor, gains: Tensor, events: ClipEvent
     )
 
 
-def _corrections(objectives, chosen: Rollout, now: TokenStats, logratio: Tensor, advantages: Tensor) -> Tensor:
+def _corrections(
+    objectives, chosen: Rollout, now: TokenStats, logratio: Tensor, advantages: Tensor
+) -> Tensor:
     """The terms of the runs' objectives, (n b t)."""
     terms, entropy = [], now.entropy
     assert entropy is not None
@@ -307,7 +354,9 @@ def _corrections(objectives, chosen: Rollout, now: TokenStats, logratio: Tensor,
 
 
 @torch.no_grad()
-def _step(model: Model, adam: torch.optim.Optimizer, paces: Float[Tensor, " n"] | None) -> None:
+def _step(
+    model: Model, adam: torch.optim.Optimizer, paces: Float[Tensor, " n"] | None
+) -> None:
     """A step of the optimizer, each run's stretched by its pace."""
     if paces is None:
         adam.step()

@@ -45,4 +45,6 @@ def hook_bounds(
 ) -> ClipBounds:
     """Half-widths that the trainer's own clamp can take: see `uncrossed`. `old_logprobs`: of the sampling policy."""
     now = strategy.init() if state is None else state()
-    return uncrossed(strategy.bounds(now, TokenStats(old_logprobs.detach())), advantages, mask)
+    return uncrossed(
+        strategy.bounds(now, TokenStats(old_logprobs.detach())), advantages, mask
+    )

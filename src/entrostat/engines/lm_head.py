@@ -46,20 +46,30 @@ class HeadSums:
             mask: trained tokens.
         """
         weight = head.weight
-        if self.match is False or type(weight) not in (nn.Parameter, Tensor) or weight.dim() != 2:
+        if (
+            self.match is False
+            or type(weight) not in (nn.Parameter, Tensor)
+            or weight.dim() != 2
+        ):
             return None
         if weight.shape[-1] != states.shape[-1]:
             return None
-        at = _projected(head, states[:, -ids.size(1) - 1 : -1], ids, temperature)  # position t predicts token t + 1
+        at = _projected(
+            head, states[:, -ids.size(1) - 1 : -1], ids, temperature
+        )  # position t predicts token t + 1
         if self.match is None:
             probe = mask.reshape(-1).nonzero().squeeze(-1)[:64]
             if probe.numel():
-                gap = (at(probe).logprobs[0] - logprobs.reshape(-1)[probe]).abs().median()
+                gap = (
+                    (at(probe).logprobs[0] - logprobs.reshape(-1)[probe]).abs().median()
+                )
                 self.match = bool(gap < 0.02)
         return at if self.match is not False else None
 
 
-def _projected(head: Any, states: Float[Tensor, "b t d"], ids: Any, temperature: float) -> SumsOf:
+def _projected(
+    head: Any, states: Float[Tensor, "b t d"], ids: Any, temperature: float
+) -> SumsOf:
     """Sums at flat indices into (b t). A model that device_map splits may have its states elsewhere than its head."""
     weight, width = head.weight, ids.size(1)
 
@@ -97,6 +107,12 @@ def completion_stats(
     parts = []
     for i in range(0, len(ids), rows):
         at = slice(i, i + rows)
-        logits = model(input_ids=ids[at], attention_mask=attention[at], logits_to_keep=width + 1).logits
-        parts.append(token_stats(logits[:, -width - 1 : -1], ids[at, -width:], temperature=temperature))
+        logits = model(
+            input_ids=ids[at], attention_mask=attention[at], logits_to_keep=width + 1
+        ).logits
+        parts.append(
+            token_stats(
+                logits[:, -width - 1 : -1], ids[at, -width:], temperature=temperature
+            )
+        )
     return TokenStats(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -12,7 +12,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entrostat.clip import Bound, ClipEvents
-from entrostat.entropy import Region, TokenStats, entropy_change, entropy_change_own_term, regions
+from entrostat.entropy import (
+    Region,
+    TokenStats,
+    entropy_change,
+    entropy_change_own_term,
+    regions,
+)
 
 REGIONS = (Region.E1, Region.E2, Region.E3, Region.E4)
 # tokens, clipped low, clipped high, dropped, then per region: tokens, change of kept tokens, change of clipped tokens
@@ -95,21 +101,27 @@ class RegionMeter:
         out[3] = 0 if dropped is None else _at(dropped, flat).sum()
         out[4:8] = torch.stack([(region == r).sum() for r in REGIONS])
         if n:
-            chosen = _systematic(n, share if full_stats is not None else 1.0, sample, flat.device)
+            chosen = _systematic(
+                n, share if full_stats is not None else 1.0, sample, flat.device
+            )
             at, region, clipped = flat[chosen], region[chosen], (low | high)[chosen]
             weight = n / len(chosen)
             terms = (_at(logratio, at)[None], _at(advantages, at)[None])
             if full_stats is not None:
                 change = entropy_change(full_stats(at), *terms)[0]
             else:
-                own = TokenStats(_at(stats.logprobs, at)[None], _at(stats.entropy, at)[None])
+                own = TokenStats(
+                    _at(stats.logprobs, at)[None], _at(stats.entropy, at)[None]
+                )
                 change = entropy_change_own_term(own, *terms)[0]
             counted = region != Region.NONE
             key = (region - int(Region.E1)) + 4 * clipped
             out[8:].index_add_(0, key[counted], change[counted].float() * weight)
             if keep is not None and full_stats is not None:
                 change = torch.where(counted, change, 0.0)
-                self._kept.append(_sample(keep, at, terms[1][0], change, clipped, weight))
+                self._kept.append(
+                    _sample(keep, at, terms[1][0], change, clipped, weight)
+                )
         self.exact = full_stats is not None
         self.sums = out if self.sums is None else self.sums + out
 
@@ -117,7 +129,11 @@ class RegionMeter:
         """The tokens kept since the last call, of this rank alone: already an unbiased sample of its own tokens, and no
         rank waits for another. None where there are none."""
         kept, self._kept = self._kept, []
-        return TokenSample(*(torch.cat(parts) for parts in zip(*kept, strict=True))) if kept else None
+        return (
+            TokenSample(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
+            if kept
+            else None
+        )
 
     def read(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """The window's means per trained token, over all ranks, and a new window. Empty when nothing was added.
@@ -133,7 +149,11 @@ class RegionMeter:
         self.sums = None
         tokens = max(totals[0], 1.0)
         what = "change" if self.exact else "own_term"
-        means = {"clip_low": totals[1] / tokens, "clip_high": totals[2] / tokens, "dropped": totals[3] / tokens}
+        means = {
+            "clip_low": totals[1] / tokens,
+            "clip_high": totals[2] / tokens,
+            "dropped": totals[3] / tokens,
+        }
         for i, region in enumerate(REGIONS):
             means[f"{region.name}/share"] = totals[4 + i] / tokens
             means[f"{region.name}/{what}_kept"] = totals[8 + i] / tokens
@@ -145,7 +165,9 @@ def _at(values: Tensor, flat: Tensor) -> Tensor:
     return values.reshape(-1)[flat]
 
 
-def _systematic(n: int, share: float, draw: Tensor | None, device: torch.device) -> Tensor:
+def _systematic(
+    n: int, share: float, draw: Tensor | None, device: torch.device
+) -> Tensor:
     """Which of n to take: a share of them, at equal distances, from a start that `draw` in [0, 1) sets."""
     k = max(1, math.ceil(share * n))
     if k >= n:
@@ -155,12 +177,28 @@ def _systematic(n: int, share: float, draw: Tensor | None, device: torch.device)
 
 
 def _sample(
-    window: Window, at: Tensor, advantages: Tensor, change: Tensor, clipped: Tensor, weight: float
+    window: Window,
+    at: Tensor,
+    advantages: Tensor,
+    change: Tensor,
+    clipped: Tensor,
+    weight: float,
 ) -> TokenSample:
     """The tokens at flat indices `at`, with their window, on the CPU."""
     like = window.logratio
     logratio, low, high = (
-        _at(torch.as_tensor(x, dtype=like.dtype, device=like.device).expand_as(like), at) for x in window
+        _at(
+            torch.as_tensor(x, dtype=like.dtype, device=like.device).expand_as(like), at
+        )
+        for x in window
     )
-    parts = (logratio, advantages, change, torch.full_like(change, weight), low, high, clipped)
+    parts = (
+        logratio,
+        advantages,
+        change,
+        torch.full_like(change, weight),
+        low,
+        high,
+        clipped,
+    )
     return TokenSample(*(part.cpu() for part in parts))

@@ -54,7 +54,9 @@ if TYPE_CHECKING:
         def _get_output_dir(self, trial: Any) -> str: ...
         def _save_checkpoint(self, model: nn.Module, trial: Any) -> None: ...
         def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None: ...
-        def log(self, logs: dict[str, float], start_time: float | None = None) -> None: ...
+        def log(
+            self, logs: dict[str, float], start_time: float | None = None
+        ) -> None: ...
 
 else:
     _Base = object
@@ -91,12 +93,18 @@ class CriticMixin(_Base):
     ):
         check_gae(gae_gamma, gae_lambda, critic_learning_rate)
         if normalise not in ("std", "mean", "none"):
-            raise ValueError(f"normalise must be 'std', 'mean' or 'none', got {normalise!r}")
+            raise ValueError(
+                f"normalise must be 'std', 'mean' or 'none', got {normalise!r}"
+            )
         if not value_clip > 0:
             raise ValueError(f"value_clip must be over 0, got {value_clip}")
         super().__init__(*args, **kwargs)
         self._check_trainer()
-        self.gae_gamma, self.gae_lambda, self.normalise = gae_gamma, gae_lambda, normalise
+        self.gae_gamma, self.gae_lambda, self.normalise = (
+            gae_gamma,
+            gae_lambda,
+            normalise,
+        )
         self.critic = Critic(
             self.model,
             self.accelerator,
@@ -148,18 +156,29 @@ class CriticMixin(_Base):
     def _normalised(self, advantages: Tensor, mask: Tensor) -> Tensor:
         if self.normalise == "none":
             return advantages
-        return whiten(advantages, mask, scale=self.normalise == "std", reduce=self._sum_over_ranks)
+        return whiten(
+            advantages, mask, scale=self.normalise == "std", reduce=self._sum_over_ranks
+        )
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         return self.accelerator.reduce(values, reduction="sum")
 
-    def _log_explained_variance(self, rewards: Tensor, values: Tensor, mask: Tensor) -> None:
+    def _log_explained_variance(
+        self, rewards: Tensor, values: Tensor, mask: Tensor
+    ) -> None:
         """1 - Var(G - V) / Var(G) over trained tokens of all ranks, G the discounted reward, whatever lambda is."""
         aim = gae(rewards, torch.zeros_like(values), mask, gamma=self.gae_gamma).returns
-        spread, missed = (whiten(x, mask, scale=False, reduce=self._sum_over_ranks) for x in (aim, aim - values))
-        total, left = self._sum_over_ranks(torch.stack([spread.square().sum(), missed.square().sum()])).tolist()
+        spread, missed = (
+            whiten(x, mask, scale=False, reduce=self._sum_over_ranks)
+            for x in (aim, aim - values)
+        )
+        total, left = self._sum_over_ranks(
+            torch.stack([spread.square().sum(), missed.square().sum()])
+        ).tolist()
         if total > 0:
-            self._metrics["train"][PREFIX + "explained_variance"].append(1 - left / total)
+            self._metrics["train"][PREFIX + "explained_variance"].append(
+                1 - left / total
+            )
 
     # The updates
 
@@ -173,22 +192,39 @@ class CriticMixin(_Base):
         batch, self._micro_batch = self._micro_batch, None
         assert batch is not None
         # TRL's normalizer of loss type dapo: trained tokens of one accumulation window, per rank
-        tokens = batch["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
-        tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
-        self._losses.append(self.critic.update(batch, batch[_VALUES], batch[_RETURNS], batch[_VALUED], tokens))
+        tokens = (
+            batch["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        )
+        tokens = (
+            tokens
+            * self.current_gradient_accumulation_steps
+            / self.args.steps_per_generation
+        )
+        self._losses.append(
+            self.critic.update(
+                batch, batch[_VALUES], batch[_RETURNS], batch[_VALUED], tokens
+            )
+        )
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training and self._losses:
-            total, tokens = self._sum_over_ranks(torch.stack(self._losses).sum(0)).tolist()
-            self._metrics["train"][PREFIX + "value_loss"].append(total / max(tokens, 1.0))
+            total, tokens = self._sum_over_ranks(
+                torch.stack(self._losses).sum(0)
+            ).tolist()
+            self._metrics["train"][PREFIX + "value_loss"].append(
+                total / max(tokens, 1.0)
+            )
             self._losses = []
         super().log(logs, start_time)
 
     # Checkpoints
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        folder = (
+            Path(self._get_output_dir(trial=trial))
+            / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        )
         if self.args.should_save:
             # before TRL writes: whoever finds its trainer_state.json, written last, finds the critic too
             os.makedirs(folder, exist_ok=True)

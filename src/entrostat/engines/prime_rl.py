@@ -48,9 +48,15 @@ def policy_loss(inputs: Any, strategy: str, **options: Any) -> LossOutputs:
     loss = torch.where(mask, clip_loss(logratio, advantages, low=low, high=high), 0.0)
     if inputs.loss_weights is not None:
         loss = torch.where(mask, loss * inputs.loss_weights[None], 0.0)
-    events, tokens = clip_events(logratio, advantages, low=low, high=high), mask.sum().clamp(min=1)
+    events, tokens = (
+        clip_events(logratio, advantages, low=low, high=high),
+        mask.sum().clamp(min=1),
+    )
     shares = {"clip_low": events.low, "clip_high": events.high}
-    return LossOutputs(loss.sum(), {name: (side & mask).sum() / tokens for name, side in shares.items()})
+    return LossOutputs(
+        loss.sum(),
+        {name: (side & mask).sum() / tokens for name, side in shares.items()},
+    )
 
 
 @functools.cache

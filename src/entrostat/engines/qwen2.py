@@ -49,7 +49,9 @@ class Model(NamedTuple):
         return self.weights["model.norm.weight"].device
 
 
-def load_model(folder: Path | str, *, runs: int = 1, device: str | torch.device = "cpu") -> Model:
+def load_model(
+    folder: Path | str, *, runs: int = 1, device: str | torch.device = "cpu"
+) -> Model:
     """The model of a Hugging Face folder in float32, once for each of `runs`.
 
     Raises:
@@ -61,7 +63,9 @@ def load_model(folder: Path | str, *, runs: int = 1, device: str | torch.device 
     folder = Path(folder)
     files = sorted(folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not files:
-        raise ValueError(f"{folder} has no config.json with a .safetensors file beside it: give a model's folder")
+        raise ValueError(
+            f"{folder} has no config.json with a .safetensors file beside it: give a model's folder"
+        )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     shape = _shape(config, folder)
     weights: dict[str, Tensor] = {}
@@ -70,7 +74,10 @@ def load_model(folder: Path | str, *, runs: int = 1, device: str | torch.device 
     weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
     if config.get("tie_word_embeddings", True):
         del weights["lm_head.weight"]
-    copies = {name: w.float().to(device).expand(runs, *w.shape).clone() for name, w in weights.items()}
+    copies = {
+        name: w.float().to(device).expand(runs, *w.shape).clone()
+        for name, w in weights.items()
+    }
     return Model(shape, {name: w.requires_grad_() for name, w in copies.items()})
 
 
@@ -78,16 +85,24 @@ def save_model(model: Model, run: int, folder: Path) -> None:
     """Writes one run's weights to folder/model.safetensors, under Hugging Face's names."""
     from safetensors.torch import save_file
 
-    weights = {name: w[run].detach().cpu().contiguous() for name, w in model.weights.items()}
+    weights = {
+        name: w[run].detach().cpu().contiguous() for name, w in model.weights.items()
+    }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _shape(config: dict[str, Any], folder: Path) -> Shape:
     kind = config.get("model_type")
     if kind not in KNOWN_TYPES:
-        raise ValueError(f"{folder} is a {kind} model; only {' and '.join(KNOWN_TYPES)} can be read here: choose one")
+        raise ValueError(
+            f"{folder} is a {kind} model; only {' and '.join(KNOWN_TYPES)} can be read here: choose one"
+        )
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if config.get("hidden_act") != "silu" or config.get("mlp_bias") or rope.get("rope_type", "default") != "default":
+    if (
+        config.get("hidden_act") != "silu"
+        or config.get("mlp_bias")
+        or rope.get("rope_type", "default") != "default"
+    ):
         raise ValueError(
             f"{folder} has an activation, bias or rope scaling that is not known here: choose another model"
         )
@@ -105,7 +120,9 @@ def _shape(config: dict[str, Any], folder: Path) -> Shape:
     )
 
 
-def _linear(model: Model, name: str, x: Float[Tensor, "n m i"]) -> Float[Tensor, "n m o"]:
+def _linear(
+    model: Model, name: str, x: Float[Tensor, "n m i"]
+) -> Float[Tensor, "n m o"]:
     weight, bias = model.weights[f"{name}.weight"], model.weights.get(f"{name}.bias")
     if bias is None:
         return torch.bmm(x, weight.mT)
@@ -125,11 +142,15 @@ def _rotary(model: Model, start: int, length: int) -> tuple[Tensor, Tensor, Tens
     angles = positions[:, None] / model.shape.rope_theta**powers
     angles = torch.cat([angles, angles], dim=-1)
     one = torch.eye(width // 2, device=model.device)
-    turn = torch.cat([torch.cat([0 * one, one], dim=1), torch.cat([-one, 0 * one], dim=1)])
+    turn = torch.cat(
+        [torch.cat([0 * one, one], dim=1), torch.cat([-one, 0 * one], dim=1)]
+    )
     return angles.cos(), angles.sin(), turn
 
 
-def _rotated(x: Float[Tensor, "c h s w"], rotary: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, "c h s w"]:
+def _rotated(
+    x: Float[Tensor, "c h s w"], rotary: tuple[Tensor, Tensor, Tensor]
+) -> Float[Tensor, "c h s w"]:
     """With (x1, x2) the two halves of a head: x cos + (-x2, x1) sin. As a product with a matrix of 0, 1 and -1 the
     second term is exact too, and four times as fast as a copy of halves."""
     cos, sin, turn = rotary
@@ -142,7 +163,8 @@ class Cache:
     def __init__(self, shape: Shape, sequences: int, room: int, device: torch.device):
         size = (sequences, shape.kv_heads, room, shape.head_width)
         self.layers = [
-            (torch.empty(size, device=device), torch.empty(size, device=device)) for _ in range(shape.layers)
+            (torch.empty(size, device=device), torch.empty(size, device=device))
+            for _ in range(shape.layers)
         ]
         self.length = 0
 
@@ -157,12 +179,20 @@ class Cache:
     def repeated(self, runs: int, samples: int, room: int) -> "Cache":
         """The cache of `samples` completions of each prompt, with `room` columns more."""
         out = Cache.__new__(Cache)
-        out.layers = [tuple(self._wide(x, runs, samples, room) for x in pair) for pair in self.layers]
+        out.layers = [
+            tuple(self._wide(x, runs, samples, room) for x in pair)
+            for pair in self.layers
+        ]
         out.length = self.length
         return out
 
     def _wide(self, x: Tensor, runs: int, samples: int, room: int) -> Tensor:
-        wide = x[:, :, : self.length].unflatten(0, (runs, -1)).repeat_interleave(samples, dim=1).flatten(0, 1)
+        wide = (
+            x[:, :, : self.length]
+            .unflatten(0, (runs, -1))
+            .repeat_interleave(samples, dim=1)
+            .flatten(0, 1)
+        )
         return F.pad(wide, (0, 0, 0, room))
 
 
@@ -191,21 +221,37 @@ def forward(
     for layer in range(shape.layers):
         name = f"model.layers.{layer}"
         h = _norm(model, f"{name}.input_layernorm", x)
-        k, v = (_heads(_linear(model, f"{name}.self_attn.{part}_proj", h), n * b, shape) for part in "kv")
+        k, v = (
+            _heads(_linear(model, f"{name}.self_attn.{part}_proj", h), n * b, shape)
+            for part in "kv"
+        )
         k = _rotated(k, rotary)
         if cache:
             k, v = cache.extended(layer, k, v)
         last = layer == shape.layers - 1
-        if last and keep < s:  # above its keys and values, the last layer is wanted at these positions alone
+        if (
+            last and keep < s
+        ):  # above its keys and values, the last layer is wanted at these positions alone
             x, h = (_tail(y, n, b, keep) for y in (x, h))
-            rotary, attention = (rotary[0][-keep:], rotary[1][-keep:], rotary[2]), attention[:, :, -keep:]
-        q = _rotated(_heads(_linear(model, f"{name}.self_attn.q_proj", h), n * b, shape), rotary)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention, enable_gqa=shape.heads != shape.kv_heads)
+            rotary, attention = (
+                (rotary[0][-keep:], rotary[1][-keep:], rotary[2]),
+                attention[:, :, -keep:],
+            )
+        q = _rotated(
+            _heads(_linear(model, f"{name}.self_attn.q_proj", h), n * b, shape), rotary
+        )
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=attention, enable_gqa=shape.heads != shape.kv_heads
+        )
         x = x + _linear(
-            model, f"{name}.self_attn.o_proj", mixed.transpose(1, 2).reshape(n, -1, q.shape[1] * q.shape[3])
+            model,
+            f"{name}.self_attn.o_proj",
+            mixed.transpose(1, 2).reshape(n, -1, q.shape[1] * q.shape[3]),
         )
         h = _norm(model, f"{name}.post_attention_layernorm", x)
-        gate, up = (_linear(model, f"{name}.mlp.{part}_proj", h) for part in ("gate", "up"))
+        gate, up = (
+            _linear(model, f"{name}.mlp.{part}_proj", h) for part in ("gate", "up")
+        )
         x = x + _linear(model, f"{name}.mlp.down_proj", F.silu(gate) * up)
     if cache:
         cache.length += s
@@ -213,11 +259,17 @@ def forward(
     return _linear(model, head, _norm(model, "model.norm", x)).view(n, b, keep, -1)
 
 
-def _heads(x: Float[Tensor, "n m i"], sequences: int, shape: Shape) -> Float[Tensor, "c h s w"]:
-    return x.reshape(sequences, -1, x.shape[-1] // shape.head_width, shape.head_width).transpose(1, 2)
+def _heads(
+    x: Float[Tensor, "n m i"], sequences: int, shape: Shape
+) -> Float[Tensor, "c h s w"]:
+    return x.reshape(
+        sequences, -1, x.shape[-1] // shape.head_width, shape.head_width
+    ).transpose(1, 2)
 
 
-def _tail(x: Float[Tensor, "n m i"], n: int, b: int, keep: int) -> Float[Tensor, "n k i"]:
+def _tail(
+    x: Float[Tensor, "n m i"], n: int, b: int, keep: int
+) -> Float[Tensor, "n k i"]:
     return x.view(n, b, -1, x.shape[-1])[:, :, -keep:].reshape(n, b * keep, -1)
 
 

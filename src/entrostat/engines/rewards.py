@@ -25,7 +25,12 @@ def shown(text: Any, limit: int = 200) -> str:
     return line if len(line) <= limit else line[:limit] + "..."
 
 
-def _check(name: str, rewards: Sequence[Any], prompts: Sequence[Any], completions: Sequence[Any]) -> None:
+def _check(
+    name: str,
+    rewards: Sequence[Any],
+    prompts: Sequence[Any],
+    completions: Sequence[Any],
+) -> None:
     for reward, prompt, completion in zip(rewards, prompts, completions, strict=False):
         if reward is not None and not math.isfinite(reward):
             raise RewardError(
@@ -34,7 +39,9 @@ def _check(name: str, rewards: Sequence[Any], prompts: Sequence[Any], completion
             )
 
 
-def _threw(name: str, error: Exception, prompts: Sequence[Any], completions: Sequence[Any]) -> RewardError:
+def _threw(
+    name: str, error: Exception, prompts: Sequence[Any], completions: Sequence[Any]
+) -> RewardError:
     return RewardError(
         f"reward function {name!r} threw {type(error).__name__}: {shown(str(error))}, on {len(completions)} "
         f"completions, the first being prompt {shown(prompts[0])}, completion {shown(completions[0])}"
@@ -48,12 +55,16 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     name = getattr(function, "__name__", type(function).__name__)
 
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        type(function).__call__
+    ):
 
         @functools.wraps(function, updated=())
         async def checked_async(prompts, completions, **columns):
             try:
-                rewards = list(await function(prompts=prompts, completions=completions, **columns))
+                rewards = list(
+                    await function(prompts=prompts, completions=completions, **columns)
+                )
             except RewardError:
                 raise
             except Exception as error:
@@ -66,7 +77,9 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function, updated=())
     def checked(prompts, completions, **columns):
         try:
-            rewards = list(function(prompts=prompts, completions=completions, **columns))
+            rewards = list(
+                function(prompts=prompts, completions=completions, **columns)
+            )
         except RewardError:
             raise
         except Exception as error:
@@ -77,7 +90,9 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def weighted(rewards: Float[Tensor, "b n"], weights: Float[Tensor, " n"]) -> Float[Tensor, " b"]:
+def weighted(
+    rewards: Float[Tensor, "b n"], weights: Float[Tensor, " n"]
+) -> Float[Tensor, " b"]:
     """Each completion's reward: TRL's weighted sum over n reward functions, NaN where none of them scored it."""
     total = (rewards * weights.to(rewards.device)).nansum(dim=1)
     return torch.where(rewards.isnan().all(dim=1), torch.nan, total)

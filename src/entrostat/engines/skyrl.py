@@ -23,7 +23,9 @@ from entrostat.strategies import Strategy
 PolicyLoss = Callable[..., tuple[Tensor, dict[str, float]]]
 
 
-def policy_loss(theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = None) -> PolicyLoss:
+def policy_loss(
+    theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = None
+) -> PolicyLoss:
     """SkyRL's `ppo_policy_loss` under the strategy's bounds.
 
     Args:
@@ -49,6 +51,8 @@ def policy_loss(theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = 
         config = copy.copy(config)
         config.policy_loss_type = "regular"
         config.eps_clip_low, config.eps_clip_high = bounds
-        return theirs(log_probs, old_log_probs, advantages, config, loss_mask, rollout_logprobs)
+        return theirs(
+            log_probs, old_log_probs, advantages, config, loss_mask, rollout_logprobs
+        )
 
     return entrostat_policy_loss

@@ -25,7 +25,9 @@ from entrostat.strategies import Strategy
 PolicyLoss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
 
-def policy_loss(theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = None) -> PolicyLoss:
+def policy_loss(
+    theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = None
+) -> PolicyLoss:
     """slime's `policy_loss_function` under the strategy's bounds.
 
     Args:
@@ -39,14 +41,21 @@ def policy_loss(theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = 
     check_hook(strategy, state, "slime")
 
     def entrostat_policy_loss(
-        args: Any, batch: dict[str, Any], logits: Tensor, sum_of_sample_mean: Callable[[Tensor], Tensor]
+        args: Any,
+        batch: dict[str, Any],
+        logits: Tensor,
+        sum_of_sample_mean: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if args.advantage_estimator in ("gspo", "cispo"):
             raise ValueError(
                 f"--advantage-estimator {args.advantage_estimator} has no clip window per token: use grpo, or leave "
                 "out the custom loss"
             )
-        old = batch["rollout_log_probs"] if args.use_rollout_logprobs else batch.get("log_probs")
+        old = (
+            batch["rollout_log_probs"]
+            if args.use_rollout_logprobs
+            else batch.get("log_probs")
+        )
         if not old:
             raise ValueError(
                 "slime's batch has no old log-probabilities, so every ratio is 1: let it compute them, or set "
@@ -54,7 +63,9 @@ def policy_loss(theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = 
             )
         # slime's loss works on the tokens of all its samples in one row
         old_row, advantages = torch.cat(old)[None], torch.cat(batch["advantages"])[None]
-        low, high = hook_bounds(strategy, state, old_row, advantages, old_row.isfinite())
+        low, high = hook_bounds(
+            strategy, state, old_row, advantages, old_row.isfinite()
+        )
         args = copy.copy(args)
         args.eps_clip, args.eps_clip_high = low[0], high[0]
         return theirs(args, batch, logits, sum_of_sample_mean)

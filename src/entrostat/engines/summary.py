@@ -11,7 +11,11 @@ from entrostat.strategies import RolloutSummary
 
 
 def sequence_sums(
-    old: TokenStats, advantages: Float[Tensor, "b #t"], mask: Bool[Tensor, "b t"], *, needs_sums: bool
+    old: TokenStats,
+    advantages: Float[Tensor, "b #t"],
+    mask: Bool[Tensor, "b t"],
+    *,
+    needs_sums: bool,
 ) -> Float[Tensor, "b 4"]:
     """Per sequence, over its trained tokens: their number, entropy, size of the tilt, and how many have an advantage.
 
@@ -19,7 +23,12 @@ def sequence_sums(
     """
     assert old.entropy is not None
     sizes = bracket(old).abs() if needs_sums else excess_surprisal(old).abs()
-    columns = (torch.ones_like(old.entropy), old.entropy, sizes, (advantages != 0).expand_as(mask))
+    columns = (
+        torch.ones_like(old.entropy),
+        old.entropy,
+        sizes,
+        (advantages != 0).expand_as(mask),
+    )
     # where, not a product: a masked token may hold NaN
     return torch.stack([torch.where(mask, x, 0).sum(1) for x in columns], dim=1).float()
 

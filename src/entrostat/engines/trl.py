@@ -28,8 +28,18 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from entrostat.clip import ClipBounds
-from entrostat.engines.batch import loss_weighted, sequences, token_advantages, trained_tokens
-from entrostat.engines.checks import CLAMPED_LOSSES, check_can_act, check_environment, updates_per_rollout
+from entrostat.engines.batch import (
+    loss_weighted,
+    sequences,
+    token_advantages,
+    trained_tokens,
+)
+from entrostat.engines.checks import (
+    CLAMPED_LOSSES,
+    check_can_act,
+    check_environment,
+    updates_per_rollout,
+)
 from entrostat.engines.controller import controller_payload, initial_state, load_state
 from entrostat.engines.dump import DumpMixin
 from entrostat.engines.lm_head import HeadSums, completion_stats
@@ -71,12 +81,16 @@ if TYPE_CHECKING:
 
         def __init__(self, *args: Any, **kwargs: Any): ...
         def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]: ...
-        def _get_per_token_logps_and_entropies(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any: ...
+        def _get_per_token_logps_and_entropies(
+            self, model: nn.Module, *args: Any, **kwargs: Any
+        ) -> Any: ...
         def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor: ...
         def _get_output_dir(self, trial: Any) -> str: ...
         def _save_checkpoint(self, model: nn.Module, trial: Any) -> None: ...
         def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None: ...
-        def log(self, logs: dict[str, float], start_time: float | None = None) -> None: ...
+        def log(
+            self, logs: dict[str, float], start_time: float | None = None
+        ) -> None: ...
 
 else:
     _Base = object
@@ -121,14 +135,23 @@ class EntropyControlMixin(DumpMixin, _Base):
     ):
         check_environment(type(self))
         if not 0 <= attribution_share <= 1:
-            raise ValueError(f"attribution_share must be in [0, 1], got {attribution_share}")
+            raise ValueError(
+                f"attribution_share must be in [0, 1], got {attribution_share}"
+            )
         super().__init__(*args, **kwargs)
-        self.strategy = make_strategy(strategy) if isinstance(strategy, str) else strategy
+        self.strategy = (
+            make_strategy(strategy) if isinstance(strategy, str) else strategy
+        )
         self.objective = objective
         check_can_act(self.args, self.strategy, objective, images=self._is_vlm)
         self.attribution_share = attribution_share
-        self.controller_state, self.objective_state = initial_state(self.strategy), initial_state(objective)
-        self.reward_funcs = [f if isinstance(f, nn.Module) else guarded(f) for f in self.reward_funcs]
+        self.controller_state, self.objective_state = (
+            initial_state(self.strategy),
+            initial_state(objective),
+        )
+        self.reward_funcs = [
+            f if isinstance(f, nn.Module) else guarded(f) for f in self.reward_funcs
+        ]
         self._meter = RegionMeter()
         # set while a rollout's sampled tokens are wanted: `take_tokens` then gives them; off, nothing is kept
         self.keep_tokens = False
@@ -148,18 +171,35 @@ class EntropyControlMixin(DumpMixin, _Base):
             output[_OLD_LOGPS] = old.logprobs
         stats = TokenStats(old.logprobs, old.entropy)
         if self._needs_sums:
-            stats = self._sums(output)._replace(logprobs=old.logprobs, entropy=old.entropy)
-        output |= {key: value for name, key in _OLD.items() if (value := getattr(stats, name)) is not None}
+            stats = self._sums(output)._replace(
+                logprobs=old.logprobs, entropy=old.entropy
+            )
+        output |= {
+            key: value
+            for name, key in _OLD.items()
+            if (value := getattr(stats, name)) is not None
+        }
         if self.model.training:
             self._observe(stats, output)
         return output
 
     def _old_pass(self, output: dict[str, Any]) -> Pass:
         """The pass over the rollout that TRL spares itself when updates are on-policy."""
-        names = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+        names = inspect.signature(
+            GRPOTrainer._get_per_token_logps_and_entropies
+        ).parameters
         multimodal = {key: value for key, value in output.items() if key in names}
-        mode_batch = "per_device_train_batch_size" if self.model.training else "per_device_eval_batch_size"
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+        mode_batch = (
+            "per_device_train_batch_size"
+            if self.model.training
+            else "per_device_eval_batch_size"
+        )
+        with (
+            torch.no_grad(),
+            disable_gradient_checkpointing(
+                self.model, self.args.gradient_checkpointing_kwargs
+            ),
+        ):
             logps, entropies, _ = self._get_per_token_logps_and_entropies(
                 self.model,
                 *sequences(output),
@@ -170,7 +210,9 @@ class EntropyControlMixin(DumpMixin, _Base):
         return Pass(logps, entropies)
 
     def _sums(self, output: dict[str, Any]) -> TokenStats:
-        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+        with disable_gradient_checkpointing(
+            self.model, self.args.gradient_checkpointing_kwargs
+        ):
             return completion_stats(
                 self.model,
                 *sequences(output),
@@ -191,7 +233,9 @@ class EntropyControlMixin(DumpMixin, _Base):
         summary = self._summary(old, output)
         logged = {"entropy": summary.entropy, "entropy_error": summary.entropy_error}
         if self.strategy is not None:
-            self.controller_state = self.strategy.observe(self.controller_state, summary)
+            self.controller_state = self.strategy.observe(
+                self.controller_state, summary
+            )
             logged |= self.strategy.signals(self.controller_state)
         if self.objective is not None:
             self.objective_state = self.objective.observe(self.objective_state, summary)
@@ -202,7 +246,9 @@ class EntropyControlMixin(DumpMixin, _Base):
 
     def _summary(self, old: TokenStats, output: dict[str, Any]) -> RolloutSummary:
         advantages = loss_weighted(token_advantages(output), output)
-        sums = sequence_sums(old, advantages, trained_tokens(output), needs_sums=self._needs_sums)
+        sums = sequence_sums(
+            old, advantages, trained_tokens(output), needs_sums=self._needs_sums
+        )
         return summarise(
             self.accelerator.gather(sums),
             needs_sums=self._needs_sums,
@@ -218,7 +264,9 @@ class EntropyControlMixin(DumpMixin, _Base):
         advantages = token_advantages(inputs)
         stored = inputs.get("old_per_token_logps")
         old_logps = stored if stored is not None else inputs[_OLD_LOGPS]
-        old = TokenStats(old_logps, **{name: inputs.get(key) for name, key in _OLD.items()})
+        old = TokenStats(
+            old_logps, **{name: inputs.get(key) for name, key in _OLD.items()}
+        )
         bounds = self._bounds(old, advantages, trained_tokens(inputs))
         scalars = self.epsilon_low, self.epsilon_high
         try:
@@ -229,23 +277,33 @@ class EntropyControlMixin(DumpMixin, _Base):
         finally:
             self.epsilon_low, self.epsilon_high = scalars
         now = passes[-1]
-        logratio = now.logprobs - (now.logprobs.detach() if stored is None else old_logps)
+        logratio = now.logprobs - (
+            now.logprobs.detach() if stored is None else old_logps
+        )
         if self.objective is not None:
             loss = loss + self._correction(inputs, now, logratio, advantages, old)
         if self.model.training:
-            self._count(model, inputs, now, logratio.detach(), advantages, bounds, hidden)
+            self._count(
+                model, inputs, now, logratio.detach(), advantages, bounds, hidden
+            )
         return loss
 
-    def _bounds(self, old: TokenStats, advantages: Tensor, mask: Tensor) -> ClipBounds | None:
+    def _bounds(
+        self, old: TokenStats, advantages: Tensor, mask: Tensor
+    ) -> ClipBounds | None:
         if self.strategy is None:
             return None
         bounds = self.strategy.bounds(self.controller_state, old)
-        if self.importance_sampling_level == "sequence":  # one ratio a sequence, and bounds that are all alike
+        if (
+            self.importance_sampling_level == "sequence"
+        ):  # one ratio a sequence, and bounds that are all alike
             bounds = ClipBounds(bounds.low[:, :1], bounds.high[:, :1])
             mask = mask.any(dim=1, keepdim=True)
         return uncrossed(bounds, advantages, mask)
 
-    def _correction(self, inputs, now: Pass, logratio: Tensor, advantages: Tensor, old: TokenStats) -> Tensor:
+    def _correction(
+        self, inputs, now: Pass, logratio: Tensor, advantages: Tensor, old: TokenStats
+    ) -> Tensor:
         """The objective's term: its sum over trained tokens, by TRL's normalizer of loss type dapo."""
         assert self.objective is not None and now.entropy is not None
         mask = trained_tokens(inputs)
@@ -259,19 +317,36 @@ class EntropyControlMixin(DumpMixin, _Base):
             mask=mask,
         )
         # tokens of the generation batch, over all ranks, rescaled to one accumulation window
-        tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        tokens = (
+            inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        )
         if self.model.training:
-            tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
+            tokens = (
+                tokens
+                * self.current_gradient_accumulation_steps
+                / self.args.steps_per_generation
+            )
         return torch.where(mask, loss_weighted(term, inputs), 0.0).sum() / tokens
 
     @torch.no_grad()
-    def _count(self, model, inputs, now: Pass, logratio, advantages, bounds: ClipBounds | None, hidden) -> None:
+    def _count(
+        self,
+        model,
+        inputs,
+        now: Pass,
+        logratio,
+        advantages,
+        bounds: ClipBounds | None,
+        hidden,
+    ) -> None:
         mask = trained_tokens(inputs)
         level = at_level(logratio, mask, self.importance_sampling_level)
         low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
         keep = self.keep_tokens and self.args.loss_type in CLAMPED_LOSSES
         stats, window = TokenStats(now.logprobs, now.entropy), Window(level, low, high)
-        events = events_under(level, advantages, self.args.loss_type, low, high, self.args.delta)
+        events = events_under(
+            level, advantages, self.args.loss_type, low, high, self.args.delta
+        )
         full = self._full_stats(model, inputs, now, hidden) if hidden else None
         self._meter.add(
             stats,
@@ -285,7 +360,16 @@ class EntropyControlMixin(DumpMixin, _Base):
             full_stats=full if self.attribution_share else None,
             keep=window if keep else None,
         )
-        self._dump_pass(inputs, stats, inputs.get(_OLD["entropy"]), advantages, mask, events, window, full)
+        self._dump_pass(
+            inputs,
+            stats,
+            inputs.get(_OLD["entropy"]),
+            advantages,
+            mask,
+            events,
+            window,
+            full,
+        )
 
     def take_tokens(self) -> TokenSample | None:
         """The sampled tokens of updates under `keep_tokens`, since the last call. See RegionMeter.take_tokens."""
@@ -297,13 +381,25 @@ class EntropyControlMixin(DumpMixin, _Base):
         Keyed by what a resumed run has too: TRL's `_step` starts again from 0 there.
         """
         micro = self._step % self.args.gradient_accumulation_steps
-        words = (self.args.seed, self.state.global_step, micro, self.accelerator.process_index)
+        words = (
+            self.args.seed,
+            self.state.global_step,
+            micro,
+            self.accelerator.process_index,
+        )
         return torch.tensor(random.Random(repr(words)).random())
 
-    def _full_stats(self, model: nn.Module, inputs: dict[str, Any], now: Pass, hidden: list[Tensor]) -> SumsOf | None:
+    def _full_stats(
+        self, model: nn.Module, inputs: dict[str, Any], now: Pass, hidden: list[Tensor]
+    ) -> SumsOf | None:
         head, mask = self._inner(model).get_output_embeddings(), trained_tokens(inputs)
         return self._head.at_tokens(
-            head, hidden[-1], inputs["completion_ids"], now.logprobs, mask, float(self.temperature)
+            head,
+            hidden[-1],
+            inputs["completion_ids"],
+            now.logprobs,
+            mask,
+            float(self.temperature),
         )
 
     def _inner(self, model: nn.Module) -> Any:
@@ -314,11 +410,15 @@ class EntropyControlMixin(DumpMixin, _Base):
     def _hidden_states(self, model: nn.Module) -> Iterator[list[Tensor]]:
         """Keeps the last hidden states of the passes inside. They are alive for the backward pass anyway."""
         kept: list[Tensor] = []
-        if not self.model.training or (self.attribution_share == 0 and not self._dumping):
+        if not self.model.training or (
+            self.attribution_share == 0 and not self._dumping
+        ):
             yield kept
             return
         backbone = self._inner(model).base_model
-        handle = backbone.register_forward_hook(lambda _module, _args, out: kept.append(out.last_hidden_state.detach()))
+        handle = backbone.register_forward_hook(
+            lambda _module, _args, out: kept.append(out.last_hidden_state.detach())
+        )
         try:
             yield kept
         finally:
@@ -326,12 +426,16 @@ class EntropyControlMixin(DumpMixin, _Base):
 
     # What both share
 
-    def _get_per_token_logps_and_entropies(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def _get_per_token_logps_and_entropies(
+        self, model: nn.Module, *args: Any, **kwargs: Any
+    ) -> Any:
         if self._passes is None or model is self.ref_model:
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         asked = kwargs.pop("compute_entropy", False)
         # TRL's fused head computes the entropy in every pass of the policy; asking for it costs nothing
-        logps, entropies, aux = super()._get_per_token_logps_and_entropies(model, *args, compute_entropy=True, **kwargs)
+        logps, entropies, aux = super()._get_per_token_logps_and_entropies(
+            model, *args, compute_entropy=True, **kwargs
+        )
         self._passes.append(Pass(logps, entropies))
         return logps, entropies if asked else None, aux
 
@@ -345,7 +449,9 @@ class EntropyControlMixin(DumpMixin, _Base):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training:
-            for name, value in self._meter.read(lambda x: self.accelerator.reduce(x, reduction="sum")).items():
+            for name, value in self._meter.read(
+                lambda x: self.accelerator.reduce(x, reduction="sum")
+            ).items():
                 self._metrics["train"][PREFIX + name].append(value)
         super().log(logs, start_time)
 
@@ -353,7 +459,9 @@ class EntropyControlMixin(DumpMixin, _Base):
 
     def controller_payload(self) -> dict[str, Any]:
         """The strategy, the objective and their states, as JSON."""
-        return controller_payload(self.strategy, self.controller_state, self.objective, self.objective_state)
+        return controller_payload(
+            self.strategy, self.controller_state, self.objective, self.objective_state
+        )
 
     def load_controller(self, payload: dict[str, Any], source: str) -> None:
         """Takes states that `controller_payload` gave. Options may have changed; ValueError for others' states."""
@@ -362,7 +470,10 @@ class EntropyControlMixin(DumpMixin, _Base):
         self.controller_state = strategy
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        folder = (
+            Path(self._get_output_dir(trial=trial))
+            / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        )
         if self.args.should_save:
             # before TRL writes: whoever finds its trainer_state.json, written last, finds ours too
             os.makedirs(folder, exist_ok=True)

@@ -15,22 +15,36 @@ def uncrossed(bounds: ClipBounds, advantages: Tensor, mask: Tensor) -> ClipBound
     that are not negative stay as they are. Masked tokens get an open window whatever their bounds hold: TRL masks by a
     product, and 0 x NaN is NaN.
     """
-    low = torch.where(advantages < 0, bounds.low, torch.maximum(bounds.low, -bounds.high))
-    high = torch.where(advantages > 0, bounds.high, torch.maximum(bounds.high, -bounds.low))
-    return ClipBounds(torch.where(mask, low, torch.inf), torch.where(mask, high, torch.inf))
+    low = torch.where(
+        advantages < 0, bounds.low, torch.maximum(bounds.low, -bounds.high)
+    )
+    high = torch.where(
+        advantages > 0, bounds.high, torch.maximum(bounds.high, -bounds.low)
+    )
+    return ClipBounds(
+        torch.where(mask, low, torch.inf), torch.where(mask, high, torch.inf)
+    )
 
 
-def shut(bounds: ClipBounds, advantages: Float[Tensor, "b #t"], mask: Bool[Tensor, "b t"]) -> Bool[Tensor, "b t"]:
+def shut(
+    bounds: ClipBounds, advantages: Float[Tensor, "b #t"], mask: Bool[Tensor, "b t"]
+) -> Bool[Tensor, "b t"]:
     """Where the window does not let even a ratio of 1 through."""
-    return (((bounds.low < 0) & (advantages < 0)) | ((bounds.high < 0) & (advantages > 0))).expand_as(mask)
+    return (
+        ((bounds.low < 0) & (advantages < 0)) | ((bounds.high < 0) & (advantages > 0))
+    ).expand_as(mask)
 
 
-def at_level(logratio: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], level: str) -> Float[Tensor, "b t"]:
+def at_level(
+    logratio: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], level: str
+) -> Float[Tensor, "b t"]:
     """The log-ratio that TRL clips at this importance_sampling_level: each token's own, or its sequence's mean."""
     if level != "sequence":
         return logratio
     weights = mask.float()
-    mean = (logratio * weights).sum(-1, keepdim=True) / weights.sum(-1, keepdim=True).clamp(min=1.0)
+    mean = (logratio * weights).sum(-1, keepdim=True) / weights.sum(
+        -1, keepdim=True
+    ).clamp(min=1.0)
     return mean.expand_as(logratio)
 
 
@@ -53,7 +67,9 @@ def events_under(
     advantages = advantages.expand_as(logratio)
     none = torch.zeros_like(logratio, dtype=torch.bool)
     if loss_type in CLAMPED_LOSSES:
-        events = clip_events(logratio, advantages, low=low, high=high_under(high, delta))
+        events = clip_events(
+            logratio, advantages, low=low, high=high_under(high, delta)
+        )
         if delta is None:
             return events
         ratio = logratio.exp()

@@ -45,7 +45,9 @@ class Backend(Protocol):
         """Tokens of prompt and completion together, at most; None where the model names no limit."""
         ...
 
-    def generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int) -> list[list[Drawn]]:
+    def generate(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int
+    ) -> list[list[Drawn]]:
         """n completions of each prompt, in order, each of at most `room` tokens."""
         ...
 

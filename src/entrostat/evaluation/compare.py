@@ -26,16 +26,26 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     ours, theirs = _folders(first), _folders(second)
     shared = [name for name in ours if name in theirs]
     if not shared:
-        raise ValueError(f"{first} has {', '.join(ours)} and {second} has {', '.join(theirs)}: no benchmark in common")
-    result: dict[str, Any] = {"a": str(first), "b": str(second), "differ": {}, "benchmarks": {}}
+        raise ValueError(
+            f"{first} has {', '.join(ours)} and {second} has {', '.join(theirs)}: no benchmark in common"
+        )
+    result: dict[str, Any] = {
+        "a": str(first),
+        "b": str(second),
+        "differ": {},
+        "benchmarks": {},
+    }
     for name in shared:
         a, b = ours[name], theirs[name]
         if a.record["questions"] != b.record["questions"]:
-            raise ValueError(f"{a.path} and {b.path} have other problems: only scores of the same ones can be paired")
+            raise ValueError(
+                f"{a.path} and {b.path} have other problems: only scores of the same ones can be paired"
+            )
         result["differ"][name] = [
             key
             for key in a.record
-            if key not in ("model", "weights", "entrostat") and a.record[key] != b.record.get(key)
+            if key not in ("model", "weights", "entrostat")
+            and a.record[key] != b.record.get(key)
         ]
         result["benchmarks"][name] = _differences(*_paired(a, b))
     return result
@@ -59,10 +69,17 @@ def sign_flip(differences: np.ndarray, *, seed: int = 0) -> float:
     # rounding must not tell flips of equal sums apart
     bar = abs(moved.sum()) * (1 - 1e-9)
     if len(moved) <= EXACT:
-        signs = 1 - 2 * (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1)
+        signs = 1 - 2 * (
+            np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
+        )
         return float(np.mean(abs(signs @ moved) >= bar))
     rng = np.random.default_rng(seed)
-    sums = np.concatenate([rng.choice([-1.0, 1.0], size=(1000, len(moved))) @ moved for _ in range(FLIPS // 1000)])
+    sums = np.concatenate(
+        [
+            rng.choice([-1.0, 1.0], size=(1000, len(moved))) @ moved
+            for _ in range(FLIPS // 1000)
+        ]
+    )
     return float((1 + np.sum(abs(sums) >= bar)) / (1 + FLIPS))
 
 
@@ -74,14 +91,23 @@ def _differences(a: Problems, b: Problems) -> dict[str, dict[str, float]]:
         apart = theirs[name] - ours[name]
         found = interval(apart)
         means = {"a": float(ours[name].mean()), "b": float(theirs[name].mean())}
-        rows[name] = means | {"difference": found.pop("value"), **found, "p": sign_flip(apart)}
+        rows[name] = means | {
+            "difference": found.pop("value"),
+            **found,
+            "p": sign_flip(apart),
+        }
     return rows
 
 
 def _folders(path: Path) -> dict[str, Folder]:
-    found = {each.parent.name: Folder.read(each.parent) for each in sorted(path.glob("*/settings.json"))}
+    found = {
+        each.parent.name: Folder.read(each.parent)
+        for each in sorted(path.glob("*/settings.json"))
+    }
     if not found:
-        raise ValueError(f"{path} is no evaluation: give a folder that entrostat evaluate --benchmark made")
+        raise ValueError(
+            f"{path} is no evaluation: give a folder that entrostat evaluate --benchmark made"
+        )
     return found
 
 

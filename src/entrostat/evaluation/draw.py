@@ -8,7 +8,9 @@ from torch import Tensor
 from entrostat.evaluation.presets import Sampling
 
 
-def draw(logits: Float[Tensor, "b v"], uniform: Float[Tensor, " b"], sampling: Sampling) -> Int[Tensor, " b"]:
+def draw(
+    logits: Float[Tensor, "b v"], uniform: Float[Tensor, " b"], sampling: Sampling
+) -> Int[Tensor, " b"]:
     """The token of each sequence whose share of the unit interval holds its number.
 
     A number a token, where a draw by exponential noise takes one for each entry of the vocabulary: so a sample's random
@@ -31,5 +33,7 @@ def draw(logits: Float[Tensor, "b v"], uniform: Float[Tensor, " b"], sampling: S
         # the likeliest stays in any case
         probs = torch.where(before < sampling.top_p, probs, 0.0)
     ends = probs.cumsum(dim=-1)
-    at = torch.searchsorted(ends, (uniform * ends[:, -1])[:, None], right=True).clamp(max=ends.size(-1) - 1)
+    at = torch.searchsorted(ends, (uniform * ends[:, -1])[:, None], right=True).clamp(
+        max=ends.size(-1) - 1
+    )
     return (at if ids is None else ids.gather(1, at)).squeeze(1)

@@ -67,7 +67,9 @@ class Folder:
         if is_taken(path):
             differ = differences(read_record(path), record)
             if differ:
-                raise ValueError(f"{path} holds another evaluation ({'; '.join(differ)}): give another --out")
+                raise ValueError(
+                    f"{path} holds another evaluation ({'; '.join(differ)}): give another --out"
+                )
         return cls(path, record)
 
     @classmethod
@@ -83,7 +85,10 @@ class Folder:
             ValueError: there is one, or another evaluation has begun there since `open`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with held(self.path, f"{self.path} is being written by another process: wait for it, or stop it"):
+        with held(
+            self.path,
+            f"{self.path} is being written by another process: wait for it, or stop it",
+        ):
             Folder.open(self.path, self.record)
             for half in self.path.glob(".*.parquet"):
                 half.unlink(missing_ok=True)
@@ -95,7 +100,10 @@ class Folder:
         """Writes the samples of some problems in one step; `first` is the number of one of them in its benchmark."""
         name = f"{first:06d}.parquet"
         columns = zip(*samples, strict=True)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+        arrays = [
+            pa.array(column, field.type)
+            for column, field in zip(columns, SCHEMA, strict=True)
+        ]
         half = self.path / f".{name}"
         with half.open("wb") as file:
             pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), file)
@@ -113,7 +121,9 @@ class Folder:
                 here.setdefault(sample.id, []).append(sample)
             for key, rows in here.items():
                 if key in found or [row.sample for row in rows] != wanted:
-                    raise ValueError(f"{file}: not {len(wanted)} samples of problem {key[:80]!r}, once: {_MEND}")
+                    raise ValueError(
+                        f"{file}: not {len(wanted)} samples of problem {key[:80]!r}, once: {_MEND}"
+                    )
             found |= here
         return found
 
@@ -125,10 +135,17 @@ def _rows(file: Path) -> list[Sample]:
     try:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file} can't be read ({first_line(error)}): {_MEND}") from None
+        raise ValueError(
+            f"{file} can't be read ({first_line(error)}): {_MEND}"
+        ) from None
     if not table.schema.equals(SCHEMA):
-        raise ValueError(f"{file} has other columns than an evaluation's samples: {_MEND}")
-    return [Sample(*cast(Any, row)) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        raise ValueError(
+            f"{file} has other columns than an evaluation's samples: {_MEND}"
+        )
+    return [
+        Sample(*cast(Any, row))
+        for row in zip(*(column.to_pylist() for column in table.columns), strict=True)
+    ]
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -137,8 +154,14 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads((path / "settings.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         record = None
-    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("samples"), int):
-        raise ValueError(f"{path} is no evaluation of entrostat's: give another --out, or a folder that evaluate made")
+    if (
+        not isinstance(record, dict)
+        or record.get("format") != FORMAT
+        or not isinstance(record.get("samples"), int)
+    ):
+        raise ValueError(
+            f"{path} is no evaluation of entrostat's: give another --out, or a folder that evaluate made"
+        )
     return record
 
 
@@ -147,5 +170,7 @@ def check_benchmark(folder: Folder, benchmark: Benchmark) -> dict[str, list[Samp
     found = folder.samples()
     stray = found.keys() - {question.id for question in benchmark.questions}
     if stray:
-        raise ValueError(f"{folder.path} has samples of problem {min(stray)[:80]!r}, which {benchmark.name} has not")
+        raise ValueError(
+            f"{folder.path} has samples of problem {min(stray)[:80]!r}, which {benchmark.name} has not"
+        )
     return found

@@ -21,7 +21,9 @@ class VllmBackend:
         try:
             import vllm  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise ImportError("--backend vllm needs vLLM and a GPU: pip install 'entrostat[vllm]'") from None
+            raise ImportError(
+                "--backend vllm needs vLLM and a GPU: pip install 'entrostat[vllm]'"
+            ) from None
         self._vllm: Any = vllm
         self.batch = batch
         # what a model's own generation settings say must not enter
@@ -37,7 +39,9 @@ class VllmBackend:
         """The engine's max_model_len."""
         return self._engine.llm_engine.model_config.max_model_len
 
-    def generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int) -> list[list[Drawn]]:
+    def generate(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int
+    ) -> list[list[Drawn]]:
         """n completions of each prompt, in one call: the engine makes its own batches."""
         settings = [
             self._vllm.SamplingParams(

@@ -19,7 +19,10 @@ _STYLE = (
 
 def pass_at_k_svg(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The picture of `scores` by benchmark. k is on a logarithmic scale, as its powers of two ask for."""
-    curves = {name: {int(k): at for k, at in found["pass@k"].items()} for name, found in results.items()}
+    curves = {
+        name: {int(k): at for k, at in found["pass@k"].items()}
+        for name, found in results.items()
+    }
     most = max(max(curve) for curve in curves.values())
     height = HEIGHT + LEGEND * len(curves)
     said = "; ".join(f"{name}: {_said(curve)}" for name, curve in curves.items())
@@ -31,7 +34,10 @@ def pass_at_k_svg(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for i, (name, curve) in enumerate(curves.items()):
         colour = COLOURS[i % len(COLOURS)]
-        lines += [*_curve(curve, most, colour, dashed=i >= len(COLOURS)), *_entry(i, name, colour)]
+        lines += [
+            *_curve(curve, most, colour, dashed=i >= len(COLOURS)),
+            *_entry(i, name, colour),
+        ]
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -56,7 +62,9 @@ def _axes(ks: list[int], most: int) -> Iterator[str]:
     yield f'<text x="{LEFT}" y="{TOP - 8}">pass@k</text>'
 
 
-def _curve(curve: Mapping[int, Mapping[str, float]], most: int, colour: str, *, dashed: bool) -> Iterator[str]:
+def _curve(
+    curve: Mapping[int, Mapping[str, float]], most: int, colour: str, *, dashed: bool
+) -> Iterator[str]:
     above = [f"{_x(k, most)},{_y(at['high'])}" for k, at in curve.items()]
     below = [f"{_x(k, most)},{_y(at['low'])}" for k, at in curve.items()]
     yield f'<polygon points="{" ".join(above + below[::-1])}" fill="{colour}" opacity="0.15"/>'

@@ -19,9 +19,13 @@ class Sampling:
                 f"--temperature must be positive and finite, got {self.temperature}; 1.0 is the model's own"
             )
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"--top-p must be over 0 and at most 1, got {self.top_p}; 1.0 leaves it off")
+            raise ValueError(
+                f"--top-p must be over 0 and at most 1, got {self.top_p}; 1.0 leaves it off"
+            )
         if self.top_k < 0:
-            raise ValueError(f"--top-k must be at least 0, got {self.top_k}; 0 leaves it off")
+            raise ValueError(
+                f"--top-k must be at least 0, got {self.top_k}; 0 leaves it off"
+            )
 
 
 PRESETS = {

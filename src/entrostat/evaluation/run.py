@@ -58,13 +58,18 @@ def evaluate(
     watcher = watcher or Watcher()
     names = [benchmark.name for benchmark in benchmarks]
     if len(set(names)) < len(names):
-        raise ValueError(f"--benchmark has two of one name ({', '.join(names)}): rename a file")
+        raise ValueError(
+            f"--benchmark has two of one name ({', '.join(names)}): rename a file"
+        )
     _check_out(out)
     jobs = [_job(out, benchmark, settings) for benchmark in benchmarks]
     _check_model(out, jobs[0].folder.record)
     with ExitStack() as stack:
         # a pool a verifier: its workers start once, at the first answer
-        pools = {name: stack.enter_context(VerifierPool(name)) for name in {one.verifier for one in benchmarks}}
+        pools = {
+            name: stack.enter_context(VerifierPool(name))
+            for name in {one.verifier for one in benchmarks}
+        }
         for job in jobs:
             _check_answers(job.benchmark, pools[job.benchmark.verifier], watcher)
         missing = [job for job in jobs if job.done < len(job.benchmark.questions)]
@@ -83,7 +88,9 @@ def _summed_up(out: Path) -> dict[str, Any]:
             samples = folder.samples()
             if len(samples) == folder.record["problems"]:
                 # an order that needs no benchmark: intervals depend on it in their last digits
-                results[file.parent.name] = scores([samples[key] for key in sorted(samples)])
+                results[file.parent.name] = scores(
+                    [samples[key] for key in sorted(samples)]
+                )
         write_json(out / "scores.json", results)
         write_atomic(out / "pass-at-k.svg", pass_at_k_svg(results))
     return results
@@ -91,13 +98,19 @@ def _summed_up(out: Path) -> dict[str, Any]:
 
 def _check_out(out: Path) -> None:
     if is_taken(out) and not any(out.glob("*/settings.json")):
-        raise ValueError(f"--out {out} holds something else than an evaluation: give a new folder")
+        raise ValueError(
+            f"--out {out} holds something else than an evaluation: give a new folder"
+        )
 
 
 def _check_model(out: Path, record: dict[str, Any]) -> None:
     for file in sorted(out.glob("*/settings.json")):
-        if differ := differences(read_record(file.parent), record, ("model", "weights")):
-            raise ValueError(f"--out {out} holds samples of another model ({'; '.join(differ)}): give another folder")
+        if differ := differences(
+            read_record(file.parent), record, ("model", "weights")
+        ):
+            raise ValueError(
+                f"--out {out} holds samples of another model ({'; '.join(differ)}): give another folder"
+            )
 
 
 def _job(out: Path, benchmark: Benchmark, settings: Settings) -> _Job:
@@ -107,9 +120,16 @@ def _job(out: Path, benchmark: Benchmark, settings: Settings) -> _Job:
 
 def _check_answers(benchmark: Benchmark, pool: VerifierPool, watcher: Watcher) -> None:
     """Each answer, put as a right completion, must be right: a user's file is refused, a published set warned of."""
-    pairs = [(question.answer, SPELLINGS[benchmark.verifier](question.answer)) for question in benchmark.questions]
+    pairs = [
+        (question.answer, SPELLINGS[benchmark.verifier](question.answer))
+        for question in benchmark.questions
+    ]
     verdicts = pool.score(pairs)
-    bad = [q for q, verdict in zip(benchmark.questions, verdicts, strict=True) if verdict.score != 1.0]
+    bad = [
+        q
+        for q, verdict in zip(benchmark.questions, verdicts, strict=True)
+        if verdict.score != 1.0
+    ]
     if bad and benchmark.path is not None:
         raise ValueError(
             f"{benchmark.path}, problem {bad[0].id[:80]!r}: the verifier {benchmark.verifier!r} can't read the answer "
@@ -117,15 +137,23 @@ def _check_answers(benchmark: Benchmark, pool: VerifierPool, watcher: Watcher) -
         )
     if bad:
         ids = ", ".join(question.id for question in bad[:5])
-        watcher.warn(f"{benchmark.name}: {len(bad)} answers that no completion can match, counted as wrong: {ids}")
+        watcher.warn(
+            f"{benchmark.name}: {len(bad)} answers that no completion can match, counted as wrong: {ids}"
+        )
 
 
 def _sample_all(
-    jobs: list[_Job], settings: Settings, backend: Backend, pools: Mapping[str, VerifierPool], watcher: Watcher
+    jobs: list[_Job],
+    settings: Settings,
+    backend: Backend,
+    pools: Mapping[str, VerifierPool],
+    watcher: Watcher,
 ) -> None:
     tokenizer: Any = backend.tokenizer
     if tokenizer.eos_token_id is None:
-        raise ValueError(f"the tokenizer of {settings.model!r} has no token that ends a text (eos_token): set one")
+        raise ValueError(
+            f"the tokenizer of {settings.model!r} has no token that ends a text (eos_token): set one"
+        )
     for text in plain_notes(tokenizer):
         watcher.warn(text)
     # all prompts before any completion: what can't be asked is said first
@@ -141,7 +169,12 @@ def _sample_all(
 
 
 def _sample(
-    job: _Job, prompts: list[list[int]], settings: Settings, backend: Backend, pool: VerifierPool, watcher: Watcher
+    job: _Job,
+    prompts: list[list[int]],
+    settings: Settings,
+    backend: Backend,
+    pool: VerifierPool,
+    watcher: Watcher,
 ) -> None:
     benchmark, folder = job.benchmark, job.folder
     with folder.started():
@@ -152,8 +185,16 @@ def _sample(
             todo = [i for i in batch if benchmark.questions[i].id not in kept]
             if not todo:
                 continue
-            asked = [Prompt(prompts[i], settings.seed_of(benchmark.name, benchmark.questions[i].id)) for i in todo]
-            drawn = backend.generate(asked, settings.samples, settings.sampling, settings.max_tokens)
+            asked = [
+                Prompt(
+                    prompts[i],
+                    settings.seed_of(benchmark.name, benchmark.questions[i].id),
+                )
+                for i in todo
+            ]
+            drawn = backend.generate(
+                asked, settings.samples, settings.sampling, settings.max_tokens
+            )
             folder.save(todo[0], list(_judged(benchmark, todo, drawn, pool)))
             done += len(todo)
             watcher.progress(benchmark.name, done, len(prompts))
@@ -165,8 +206,14 @@ def _batches(prompts: list[list[int]], size: int) -> Iterator[list[int]]:
     yield from (order[start : start + size] for start in range(0, len(order), size))
 
 
-def _judged(benchmark: Benchmark, asked: list[int], drawn: list[list[Drawn]], pool: VerifierPool) -> Iterator[Sample]:
-    flat = [(benchmark.questions[i], j, one) for i, of in zip(asked, drawn, strict=True) for j, one in enumerate(of)]
+def _judged(
+    benchmark: Benchmark, asked: list[int], drawn: list[list[Drawn]], pool: VerifierPool
+) -> Iterator[Sample]:
+    flat = [
+        (benchmark.questions[i], j, one)
+        for i, of in zip(asked, drawn, strict=True)
+        for j, one in enumerate(of)
+    ]
     verdicts = pool.score([(question.answer, one.text) for question, _, one in flat])
     for (question, number, one), verdict in zip(flat, verdicts, strict=True):
         answer = extracted(benchmark.verifier, one.text)

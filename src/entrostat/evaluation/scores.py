@@ -35,10 +35,17 @@ def per_problem(problems: Problems, ks: Sequence[int]) -> dict[str, np.ndarray]:
     values |= {f"pass@{k}": np.asarray(pass_at_k(n, correct, k)) for k in ks}
     votes = [_votes(samples) for samples in problems]
     values |= {f"maj@{k}": np.array([maj_at_k(*vote, k) for vote in votes]) for k in ks}
-    tokens = np.array([sum(sample.tokens for sample in samples) for samples in problems], dtype=float)
+    tokens = np.array(
+        [sum(sample.tokens for sample in samples) for samples in problems], dtype=float
+    )
     values["tokens"] = tokens / n
     if all(sample.entropy is not None for samples in problems for sample in samples):
-        nats = np.array([sum((sample.entropy or 0.0) * sample.tokens for sample in samples) for samples in problems])
+        nats = np.array(
+            [
+                sum((sample.entropy or 0.0) * sample.tokens for sample in samples)
+                for samples in problems
+            ]
+        )
         entropy = nats.sum() / tokens.sum()
         values["entropy"] = entropy + (nats - entropy * tokens) / tokens.mean()
     return values
@@ -54,7 +61,10 @@ def scores(problems: Problems) -> dict[str, Any]:
     values = per_problem(problems, powers(n))
     said = {name: interval(numbers) for name, numbers in values.items()}
     flat = [sample for samples in problems for sample in samples]
-    curves = {f"{kind}@k": {str(k): said[f"{kind}@{k}"] for k in powers(n)} for kind in ("pass", "maj")}
+    curves = {
+        f"{kind}@k": {str(k): said[f"{kind}@{k}"] for k in powers(n)}
+        for kind in ("pass", "maj")
+    }
     return {
         "problems": len(problems),
         "samples": n,
@@ -73,14 +83,18 @@ def interval(values: np.ndarray) -> dict[str, float]:
     return bootstrap_interval(values)._asdict()
 
 
-def _votes(samples: Sequence[Sample]) -> tuple[list[tuple[str, bool] | None], list[bool]]:
+def _votes(
+    samples: Sequence[Sample],
+) -> tuple[list[tuple[str, bool] | None], list[bool]]:
     """The answers of a problem's samples, and which are right. No answer, or none that was judged, is no vote.
 
     Whether it is right is part of an answer: a verifier that judges equal texts differently makes two of them.
     """
     right = [sample.score == 1.0 and sample.answer is not None for sample in samples]
     answers = [
-        None if sample.answer is None or sample.score is None else (sample.answer, is_right)
+        None
+        if sample.answer is None or sample.score is None
+        else (sample.answer, is_right)
         for sample, is_right in zip(samples, right, strict=True)
     ]
     return answers, right

@@ -34,7 +34,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("samples", "max_tokens"):
             if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}"
+                )
 
     def record(self, benchmark: Benchmark) -> dict[str, Any]:
         """What settings.json says of this evaluation of `benchmark`."""
@@ -57,14 +59,20 @@ class Settings:
         return int(_digest([self.seed, benchmark, question])[:8], 16) >> 1
 
 
-def differences(recorded: dict[str, Any], now: dict[str, Any], keys: Sequence[str] = ()) -> list[str]:
+def differences(
+    recorded: dict[str, Any], now: dict[str, Any], keys: Sequence[str] = ()
+) -> list[str]:
     """What of two records makes other samples, as `key: then, now`; of all keys, or of these.
 
     A folder that was moved is the same model.
     """
     known = recorded.get("weights") is not None and now["weights"] is not None
     skipped = {"entrostat"} | ({"model"} if known else set())
-    found = [key for key in keys or now if key not in skipped and recorded.get(key) != now[key]]
+    found = [
+        key
+        for key in keys or now
+        if key not in skipped and recorded.get(key) != now[key]
+    ]
     return [f"{key}: {recorded.get(key)!r} there, {now[key]!r} now" for key in found]
 
 
@@ -77,7 +85,10 @@ def fingerprint(folder: Path) -> str | None:
         return None
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*")):
-        if path.suffix not in (".safetensors", ".bin", ".json", ".jinja", ".model") or not path.is_file():
+        if (
+            path.suffix not in (".safetensors", ".bin", ".json", ".jinja", ".model")
+            or not path.is_file()
+        ):
             continue
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())

@@ -14,7 +14,10 @@ def spell(backend: Backend, benchmark: Benchmark) -> list[list[int]]:
         ValueError: one that the tokenizer can't spell, or that leaves the context no token for an answer.
     """
     tokenizer: Any = backend.tokenizer
-    prompts = [rendered(tokenizer, worded(benchmark.prompt, question.problem)) for question in benchmark.questions]
+    prompts = [
+        rendered(tokenizer, worded(benchmark.prompt, question.problem))
+        for question in benchmark.questions
+    ]
     where = str(benchmark.path or benchmark.name)
     lost = unspelt(tokenizer, prompts)
     if lost is not None:

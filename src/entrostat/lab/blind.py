@@ -10,7 +10,9 @@ def check_reward(reward: str) -> None:
         return
     match = re.fullmatch(r"bernoulli:(0?\.\d+|[01](\.0*)?)", reward)
     if match is None:
-        raise ValueError(f"--reward is {reward!r}: use true, normal, or bernoulli:P with P between 0 and 1")
+        raise ValueError(
+            f"--reward is {reward!r}: use true, normal, or bernoulli:P with P between 0 and 1"
+        )
 
 
 def random_rewards(reward: str, count: int, key: str) -> list[float]:

@@ -51,7 +51,9 @@ class Shape(NamedTuple):
     @property
     def layer(self) -> int:
         """Parameters of a layer."""
-        return self.hidden * (2 * self.heads * self.head + 2 * self.kv_heads * self.head + 3 * self.mlp)
+        return self.hidden * (
+            2 * self.heads * self.head + 2 * self.kv_heads * self.head + 3 * self.mlp
+        )
 
     @property
     def embedding(self) -> int:
@@ -66,7 +68,11 @@ class Shape(NamedTuple):
     def adapters(self, rank: int) -> int:
         """Parameters of LoRA of that rank on every linear layer but the LM head."""
         q, kv = self.heads * self.head, self.kv_heads * self.head
-        widths = 2 * (self.hidden + q) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.mlp)
+        widths = (
+            2 * (self.hidden + q)
+            + 2 * (self.hidden + kv)
+            + 3 * (self.hidden + self.mlp)
+        )
         return self.layers * rank * widths
 
 
@@ -129,14 +135,22 @@ def memory(shape: Shape, job: Job) -> dict[str, float]:
     trained = shape.adapters(job.lora) if job.lora else shape.parameters
     tokens = job.micro_batch * (job.prompt + job.completion)
     live = 8 * shape.hidden + 2 * shape.kv_heads * shape.head + 4 * shape.mlp
-    kept = (shape.hidden * shape.layers + 2 * live) if job.checkpointing else live * shape.layers
+    kept = (
+        (shape.hidden * shape.layers + 2 * live)
+        if job.checkpointing
+        else live * shape.layers
+    )
     terms = {
         "weights": 4 * (shape.parameters + (trained if job.lora else 0)) / shards,
         "gradients": 4 * trained / shards,
         "AdamW": 8 * trained / shards,
-        "gathered": 2.0 * width * max(shape.layer, shape.embedding) if shards > 1 else 0.0,
+        "gathered": 2.0 * width * max(shape.layer, shape.embedding)
+        if shards > 1
+        else 0.0,
         "activations": float(width * tokens * kept),
-        "LM head": 8.0 * shape.embedding + 2 * width * _TILE + 4 * tokens * shape.hidden,
+        "LM head": 8.0 * shape.embedding
+        + 2 * width * _TILE
+        + 4 * tokens * shape.hidden,
         "vLLM": job.vllm * DEVICE_BYTES,
         "other": OTHER,
     }
@@ -161,6 +175,12 @@ def hours(shape: Shape, job: Job, completion: float) -> dict[str, float] | None:
     speed = job.devices * PEAK * MFU
     training = operations * shape.parameters * tokens / speed
     read = 2 * shape.parameters + at_once * cache * (job.prompt + completion / 2)
-    generation = max(n * completion / at_once * read / (BANDWIDTH * MBU), 2 * shape.parameters * tokens / speed)
-    found = {"generation": job.rollouts * generation / 3600, "training": job.rollouts * training / 3600}
+    generation = max(
+        n * completion / at_once * read / (BANDWIDTH * MBU),
+        2 * shape.parameters * tokens / speed,
+    )
+    found = {
+        "generation": job.rollouts * generation / 3600,
+        "training": job.rollouts * training / 3600,
+    }
     return {**found, "total": sum(found.values())}

@@ -18,7 +18,11 @@ def checkup(config: TrainConfig, method: Method) -> list[Found]:
     fields = grpo_fields(config, Path(), overrides)
     found = findings(settings(Source(label(method), fields)), strategy)
     # an objective acts where the clip cannot
-    return [one for one in found if objective is None or one.finding is not Finding.RATIO_ALWAYS_ONE]
+    return [
+        one
+        for one in found
+        if objective is None or one.finding is not Finding.RATIO_ALWAYS_ONE
+    ]
 
 
 def warn(runs: Iterable[Run]) -> None:

@@ -24,7 +24,13 @@ NOT_FAST = (
     *("dump_every", "report_to", "grpo"),
 )
 """Options of --engine trl alone."""
-DATASET = ("columns", "verifier", "on_verifier_error", "drop_benchmarks", "max_completion")
+DATASET = (
+    "columns",
+    "verifier",
+    "on_verifier_error",
+    "drop_benchmarks",
+    "max_completion",
+)
 """Options of --dataset alone."""
 
 
@@ -118,7 +124,9 @@ class TrainConfig:
     """Rollouts that the sampling policy is behind, as asynchronous training has it. With --engine fast."""
     report_to: tuple[str, ...] = ()
     """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
-    grpo: Suppress[Fixed[Mapping[str, Any]]] = dataclasses.field(default_factory=dict, hash=False)
+    grpo: Suppress[Fixed[Mapping[str, Any]]] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
     """Fields of TRL's GRPOConfig beside the lab's own: the table [trl] of a recipe (entrostat.lab.recipe)."""
 
     def __post_init__(self):
@@ -133,21 +141,33 @@ class TrainConfig:
             "threads",
         ):
             _at_least(name, getattr(self, name), 1)
-        for name in ("probe_every", "map_every", "dump_every", "lora_rank", "lora_alpha"):
+        for name in (
+            "probe_every",
+            "map_every",
+            "dump_every",
+            "lora_rank",
+            "lora_alpha",
+        ):
             _at_least(name, getattr(self, name), 0)
         for rollouts in self.eval_at:
             _at_least("eval_at", rollouts, 1)
             if rollouts > self.steps:
-                raise ValueError(f"--eval-at {rollouts} never comes: --steps is {self.steps}")
+                raise ValueError(
+                    f"--eval-at {rollouts} never comes: --steps is {self.steps}"
+                )
         _at_least("samples", self.samples, 2)
         self._check_temperatures()
         if self.eval_problems != 0:
             _at_least("eval_problems", self.eval_problems, 2)
         for name in ("learning_rate", "temperature", "max_grad_norm"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}")
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}"
+                )
         if not 0 <= self.attribution_share <= 1:
-            raise ValueError(f"--attribution-share must be in [0, 1], got {self.attribution_share}")
+            raise ValueError(
+                f"--attribution-share must be in [0, 1], got {self.attribution_share}"
+            )
         self._check_model()
         if (self.prompts * self.samples) % self.updates_per_rollout:
             raise ValueError(
@@ -169,35 +189,53 @@ class TrainConfig:
         if not self.dataset:
             for name in DATASET:
                 if getattr(self, name) != getattr(TrainConfig, name):
-                    raise ValueError(f"--{name.replace('_', '-')} needs --dataset: a task of the lab has its own")
+                    raise ValueError(
+                        f"--{name.replace('_', '-')} needs --dataset: a task of the lab has its own"
+                    )
             return
         if not self.model:
-            raise ValueError(f"--dataset {self.dataset} needs --model: the lab's own model can't read it")
+            raise ValueError(
+                f"--dataset {self.dataset} needs --model: the lab's own model can't read it"
+            )
         if self.task != TrainConfig.task:
             raise ValueError("--dataset takes the place of --task: leave one out")
         if self.dataset.startswith("gym:"):
             if self.columns or self.verifier or self.drop_benchmarks:
-                raise ValueError("gym: has its own columns, verifier and problems: leave these options out")
+                raise ValueError(
+                    "gym: has its own columns, verifier and problems: leave these options out"
+                )
             check_verifier("gym")
         else:
-            check_verifier(find_source(self.dataset, self.columns, self.verifier).verifier)
+            check_verifier(
+                find_source(self.dataset, self.columns, self.verifier).verifier
+            )
 
     def _check_model(self) -> None:
         if self.lora_alpha and not self.lora_rank:
-            raise ValueError(f"--lora-alpha {self.lora_alpha} needs --lora-rank: there are no adapters without it")
+            raise ValueError(
+                f"--lora-alpha {self.lora_alpha} needs --lora-rank: there are no adapters without it"
+            )
         if self.lora_rank and self.advantage == "gae":
-            raise ValueError("--advantage gae trains a whole model and its critic: leave out --lora-rank")
+            raise ValueError(
+                "--advantage gae trains a whole model and its critic: leave out --lora-rank"
+            )
         if self.eval_at and not self.eval_problems:
             raise ValueError("--eval-at scores nothing with --eval-problems 0")
 
     def _check_temperatures(self) -> None:
         for temperature in self.temperatures:
             if not 0 < temperature < float("inf"):
-                raise ValueError(f"--temperatures must be over 0 and finite, got {temperature}")
+                raise ValueError(
+                    f"--temperatures must be over 0 and finite, got {temperature}"
+                )
             if self.temperatures.count(temperature) > 1:
-                raise ValueError(f"--temperatures names {temperature} twice: leave one out")
+                raise ValueError(
+                    f"--temperatures names {temperature} twice: leave one out"
+                )
         if self.temperatures == (self.temperature,):
-            raise ValueError(f"--temperatures {self.temperature} is --temperature itself: name another")
+            raise ValueError(
+                f"--temperatures {self.temperature} is --temperature itself: name another"
+            )
         if self.temperatures and not self.eval_problems:
             raise ValueError("--temperatures scores nothing with --eval-problems 0")
 
@@ -205,30 +243,46 @@ class TrainConfig:
         _at_least("staleness", self.staleness, 0)
         if self.engine == "trl":
             if self.staleness:
-                raise ValueError(f"--staleness {self.staleness} needs --engine fast: TRL's rollouts are fresh")
+                raise ValueError(
+                    f"--staleness {self.staleness} needs --engine fast: TRL's rollouts are fresh"
+                )
             return
         if self.engine != "fast":
             raise ValueError(f"--engine is {self.engine!r}: use trl or fast")
         for field in dataclasses.fields(self):
             default = {} if field.name == "grpo" else field.default
             if field.name in NOT_FAST and getattr(self, field.name) != default:
-                option = "[trl] of a recipe" if field.name == "grpo" else f"--{field.name.replace('_', '-')}"
-                raise ValueError(f"{option} needs --engine trl: the fast engine has nothing like it")
+                option = (
+                    "[trl] of a recipe"
+                    if field.name == "grpo"
+                    else f"--{field.name.replace('_', '-')}"
+                )
+                raise ValueError(
+                    f"{option} needs --engine trl: the fast engine has nothing like it"
+                )
 
     def _check_advantage(self) -> None:
         for name in CRITIC:
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if self.advantage != "gae" and value != getattr(TrainConfig, name):
-                raise ValueError(f"{option} {value} needs --advantage gae: there is no critic without it")
+                raise ValueError(
+                    f"{option} {value} needs --advantage gae: there is no critic without it"
+                )
             if not 0 <= value <= 1 and name != "critic_learning_rate":
                 raise ValueError(f"{option} must be in [0, 1], got {value}")
         if not 0 < self.critic_learning_rate < float("inf"):
-            raise ValueError(f"--critic-learning-rate must be over 0, got {self.critic_learning_rate}")
+            raise ValueError(
+                f"--critic-learning-rate must be over 0, got {self.critic_learning_rate}"
+            )
 
     @property
     def critic(self) -> dict[str, float]:
         """Options of the critic; none where there is none."""
-        return {name: getattr(self, name) for name in CRITIC} if self.advantage == "gae" else {}
+        return (
+            {name: getattr(self, name) for name in CRITIC}
+            if self.advantage == "gae"
+            else {}
+        )
 
     @property
     def micro_batch(self) -> int:
@@ -245,27 +299,50 @@ def config_from_json(record: Mapping[str, Any]) -> TrainConfig:
     """The options that a config.json holds. KeyError for one that is missing."""
     # options that a run of before they were there does not name, as they were then
     later = (
-        *("advantage", *CRITIC, "dataset", *DATASET, "lora_rank", "lora_alpha", "micro_batches"),
+        *(
+            "advantage",
+            *CRITIC,
+            "dataset",
+            *DATASET,
+            "lora_rank",
+            "lora_alpha",
+            "micro_batches",
+        ),
         *("temperatures", "engine", "staleness"),
     )
     group = {name: getattr(TrainConfig, name) for name in later}
-    record = {"eval_split": "test", "map_every": 0, "dump_every": 0, "grpo": {}, **group, **record}
+    record = {
+        "eval_split": "test",
+        "map_every": 0,
+        "dump_every": 0,
+        "grpo": {},
+        **group,
+        **record,
+    }
     names = [field.name for field in dataclasses.fields(TrainConfig)]
-    chosen: dict[str, Any] = {k: tuple(v) if isinstance(v := record[k], list) else v for k in names}
+    chosen: dict[str, Any] = {
+        k: tuple(v) if isinstance(v := record[k], list) else v for k in names
+    }
     return TrainConfig(**chosen)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
-        raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
+        raise ValueError(
+            f"--{name.replace('_', '-')} must be at least {least}, got {value}"
+        )
 
 
-def grpo_config(config: TrainConfig, folder: Path, method: Mapping[str, Any] = MappingProxyType({})) -> GRPOConfig:
+def grpo_config(
+    config: TrainConfig, folder: Path, method: Mapping[str, Any] = MappingProxyType({})
+) -> GRPOConfig:
     """The lab's options as TRL's; `method`: the fields that the run's method sets."""
     return GRPOConfig(**grpo_fields(config, folder, method))
 
 
-def grpo_fields(config: TrainConfig, folder: Path, method: Mapping[str, Any]) -> dict[str, Any]:
+def grpo_fields(
+    config: TrainConfig, folder: Path, method: Mapping[str, Any]
+) -> dict[str, Any]:
     """The fields of that GRPOConfig."""
     fields: dict[str, Any] = dict(
         output_dir=str(folder),
@@ -274,7 +351,9 @@ def grpo_fields(config: TrainConfig, folder: Path, method: Mapping[str, Any]) ->
         gradient_accumulation_steps=config.micro_batches,
         steps_per_generation=config.updates_per_rollout * config.micro_batches,
         num_generations=config.samples,
-        max_completion_length=config.max_completion if config.dataset else make_task(config.task).max_completion,
+        max_completion_length=config.max_completion
+        if config.dataset
+        else make_task(config.task).max_completion,
         temperature=config.temperature,
         learning_rate=config.learning_rate,
         lr_scheduler_type="constant",

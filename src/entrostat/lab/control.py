@@ -40,7 +40,11 @@ class Control:
     def signals(self) -> dict[str, float]:
         """What is worth logging of both."""
         found = self.strategy.signals(self.state)
-        return found if self.objective is None else found | self.objective.signals(self.term)
+        return (
+            found
+            if self.objective is None
+            else found | self.objective.signals(self.term)
+        )
 
 
 def control(method: Any) -> Control:
@@ -61,6 +65,9 @@ def control(method: Any) -> Control:
 
 def bounds_of(controls: Sequence[Control], rollout: Rollout) -> ClipBounds:
     """Every run's bounds for its own tokens, (n b t)."""
-    found = [each.strategy.bounds(each.state, of_run(rollout.old, run)) for run, each in enumerate(controls)]
+    found = [
+        each.strategy.bounds(each.state, of_run(rollout.old, run))
+        for run, each in enumerate(controls)
+    ]
     low, high = (torch.stack(side) for side in zip(*found, strict=True))
     return ClipBounds(low, high)

@@ -61,16 +61,27 @@ class Measured(NamedTuple):
 
 def pair_of(eps: float) -> list[Method]:
     """The two one-sided thresholds of one size."""
-    return [make_method("grpo", low=eps, high=math.inf), make_method("grpo", low=1.0, high=eps)]
+    return [
+        make_method("grpo", low=eps, high=math.inf),
+        make_method("grpo", low=1.0, high=eps),
+    ]
 
 
 def pairs_in(methods: Sequence[Method]) -> list[tuple[float, int, int]]:
     """The sizes for which both one-sided thresholds are among the methods, with their places."""
     found = []
     for at, method in enumerate(methods):
-        if isinstance(method, Grpo) and method.low != 1.0 and method == pair_of(method.low)[0]:
+        if (
+            isinstance(method, Grpo)
+            and method.low != 1.0
+            and method == pair_of(method.low)[0]
+        ):
             other = pair_of(method.low)[1]
-            found += [(method.low, at, where) for where, each in enumerate(methods) if each == other]
+            found += [
+                (method.low, at, where)
+                for where, each in enumerate(methods)
+                if each == other
+            ]
     return found
 
 
@@ -83,7 +94,11 @@ def named(method: Method) -> str:
     if not isinstance(method, Grpo):
         return label(method)
     low, high = method.low, method.high
-    sides = [text for text, on in ((f"low {low}", low < 1.0), (f"high {high}", high < math.inf)) if on]
+    sides = [
+        text
+        for text, on in ((f"low {low}", low < 1.0), (f"high {high}", high < math.inf))
+        if on
+    ]
     if len(sides) == 2:
         return label(method)
     return f"{sides[0]} alone" if sides else "no clipping"
@@ -95,9 +110,19 @@ def estimate(rows: Sequence[Row], methods: Sequence[Method]) -> Measured:
     """
     names = [named(method) for method in methods]
     seeds = [row.seed for row in rows]
-    of = lambda arm, field: [getattr(row.branches[arm], field) for row in rows]  # noqa: E731
-    less = lambda arm, field: [a - b for a, b in zip(of(arm, field), of(0, field), strict=True)]  # noqa: E731
-    changes = {arm: (less(arm, "log_entropy"), less(arm, "reward")) for arm in range(1, len(methods))}
+
+    def of(arm: int, field: str) -> list[float]:
+        return [getattr(row.branches[arm], field) for row in rows]
+
+    def less(arm: int, field: str) -> list[float]:
+        """An arm's numbers less the base's, one a rollout."""
+        pairs = zip(of(arm, field), of(0, field), strict=True)
+        return [own - base for own, base in pairs]
+
+    changes = {
+        arm: (less(arm, "log_entropy"), less(arm, "reward"))
+        for arm in range(1, len(methods))
+    }
     effects = [_effect(names[arm], *changes[arm], seeds) for arm in changes]
     for eps, low, high in pairs_in(methods):
         if 0 in (low, high):
@@ -107,14 +132,24 @@ def estimate(rows: Sequence[Row], methods: Sequence[Method]) -> Measured:
                 [(a + sign * b) / 2 for a, b in zip(x, y, strict=True)]
                 for x, y in zip(changes[low], changes[high], strict=True)
             ]
-            effects.append(_effect(f"{part} part of {eps}", halves[0], halves[1], seeds))
-    drift = [after - row.before for after, row in zip(of(0, "log_entropy"), rows, strict=True)]
+            effects.append(
+                _effect(f"{part} part of {eps}", halves[0], halves[1], seeds)
+            )
+    drift = [
+        after - row.before
+        for after, row in zip(of(0, "log_entropy"), rows, strict=True)
+    ]
     fields = ("kl", "rms", "clip_low", "clip_high", "pace")
-    means = {name: {field: statistics.fmean(of(arm, field)) for field in fields} for arm, name in enumerate(names)}
+    means = {
+        name: {field: statistics.fmean(of(arm, field)) for field in fields}
+        for arm, name in enumerate(names)
+    }
     return Measured(len(rows), len(set(seeds)), _interval(drift), effects, means)
 
 
-def _effect(name: str, log_entropy: list[float], reward: list[float], seeds: list[int]) -> Effect:
+def _effect(
+    name: str, log_entropy: list[float], reward: list[float], seeds: list[int]
+) -> Effect:
     by_seed: dict[int, list[float]] = {}
     for seed, value in zip(seeds, log_entropy, strict=True):
         by_seed.setdefault(seed, []).append(value)
@@ -123,7 +158,11 @@ def _effect(name: str, log_entropy: list[float], reward: list[float], seeds: lis
 
 
 def _interval(values: list[float]) -> Interval:
-    return seed_interval(values) if len(values) > 1 else Interval(values[0], math.nan, math.nan)
+    return (
+        seed_interval(values)
+        if len(values) > 1
+        else Interval(values[0], math.nan, math.nan)
+    )
 
 
 def narrow(measured: Measured, within: float) -> bool:
@@ -131,8 +170,13 @@ def narrow(measured: Measured, within: float) -> bool:
 
     `within` is the largest half-width, in units of ln H a rollout.
     """
-    asked = [effect for effect in measured.effects if effect.name.startswith("odd part")] or measured.effects
-    return all((effect.log_entropy.high - effect.log_entropy.low) / 2 <= within for effect in asked)
+    asked = [
+        effect for effect in measured.effects if effect.name.startswith("odd part")
+    ] or measured.effects
+    return all(
+        (effect.log_entropy.high - effect.log_entropy.low) / 2 <= within
+        for effect in asked
+    )
 
 
 def whole_seeds(rollouts: int, point: Point) -> int:
@@ -158,7 +202,10 @@ class Measurement:
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"{twice[0]} is given twice: leave one out")
         self.path, self.point, self.methods = path, point, list(methods)
-        record = {"point": dataclasses.asdict(point), "methods": [to_json(method) for method in methods]}
+        record = {
+            "point": dataclasses.asdict(point),
+            "methods": [to_json(method) for method in methods],
+        }
         file = path / "effect.json"
         if file.is_file():
             known = _read(file)
@@ -166,7 +213,9 @@ class Measurement:
                 # of before an option was there: as it was then
                 known["point"] = {**dataclasses.asdict(Point()), **known["point"]}
             if known != json.loads(json.dumps(record)):
-                raise ValueError(f"{path} holds a measurement of something else: choose another --out")
+                raise ValueError(
+                    f"{path} holds a measurement of something else: choose another --out"
+                )
             return
         if is_taken(path):
             raise ValueError(f"{path} is not empty: choose another --out")
@@ -178,14 +227,26 @@ class Measurement:
     def rows(self) -> list[Row]:
         """Of all seeds that are whole, in their order. A line that is not whole, or half a seed, is not counted."""
         file = self.path / "rows.jsonl"
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+        lines = (
+            file.read_text(encoding="utf-8", errors="replace").splitlines()
+            if file.is_file()
+            else []
+        )
         found: dict[int, dict[int, Row]] = {}
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 row = as_row(json.loads(line))
                 found.setdefault(row.seed, {})[row.rollout] = row
-        whole = [seed for seed in sorted(found) if set(found[seed]) == set(range(self.point.length))]
-        return [found[seed][rollout] for seed in whole for rollout in range(self.point.length)]
+        whole = [
+            seed
+            for seed in sorted(found)
+            if set(found[seed]) == set(range(self.point.length))
+        ]
+        return [
+            found[seed][rollout]
+            for seed in whole
+            for rollout in range(self.point.length)
+        ]
 
     def run(
         self,
@@ -203,8 +264,16 @@ class Measurement:
         that are whole.
         """
         count = whole_seeds(rollouts, self.point)
-        with held(self.path, f"{self.path} is being measured by another process: wait for it, or stop it"):
-            return self._run(range(first_seed, first_seed + count), within, workers or os.cpu_count() or 1, note)
+        with held(
+            self.path,
+            f"{self.path} is being measured by another process: wait for it, or stop it",
+        ):
+            return self._run(
+                range(first_seed, first_seed + count),
+                within,
+                workers or os.cpu_count() or 1,
+                note,
+            )
 
     def _run(self, seeds, within, workers, note) -> Measured:
         rows = self.rows
@@ -213,11 +282,20 @@ class Measurement:
             # a batch of seeds at a time: the rule is asked between them, of the batches before
             for start in range(0, len(seeds), workers):
                 before = [row for row in rows if row.seed in seeds[:start]]
-                if within is not None and start >= FEWEST_SEEDS and narrow(estimate(before, self.methods), within):
+                if (
+                    within is not None
+                    and start >= FEWEST_SEEDS
+                    and narrow(estimate(before, self.methods), within)
+                ):
                     break
                 known = {row.seed for row in rows}
-                missing = [seed for seed in seeds[start : start + workers] if seed not in known]
-                futures = [pool.submit(_seed, dataclasses.asdict(self.point), words, seed) for seed in missing]
+                missing = [
+                    seed for seed in seeds[start : start + workers] if seed not in known
+                ]
+                futures = [
+                    pool.submit(_seed, dataclasses.asdict(self.point), words, seed)
+                    for seed in missing
+                ]
                 for future in as_completed(futures):
                     rows = sorted(rows + future.result())
                     self._keep(rows)
@@ -230,7 +308,10 @@ class Measurement:
         return measured
 
     def _keep(self, rows: list[Row]) -> None:
-        write_atomic(self.path / "rows.jsonl", "".join(json.dumps(row._asdict()) + "\n" for row in rows))
+        write_atomic(
+            self.path / "rows.jsonl",
+            "".join(json.dumps(row._asdict()) + "\n" for row in rows),
+        )
 
     def _check_matched(self, measured: Measured) -> None:
         if not self.point.match_kl:
@@ -247,9 +328,13 @@ class Measurement:
 @contextlib.contextmanager
 def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """Workers that end with this process, and at once with an exception in it: they have written nothing."""
-    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in an unknown state
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # a fork would copy torch's threads in an unknown state
     gone, here = context.Pipe(duplex=False)
-    with ProcessPoolExecutor(count, context, initializer=_begin, initargs=(gone,)) as pool:
+    with ProcessPoolExecutor(
+        count, context, initializer=_begin, initargs=(gone,)
+    ) as pool:
         try:
             yield pool
         except BaseException:
@@ -271,7 +356,9 @@ def _begin(gone: Connection) -> None:
 
 def _seed(point: dict[str, Any], methods: list[dict[str, Any]], seed: int) -> list[Row]:
     """In a worker: all rows of a seed."""
-    return list(measure(Point(**point), [from_json(method) for method in methods], seed))
+    return list(
+        measure(Point(**point), [from_json(method) for method in methods], seed)
+    )
 
 
 def _read(file: Path) -> Any:

@@ -36,12 +36,21 @@ def tables(measured: Measured, point: Point) -> Group:
     """What the base, every arm and every pair's odd and even part do, and where: narrow enough for 80 columns."""
     base, *_ = measured.means
     effects = Table("", "ln H a rollout", "true reward", title="Effect of a rollout")
-    where = Table("", "KL", "rms ln r", "clipped low", "clipped high", title="How far the updates go")
+    where = Table(
+        "",
+        "KL",
+        "rms ln r",
+        "clipped low",
+        "clipped high",
+        title="How far the updates go",
+    )
     for column in (*effects.columns[1:], *where.columns[1:]):
         column.justify, column.no_wrap = "right", True
     effects.add_row(Text(f"{base} (base): drift"), _shown(measured.drift), "")
     for effect in measured.effects:
-        effects.add_row(Text(effect.name), _shown(effect.log_entropy), _shown(effect.reward))
+        effects.add_row(
+            Text(effect.name), _shown(effect.log_entropy), _shown(effect.reward)
+        )
     for name, means in measured.means.items():
         shares = [f"{means[side]:.2%}" for side in ("clip_low", "clip_high")]
         where.add_row(Text(name), f"{means['kl']:.1e}", f"{means['rms']:.3f}", *shares)
@@ -63,4 +72,7 @@ def _shown(interval: Interval) -> str:
 
 
 def _interval(interval: Interval) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in interval._asdict().items()
+    }

@@ -36,11 +36,15 @@ class Tokenizer:
         self._tokenizer = tokenizer
 
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        found = self._tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
+        found = self._tokenizer(
+            list(prompts), return_tensors="pt", padding=True, padding_side="left"
+        )
         return found["input_ids"], found["attention_mask"].bool()
 
     def decode(self, ids: Tensor, mask: Tensor) -> list[str]:
-        rows = [row[kept].tolist() for row, kept in zip(ids.cpu(), mask.cpu(), strict=True)]
+        rows = [
+            row[kept].tolist() for row, kept in zip(ids.cpu(), mask.cpu(), strict=True)
+        ]
         return self._tokenizer.batch_decode(rows, skip_special_tokens=True)
 
 
@@ -74,9 +78,13 @@ class Environment(NamedTuple):
 
     def texts(self, rollout: Rollout, run: int = 0) -> list[str]:
         """A run's completions."""
-        return self.spelling.decode(rollout.completions[run].cpu(), rollout.mask[run].cpu())
+        return self.spelling.decode(
+            rollout.completions[run].cpu(), rollout.mask[run].cpu()
+        )
 
-    def verdicts(self, problems: Sequence[Problem], rollout: Rollout, run: int = 0) -> Tensor:
+    def verdicts(
+        self, problems: Sequence[Problem], rollout: Rollout, run: int = 0
+    ) -> Tensor:
         """The verifier's score of each completion of a run, (b,) float32; 0 where it has given none."""
         texts = self.texts(rollout, run)
         samples = len(texts) // len(problems)
@@ -95,29 +103,43 @@ def lab_environment(task: str, model: str = "") -> tuple[Environment, Path]:
         assert isinstance(made, Task)
         return Environment(made, Characters(made.alphabet)), made.base_model
     if not Path(model).is_dir():  # and nothing is looked up on the hub
-        raise ValueError(f"--model {model!r} is no folder: give one with a model and its tokenizer")
+        raise ValueError(
+            f"--model {model!r} is no folder: give one with a model and its tokenizer"
+        )
     from transformers import AutoTokenizer
 
     try:
         found = AutoTokenizer.from_pretrained(model, padding_side="left")
     except Exception as error:
         said = first_line(error)
-        raise ValueError(f"no tokenizer in {model!r} ({said}): --model needs one") from None
+        raise ValueError(
+            f"no tokenizer in {model!r} ({said}): --model needs one"
+        ) from None
     if found.pad_token_id is None:
         found.pad_token = found.eos_token
     tokenizer = Tokenizer(found)
     prompt = made.problems(1, split="train", seed=0)[0].prompt
     ids, mask = tokenizer.encode([prompt])
     if tokenizer.decode(ids, mask) != [prompt]:
-        raise ValueError(f"the tokenizer of {model!r} can't spell {prompt!r}: --model needs one that can")
+        raise ValueError(
+            f"the tokenizer of {model!r} can't spell {prompt!r}: --model needs one that can"
+        )
     return Environment(made, tokenizer), Path(model)
 
 
-def rewards(environment: Environment, reward: str, problems: Sequence[Problem], rollout: Rollout, key: str) -> Tensor:
+def rewards(
+    environment: Environment,
+    reward: str,
+    problems: Sequence[Problem],
+    rollout: Rollout,
+    key: str,
+) -> Tensor:
     """Of the first run's completions, (b,): the verifier's, or random ones."""
     if reward == "true":
         return environment.verdicts(problems, rollout)
-    return torch.tensor(random_rewards(reward, rollout.mask.shape[1], f"{reward}/{key}"))
+    return torch.tensor(
+        random_rewards(reward, rollout.mask.shape[1], f"{reward}/{key}")
+    )
 
 
 class Graded(NamedTuple):
@@ -145,7 +167,9 @@ def graded(
     `key` is that of random rewards, which are the same for the same key.
     """
     prompts = [problem.prompt for problem in problems]
-    sampled = environment.sample(model, prompts, samples=samples, generators=[generator], temperature=temperature)
+    sampled = environment.sample(
+        model, prompts, samples=samples, generators=[generator], temperature=temperature
+    )
     found = rewards(environment, reward, problems, sampled, key)
     advantages = group_advantages(found, samples, scale=scale_rewards)
     return Graded(sampled, found, advantages.to(model.device))

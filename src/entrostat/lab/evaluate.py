@@ -80,7 +80,9 @@ def sample(
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         for chunk in _chunks(repeated, batch):
-            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left")
+            inputs = tokenizer(
+                chunk, return_tensors="pt", padding=True, padding_side="left"
+            )
             inputs = inputs.to(model.device)
             ids, prompt_mask = inputs["input_ids"], inputs["attention_mask"]
             whole: Any = cast(Any, model).generate(
@@ -89,8 +91,13 @@ def sample(
             completions = whole[:, ids.size(1) :]
             texts += tokenizer.batch_decode(completions, skip_special_tokens=True)
             mask = _counted(completions, settings)
-            attention, width = torch.cat([prompt_mask, mask.long()], dim=1), completions.size(1)
-            entropy = completion_stats(model, whole, attention, width, temperature, vocabulary=vocabulary).entropy
+            attention, width = (
+                torch.cat([prompt_mask, mask.long()], dim=1),
+                completions.size(1),
+            )
+            entropy = completion_stats(
+                model, whole, attention, width, temperature, vocabulary=vocabulary
+            ).entropy
             assert entropy is not None
             total += float(torch.where(mask, entropy, 0).sum())
             tokens += int(mask.sum())
@@ -98,10 +105,16 @@ def sample(
     return Samples(texts, total / max(tokens, 1))
 
 
-def _settings(model: Any, tokenizer: Any, temperature: float, max_completion: int) -> GenerationConfig:
+def _settings(
+    model: Any, tokenizer: Any, temperature: float, max_completion: int
+) -> GenerationConfig:
     own = model.generation_config
     # transformers fills what is None here from the model's own
-    off = {name: value for name, value in _OFF.items() if getattr(own, name, None) is not None}
+    off = {
+        name: value
+        for name, value in _OFF.items()
+        if getattr(own, name, None) is not None
+    }
     return GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -116,7 +129,9 @@ def _settings(model: Any, tokenizer: Any, temperature: float, max_completion: in
 
 def _counted(completions: Tensor, settings: GenerationConfig) -> Tensor:
     """Which tokens count: up to the first end of a text, itself included."""
-    ended = torch.isin(completions, torch.tensor(settings.eos_token_id, device=completions.device))
+    ended = torch.isin(
+        completions, torch.tensor(settings.eos_token_id, device=completions.device)
+    )
     return (ended.cumsum(1) - ended.long()) == 0
 
 
@@ -160,7 +175,9 @@ def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
     return apart
 
 
-def held_out_entropy(draw: Draw, task: ProblemSource, *, temperature: float, seed: int) -> float:
+def held_out_entropy(
+    draw: Draw, task: ProblemSource, *, temperature: float, seed: int
+) -> float:
     """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions each."""
     prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
     return draw(prompts, PROBE_SAMPLES, temperature, seed).entropy
@@ -191,11 +208,16 @@ def evaluate(
 
 
 def drawing(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: ProblemSource, batch: int = BATCH
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: ProblemSource,
+    batch: int = BATCH,
 ) -> Draw:
     """A transformers model's sampler, for `evaluate_with`."""
 
-    def draw(prompts: list[str], samples: int, temperature: float, seed: int) -> Samples:
+    def draw(
+        prompts: list[str], samples: int, temperature: float, seed: int
+    ) -> Samples:
         return sample(
             model,
             tokenizer,
@@ -239,7 +261,9 @@ def evaluate_with(
     by_temperature: dict[str, dict[str, Any]] = {}
     for each in order:
         known = each == temperature
-        by_temperature[spelt(each)] = record if known else _record(draw, task, scored, samples, each)
+        by_temperature[spelt(each)] = (
+            record if known else _record(draw, task, scored, samples, each)
+        )
     choosing = to_choose(task, problems, split)
     fewer = min(VALIDATION_SAMPLES, samples)
     validated: dict[float, float] = {}
@@ -274,14 +298,27 @@ def at_best(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _record(
-    draw: Draw, task: ProblemSource, problems: list[Problem], samples: int, temperature: float
+    draw: Draw,
+    task: ProblemSource,
+    problems: list[Problem],
+    samples: int,
+    temperature: float,
 ) -> dict[str, Any]:
     right, entropy = _right(draw, task, problems, samples, temperature)
-    return {**scores(right, samples), "entropy": entropy, "correct": right, "samples": samples}
+    return {
+        **scores(right, samples),
+        "entropy": entropy,
+        "correct": right,
+        "samples": samples,
+    }
 
 
 def _right(
-    draw: Draw, task: ProblemSource, problems: list[Problem], samples: int, temperature: float
+    draw: Draw,
+    task: ProblemSource,
+    problems: list[Problem],
+    samples: int,
+    temperature: float,
 ) -> tuple[list[int], float]:
     """Right samples of each problem, and the sampler's entropy."""
     prompts = [problem.prompt for problem in problems]
@@ -295,9 +332,16 @@ def _right(
 
 def scores(correct: list[int], samples: int) -> dict[str, Any]:
     """mean@n and pass@k from the number of right samples of each problem, with intervals over problems."""
-    curve = {str(k): _interval([float(pass_at_k(samples, c, k)) for c in correct]) for k in _powers(samples)}
+    curve = {
+        str(k): _interval([float(pass_at_k(samples, c, k)) for c in correct])
+        for k in _powers(samples)
+    }
     mean = _interval([c / samples for c in correct])
-    return {f"mean@{samples}": mean, f"pass@{samples}": curve[str(samples)], "pass@k": curve}
+    return {
+        f"mean@{samples}": mean,
+        f"pass@{samples}": curve[str(samples)],
+        "pass@k": curve,
+    }
 
 
 def _powers(n: int) -> list[int]:

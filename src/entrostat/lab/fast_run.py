@@ -20,7 +20,16 @@ import torch
 from torch import Tensor
 
 from entrostat.engines.controller import controller_payload, load_state
-from entrostat.engines.fast import Rollout, Seen, mapped, mini_batches, of_run, optimizer, summary, update
+from entrostat.engines.fast import (
+    Rollout,
+    Seen,
+    mapped,
+    mini_batches,
+    of_run,
+    optimizer,
+    summary,
+    update,
+)
 from entrostat.engines.meter import RegionMeter, Window
 from entrostat.engines.qwen2 import Model, load_model, save_model
 from entrostat.engines.window import shut
@@ -28,7 +37,13 @@ from entrostat.entropy import TokenStats
 from entrostat.files import written_whole
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.control import bounds_of, control
-from entrostat.lab.environment import Environment, Graded, graded, lab_environment, vocabulary_ceiling
+from entrostat.lab.environment import (
+    Environment,
+    Graded,
+    graded,
+    lab_environment,
+    vocabulary_ceiling,
+)
 from entrostat.lab.evaluate import BATCH, Draw, Samples, held_out_entropy
 from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method
@@ -46,7 +61,10 @@ def train_fast(
     """Starts the run or goes on with it, to its end: its summary, or None where it was stopped before."""
     torch.set_num_threads(config.threads)
     training = _Training(run, config, method)
-    task, draw = training.environment.task, drawing(training.model, training.environment)
+    task, draw = (
+        training.environment.task,
+        drawing(training.model, training.environment),
+    )
     start = scored(run, "start", config, task, draw, watcher)
     stop = Stop(watcher, parent)
     with stop.listening():
@@ -59,7 +77,9 @@ def train_fast(
             if tokens is not None:
                 run.append("response.jsonl", map_line(training.done - 1, tokens))
             seconds = time.perf_counter() - begin
-            run.append("timing.jsonl", {"step": line["step"], "seconds": round(seconds, 4)})
+            run.append(
+                "timing.jsonl", {"step": line["step"], "seconds": round(seconds, 4)}
+            )
             watcher.line(line)
             if training.done in config.eval_at:
                 scored(run, str(training.done), config, task, draw, watcher)
@@ -75,14 +95,22 @@ def train_fast(
 def drawing(model: Model, environment: Environment) -> Draw:
     """The sampler of a model's first run, for `evaluate_with`."""
 
-    def draw(prompts: list[str], samples: int, temperature: float, seed: int) -> Samples:
+    def draw(
+        prompts: list[str], samples: int, temperature: float, seed: int
+    ) -> Samples:
         generator = torch.Generator(device=model.device).manual_seed(seed)
         at_once = max(1, BATCH // samples)
         texts: list[str] = []
         entropy, tokens = 0.0, 0
         for first in range(0, len(prompts), at_once):
             chunk = prompts[first : first + at_once]
-            drawn = environment.sample(model, chunk, samples=samples, generators=[generator], temperature=temperature)
+            drawn = environment.sample(
+                model,
+                chunk,
+                samples=samples,
+                generators=[generator],
+                temperature=temperature,
+            )
             texts += environment.texts(drawn)
             old = of_run(drawn.old, 0)
             assert old.entropy is not None
@@ -98,7 +126,9 @@ def _probe(draw: Draw, training: "_Training") -> dict[str, float]:
     config, task = training.config, training.environment.task
     if not config.probe_every or training.done % config.probe_every:
         return {}
-    entropy = held_out_entropy(draw, task, temperature=config.temperature, seed=training.done)
+    entropy = held_out_entropy(
+        draw, task, temperature=config.temperature, seed=training.done
+    )
     return {"held_out_entropy": entropy}
 
 
@@ -120,7 +150,9 @@ class _Training:
         self.generator = torch.Generator(device=device).manual_seed(config.seed)
         self.meter = RegionMeter()
         task = self.environment.task
-        self.problems = task.problems(config.steps * config.prompts, split="train", seed=config.seed)
+        self.problems = task.problems(
+            config.steps * config.prompts, split="train", seed=config.seed
+        )
         self.waiting: deque[Graded] = deque()
         self.done, self.drawn, self.update = 0, 0, 0
         checkpoint = run.rewind()
@@ -159,15 +191,28 @@ class _Training:
             see=self._see,
         )
         self.done += 1
-        known = {"entropy": told.entropy, "entropy_error": told.entropy_error, **self.control.signals()}
+        known = {
+            "entropy": told.entropy,
+            "entropy_error": told.entropy_error,
+            **self.control.signals(),
+        }
         known |= self.meter.read(lambda sums: sums)
         known |= {
             "logratio_rms": float((passed.square / passed.tokens).sqrt()),
             "grad_norm": float(passed.norm) / config.updates_per_rollout,
         }
-        line = {"step": step, "progress": step / config.steps, "entropy": None, "target": None}
+        line = {
+            "step": step,
+            "progress": step / config.steps,
+            "entropy": None,
+            "target": None,
+        }
         line |= {"reward": float(rolled.rewards.mean())}
-        line |= {name: value for name, value in known.items() if value is not None and math.isfinite(value)}
+        line |= {
+            name: value
+            for name, value in known.items()
+            if value is not None and math.isfinite(value)
+        }
         return line | self._completions(rolled)
 
     def _sampled(self, rollout: int) -> Graded:
@@ -189,8 +234,12 @@ class _Training:
     def _completions(self, rolled: Graded) -> dict[str, float]:
         groups = rolled.rewards.view(-1, self.config.samples)
         lengths = rolled.sampled.mask.sum(dim=-1).float()
-        last = rolled.sampled.completions.gather(-1, (lengths.long() - 1).clamp(min=0)[..., None])
-        ended = torch.isin(last, torch.tensor(self.model.shape.ends, device=last.device))
+        last = rolled.sampled.completions.gather(
+            -1, (lengths.long() - 1).clamp(min=0)[..., None]
+        )
+        ended = torch.isin(
+            last, torch.tensor(self.model.shape.ends, device=last.device)
+        )
         return {
             "zero_advantage_groups": float((groups.std(dim=1) == 0).float().mean()),
             "completion_length": float(lengths.mean()),
@@ -212,9 +261,13 @@ class _Training:
             events,
             mask,
             dropped=shut(bounds, advantages, mask),
-            sample=torch.tensor(random.Random(f"{config.seed}/{self.done}/{self.update}").random()),
+            sample=torch.tensor(
+                random.Random(f"{config.seed}/{self.done}/{self.update}").random()
+            ),
             share=config.attribution_share,
-            full_stats=functools.partial(_at, now) if config.attribution_share else None,
+            full_stats=functools.partial(_at, now)
+            if config.attribution_share
+            else None,
             keep=Window(logratio, *bounds) if kept else None,
         )
         self.update += 1
@@ -225,7 +278,10 @@ class _Training:
         """Makes a checkpoint the one to go on from, and drops those before it."""
         folder = self.run.trainer_folder / f"checkpoint-{self.done}"
         folder.parent.mkdir(exist_ok=True)
-        waiting = [[*each.sampled[:4], *each.sampled.old, each.rewards, each.advantages] for each in self.waiting]
+        waiting = [
+            [*each.sampled[:4], *each.sampled.old, each.rewards, each.advantages]
+            for each in self.waiting
+        ]
         state = {
             "weights": self.model.weights,
             "adam": self.adam.state_dict(),
@@ -236,7 +292,9 @@ class _Training:
         with written_whole(folder) as aside:
             torch.save(state, aside / "state.pt")
         each = self.control
-        payload = controller_payload(each.strategy, each.state, each.objective, each.term)
+        payload = controller_payload(
+            each.strategy, each.state, each.objective, each.term
+        )
         self.run.commit(folder.name, self.done, payload)
         for other in self.run.trainer_folder.glob("checkpoint-*"):
             if other != folder:
@@ -245,7 +303,9 @@ class _Training:
     @torch.no_grad()
     def _load(self, checkpoint: Path) -> None:
         source = self.run.path / "state.json"
-        state = torch.load(checkpoint / "state.pt", map_location=self.model.device, weights_only=True)
+        state = torch.load(
+            checkpoint / "state.pt", map_location=self.model.device, weights_only=True
+        )
         for name, weight in self.model.weights.items():
             weight.copy_(state["weights"][name])
         self.adam.load_state_dict(state["adam"])
@@ -256,9 +316,13 @@ class _Training:
             sampled = Rollout(prompts, prompt_mask, completions, mask, TokenStats(*old))
             self.waiting.append(Graded(sampled, found, advantages))
         payload = self.run.state["controller"]
-        self.control.state = load_state(self.control.strategy, payload, "strategy", str(source))
+        self.control.state = load_state(
+            self.control.strategy, payload, "strategy", str(source)
+        )
         if self.control.objective is not None:
-            self.control.term = load_state(self.control.objective, payload, "objective", str(source))
+            self.control.term = load_state(
+                self.control.objective, payload, "objective", str(source)
+            )
 
     def keep_model(self) -> None:
         """Writes the run's checkpoint/: the trained weights, and beside them the files of the model it began from."""

@@ -14,19 +14,29 @@ def load_tokenizer(config: TrainConfig) -> Any:
     """The model's tokenizer, padding on the left. ValueError, one line, where there is none."""
     source = _source(config)
     # what can only be a folder is not looked up on the hub
-    if not Path(source).is_dir() and (source.count("/") > 1 or source.startswith((".", "/", "~"))):
+    if not Path(source).is_dir() and (
+        source.count("/") > 1 or source.startswith((".", "/", "~"))
+    ):
         raise ValueError(
             f"--model {source!r} is no folder: give a folder with a model and its tokenizer, or a hub name"
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
     except Exception as error:
-        raise ValueError(f"no tokenizer in {source!r} ({first_line(error)}): --model needs one") from None
+        raise ValueError(
+            f"no tokenizer in {source!r} ({first_line(error)}): --model needs one"
+        ) from None
     # a data set has a check of its own
-    prompt = "1" if config.dataset else make_task(config.task).problems(1, split="train", seed=0)[0].prompt
+    prompt = (
+        "1"
+        if config.dataset
+        else make_task(config.task).problems(1, split="train", seed=0)[0].prompt
+    )
     # transformers makes an empty tokenizer for a folder that has none
     if not tokenizer(prompt)["input_ids"] or tokenizer.eos_token_id is None:
-        raise ValueError(f"no tokenizer in {source!r} that can spell {prompt!r} and end a text: --model needs one")
+        raise ValueError(
+            f"no tokenizer in {source!r} that can spell {prompt!r} and end a text: --model needs one"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -39,7 +49,9 @@ def load_model(config: TrainConfig) -> tuple[Any, Any]:
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     except Exception as error:
-        raise ValueError(f"no causal language model in {source!r} ({first_line(error)})") from None
+        raise ValueError(
+            f"no causal language model in {source!r} ({first_line(error)})"
+        ) from None
     return model, tokenizer
 
 

@@ -27,7 +27,9 @@ def map_line(step: int, tokens: TokenSample) -> dict[str, Any]:
     tokens             how many were sampled
     """
     weight, change = tokens.weight.double(), tokens.change.double()
-    batch = ResponseBatch(tokens.logratio, tokens.advantages, tokens.change, tokens.weight)
+    batch = ResponseBatch(
+        tokens.logratio, tokens.advantages, tokens.change, tokens.weight
+    )
     return {
         "step": step,
         "lows": [_plain(low) for low in LOWS],

@@ -54,7 +54,10 @@ class Gspo(TrlMethod):
 
     def recipe(self) -> Recipe:
         # the paper averages sequences, not tokens, and TRL warns of other loss types here
-        return Recipe(Grpo(self.low, self.high), trl={"importance_sampling_level": "sequence", "loss_type": "grpo"})
+        return Recipe(
+            Grpo(self.low, self.high),
+            trl={"importance_sampling_level": "sequence", "loss_type": "grpo"},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +70,18 @@ class Sapo(TrlMethod):
     """Of the others."""
 
     def __post_init__(self):
-        checked("temperature_pos", self.temperature_pos, low=1e-3, high=1e3, why="over 0")
-        checked("temperature_neg", self.temperature_neg, low=1e-3, high=1e3, why="over 0")
+        checked(
+            "temperature_pos", self.temperature_pos, low=1e-3, high=1e3, why="over 0"
+        )
+        checked(
+            "temperature_neg", self.temperature_neg, low=1e-3, high=1e3, why="over 0"
+        )
 
     def recipe(self) -> Recipe:
-        temperatures = {"sapo_temperature_pos": self.temperature_pos, "sapo_temperature_neg": self.temperature_neg}
+        temperatures = {
+            "sapo_temperature_pos": self.temperature_pos,
+            "sapo_temperature_neg": self.temperature_neg,
+        }
         return Recipe(trl={"loss_type": "sapo", **temperatures})
 
 
@@ -83,7 +93,12 @@ class Cispo(TrlMethod):
     """Cap of the ratio itself, as in ScaleRL (arXiv 2510.13786); not a half-width."""
 
     def __post_init__(self):
-        checked("epsilon_high", self.epsilon_high, low=1e-3, why="over 0 (a cap of the ratio, so usually over 1)")
+        checked(
+            "epsilon_high",
+            self.epsilon_high,
+            low=1e-3,
+            why="over 0 (a cap of the ratio, so usually over 1)",
+        )
 
     def recipe(self) -> Recipe:
         return Recipe(trl={"loss_type": "cispo", "epsilon_high": self.epsilon_high})
@@ -118,13 +133,22 @@ class AdaptiveEntropy(TrlMethod):
     """Largest weight."""
 
     def __post_init__(self):
-        checked("target", parse_schedule(self.target).span[0], low=1e-4, why="over 0 nats throughout")
+        checked(
+            "target",
+            parse_schedule(self.target).span[0],
+            low=1e-4,
+            why="over 0 nats throughout",
+        )
         checked("delta", self.delta, low=0.0, high=1e3, why="at least 0")
         checked("coef_max", self.coef_max, low=0.0, high=1e3, why="at least 0")
 
     def recipe(self) -> Recipe:
         target = parse_schedule(self.target)
-        fields = {"entropy_target": target(0.0), "entropy_coef_delta": self.delta, "entropy_coef_max": self.coef_max}
+        fields = {
+            "entropy_target": target(0.0),
+            "entropy_coef_delta": self.delta,
+            "entropy_coef_max": self.coef_max,
+        }
         return Recipe(trl={"use_adaptive_entropy": True, **fields}, target=target)
 
 
@@ -145,20 +169,36 @@ METHODS: Registry[Method] = Registry(
 
 SETTINGS: Mapping[str, tuple[Mapping[str, float], ...]] = MappingProxyType(
     {
-        "trl:gspo": ({"low": 3e-4, "high": 4e-4}, {"low": 3e-3, "high": 4e-3}, {"low": 0.03, "high": 0.04}),
+        "trl:gspo": (
+            {"low": 3e-4, "high": 4e-4},
+            {"low": 3e-3, "high": 4e-3},
+            {"low": 0.03, "high": 0.04},
+        ),
         "trl:sapo": (
             {"temperature_pos": 1.0, "temperature_neg": 1.05},
             {"temperature_pos": 1.0, "temperature_neg": 2.0},
             {"temperature_pos": 10.0, "temperature_neg": 10.5},
         ),
-        "trl:cispo": ({"epsilon_high": 5.0}, {"epsilon_high": 2.0}, {"epsilon_high": 1.2}),
+        "trl:cispo": (
+            {"epsilon_high": 5.0},
+            {"epsilon_high": 2.0},
+            {"epsilon_high": 1.2},
+        ),
         "trl:entropy-bonus": ({"coef": 1e-3}, {"coef": 3e-3}, {"coef": 1e-2}),
         "trl:adaptive-entropy": ({"delta": 5e-3}, {"delta": 5e-4}, {"delta": 5e-2}),
         # 1, 5 and 25 of 250 tokens, the lab's update at 16 x 16, where 2e-3 would be 1 again
         "objective:clip-cov": ({"ratio": 2e-4}, {"ratio": 2e-2}, {"ratio": 0.1}),
         "objective:kl-cov": ({"ratio": 2e-4}, {"ratio": 2e-2}, {"ratio": 0.1}),
-        "objective:ce-gppo": ({"beta_low": 0.75}, {"beta_low": 0.5}, {"beta_low": 0.25}),
-        "objective:entropic": ({"kp": 1.0, "ki": 0.01}, {"kp": 5.0, "ki": 0.05}, {"kp": 20.0, "ki": 0.2}),
+        "objective:ce-gppo": (
+            {"beta_low": 0.75},
+            {"beta_low": 0.5},
+            {"beta_low": 0.25},
+        ),
+        "objective:entropic": (
+            {"kp": 1.0, "ki": 0.01},
+            {"kp": 5.0, "ki": 0.05},
+            {"kp": 20.0, "ki": 0.2},
+        ),
     }
 )
 """What a comparison chooses from, the published setting first where there is one; docs/methods.md says why these."""
@@ -199,7 +239,14 @@ def recipe(method: Method) -> Recipe:
     if isinstance(method, Strategy):
         return Recipe(method)
     if isinstance(method, OnClipped):
-        return Recipe(objective=method, trl={"epsilon": method.low, "epsilon_high": method.high, "loss_type": "dapo"})
+        return Recipe(
+            objective=method,
+            trl={
+                "epsilon": method.low,
+                "epsilon_high": method.high,
+                "loss_type": "dapo",
+            },
+        )
     if isinstance(method, Objective):
         return Recipe(objective=method, trl={"epsilon": 0.2, "epsilon_high": 0.2})
     return method.recipe()

@@ -1,7 +1,12 @@
 """The lab's tokenizer and decoder: character level, at most 0.6M parameters, plain Hugging Face classes."""
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2Tokenizer,
+)
 
 from entrostat.lab.tasks.base import ModelSize
 
@@ -24,9 +29,13 @@ def build_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
         ValueError: `alphabet` repeats a character or has one that is not visible ASCII.
     """
     if len(set(alphabet)) < len(alphabet):
-        raise ValueError(f"alphabet {alphabet!r} repeats a character; list each one once")
+        raise ValueError(
+            f"alphabet {alphabet!r} repeats a character; list each one once"
+        )
     if not all("!" <= character <= "~" for character in alphabet):
-        raise ValueError(f"alphabet {alphabet!r} has a character that is not visible ASCII; leave it out")
+        raise ValueError(
+            f"alphabet {alphabet!r} has a character that is not visible ASCII; leave it out"
+        )
     return Qwen2Tokenizer(
         vocab={token: i for i, token in enumerate((PAD, EOS, UNKNOWN, *alphabet))},
         merges=[],
@@ -38,7 +47,9 @@ def build_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int, size: ModelSize = _DEFAULT_SIZE) -> Qwen2ForCausalLM:
+def build_model(
+    tokenizer: PreTrainedTokenizerFast, *, seed: int, size: ModelSize = _DEFAULT_SIZE
+) -> Qwen2ForCausalLM:
     """A Qwen2 decoder for `tokenizer` with random weights and tied embeddings.
 
     Weights are N(0, 0.02^2), biases 0, norms 1, drawn from a generator of its own: the global one does not move.

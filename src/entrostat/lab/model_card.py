@@ -100,7 +100,9 @@ def model_card(
         pass_1=_interval(scores[f"mean@{samples}"]),
         pass_all=_interval(scores[f"pass@{samples}"]),
         entropy=scores["entropy"],
-        rows="\n".join(_row(temperature, found) for temperature, found in by_temperature.items()),
+        rows="\n".join(
+            _row(temperature, found) for temperature, found in by_temperature.items()
+        ),
         prompt=prompt,
         answer=answer,
     )

@@ -42,7 +42,12 @@ from entrostat.engines.fast import (
 from entrostat.engines.qwen2 import Model, load_model
 from entrostat.lab.blind import check_reward
 from entrostat.lab.control import Control, bounds_of, control
-from entrostat.lab.environment import Environment, graded, lab_environment, vocabulary_ceiling
+from entrostat.lab.environment import (
+    Environment,
+    graded,
+    lab_environment,
+    vocabulary_ceiling,
+)
 from entrostat.lab.methods import label
 from entrostat.objectives import OBJECTIVES, Objective
 from entrostat.strategies import STRATEGIES, Strategy, make_strategy
@@ -94,7 +99,13 @@ class Point:
 
     def __post_init__(self):
         check_reward(self.reward)
-        for name in ("updates_per_rollout", "prompts", "length", "held_out", "held_out_samples"):
+        for name in (
+            "updates_per_rollout",
+            "prompts",
+            "length",
+            "held_out",
+            "held_out_samples",
+        ):
             _at_least(name, getattr(self, name), 1)
         _at_least("samples", self.samples, 2)
         for name in ("staleness", "warmup"):
@@ -104,13 +115,17 @@ class Point:
                 f"--staleness {self.staleness} takes a --warmup of as many rollouts, got {self.warmup}: the first ones "
                 "have nothing older to train on"
             )
-        if self.reward.startswith("bernoulli:") and float(self.reward.removeprefix("bernoulli:")) in (0.0, 1.0):
+        if self.reward.startswith("bernoulli:") and float(
+            self.reward.removeprefix("bernoulli:")
+        ) in (0.0, 1.0):
             raise ValueError(
                 f"--reward {self.reward} is the same for all completions, so that no update moves anything"
             )
         for name in ("learning_rate", "temperature", "max_grad_norm"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}")
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be over 0, got {getattr(self, name)}"
+                )
         if self.prompts * self.samples % self.updates_per_rollout:
             raise ValueError(
                 f"--updates-per-rollout {self.updates_per_rollout} must divide the {self.prompts * self.samples} "
@@ -164,13 +179,17 @@ def check(point: Point, methods: Sequence[Any]) -> None:
     except (ValueError, OSError):
         raise
     except Exception as error:  # a file that is damaged, a config that lacks something
-        raise ValueError(f"no whole model in {folder} ({type(error).__name__}: {error})") from None
+        raise ValueError(
+            f"no whole model in {folder} ({type(error).__name__}: {error})"
+        ) from None
 
 
 def check_methods(methods: Sequence[Any], point: Point) -> list[Control]:
     """The methods as the engine runs them. ValueError for fewer than two, and for one that could do nothing."""
     if len(methods) < 2:
-        raise ValueError(f"a measurement takes a base and at least one arm, got {len(methods)} method")
+        raise ValueError(
+            f"a measurement takes a base and at least one arm, got {len(methods)} method"
+        )
     for method in methods:
         if not isinstance(method, Strategy | Objective):
             raise ValueError(
@@ -179,7 +198,11 @@ def check_methods(methods: Sequence[Any], point: Point) -> list[Control]:
             )
     controls = [control(method) for method in methods]
     for each in controls:
-        idle = point.updates_per_rollout == 1 and not point.staleness and not each.strategy.acts_on_fresh
+        idle = (
+            point.updates_per_rollout == 1
+            and not point.staleness
+            and not each.strategy.acts_on_fresh
+        )
         clips = each.strategy != _OFF
         if idle and clips and each.objective is None:
             raise ValueError(
@@ -189,7 +212,9 @@ def check_methods(methods: Sequence[Any], point: Point) -> list[Control]:
     return controls
 
 
-def measure(point: Point, methods: Sequence[Any], seed: int, *, device: str = "cpu") -> Iterator[Row]:
+def measure(
+    point: Point, methods: Sequence[Any], seed: int, *, device: str = "cpu"
+) -> Iterator[Row]:
     """The rows of one seed: `point.length` rollouts from the model, after its warm-up. The first method is the base.
 
     Raises:
@@ -214,11 +239,26 @@ class _HeldOut(NamedTuple):
 class _Measurement:
     """One seed's walk along the base, a rollout at a time."""
 
-    def __init__(self, point: Point, environment: Environment, model: Model, controls: list[Control], seed: int):
-        self.point, self.environment, self.model, self.controls, self.seed = point, environment, model, controls, seed
+    def __init__(
+        self,
+        point: Point,
+        environment: Environment,
+        model: Model,
+        controls: list[Control],
+        seed: int,
+    ):
+        self.point, self.environment, self.model, self.controls, self.seed = (
+            point,
+            environment,
+            model,
+            controls,
+            seed,
+        )
         self.adam = optimizer(model, point.learning_rate)
         self.generator = torch.Generator(device=model.device).manual_seed(seed)
-        self.held_generator = torch.Generator(device=model.device).manual_seed(10_000_019 + seed)
+        self.held_generator = torch.Generator(device=model.device).manual_seed(
+            10_000_019 + seed
+        )
         self.waiting: deque[tuple[Rollout, Tensor]] = deque()
         self.paces = torch.ones(model.runs, device=model.device)
 
@@ -241,7 +281,9 @@ class _Measurement:
         point = self.point
         count, offset = point.prompts, rollout + point.warmup
         # one draw for the seed, so that its rollouts share no problem as long as the pool lasts
-        drawn = self.environment.task.problems((offset + 1) * count, split="train", seed=self.seed)
+        drawn = self.environment.task.problems(
+            (offset + 1) * count, split="train", seed=self.seed
+        )
         problems = drawn[-count:]
         rolled = graded(
             self.environment,
@@ -309,16 +351,33 @@ class _Measurement:
         )
         return passed, _measured(self.model, held, self.point.temperature)
 
-    def _told(self, passed: Passed, after: list[tuple[float, float, float]]) -> list[Branch]:
+    def _told(
+        self, passed: Passed, after: list[tuple[float, float, float]]
+    ) -> list[Branch]:
         rms = (passed.square / passed.tokens).sqrt()
-        sums = (passed.clip_low, passed.clip_high, passed.clip_high_p, passed.positive, passed.positive_p)
+        sums = (
+            passed.clip_low,
+            passed.clip_high,
+            passed.clip_high_p,
+            passed.positive,
+            passed.positive_p,
+        )
         low, high, *others = (each / passed.tokens for each in sums)
-        passes = torch.stack([rms, low, high, self.paces.to(rms), *others], dim=1).tolist()
-        return [Branch(*measured, *each) for measured, each in zip(after, passes, strict=True)]
+        passes = torch.stack(
+            [rms, low, high, self.paces.to(rms), *others], dim=1
+        ).tolist()
+        return [
+            Branch(*measured, *each)
+            for measured, each in zip(after, passes, strict=True)
+        ]
 
     def _held_out(self) -> _HeldOut:
         point, task = self.point, self.environment.task
-        key = int(torch.randint(2**31, (1,), generator=self.held_generator, device=self.model.device))
+        key = int(
+            torch.randint(
+                2**31, (1,), generator=self.held_generator, device=self.model.device
+            )
+        )
         problems = task.problems(point.held_out, split="test", seed=key)
         first = at_run(self.model, 0)
         rollout = self.environment.sample(
@@ -330,7 +389,11 @@ class _Measurement:
         )
         with torch.no_grad():
             logp = (logits_on(first, rollout) / point.temperature).log_softmax(dim=-1)
-        return _HeldOut(rollout, logp, self.environment.verdicts(problems, rollout).to(self.model.device))
+        return _HeldOut(
+            rollout,
+            logp,
+            self.environment.verdicts(problems, rollout).to(self.model.device),
+        )
 
     def _moved(self, kl: list[float]) -> bool:
         """Moves the arms' paces towards the base's KL, which grows with the square of the steps; False at the goal."""
@@ -344,26 +407,42 @@ class _Measurement:
         return moved
 
 
-def _kept(model: Model, adam: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _kept(
+    model: Model, adam: torch.optim.Optimizer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and moments, to be put back."""
     weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
     return weights, copy.deepcopy(adam.state_dict())
 
 
 @torch.no_grad()
-def _put_back(model: Model, adam: torch.optim.Optimizer, kept: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+def _put_back(
+    model: Model,
+    adam: torch.optim.Optimizer,
+    kept: tuple[dict[str, Tensor], dict[str, Any]],
+) -> None:
     for name, weight in model.weights.items():
         weight.copy_(kept[0][name])
-    adam.load_state_dict(copy.deepcopy(kept[1]))  # which keeps what it is given, and writes into it
+    adam.load_state_dict(
+        copy.deepcopy(kept[1])
+    )  # which keeps what it is given, and writes into it
 
 
 def at_run(model: Model, run: int) -> Model:
     """One run's weights as a model of their own; they are not copied."""
-    return Model(model.shape, {name: weight.detach()[run : run + 1] for name, weight in model.weights.items()})
+    return Model(
+        model.shape,
+        {
+            name: weight.detach()[run : run + 1]
+            for name, weight in model.weights.items()
+        },
+    )
 
 
 @torch.no_grad()
-def _measured(model: Model, held: _HeldOut, temperature: float) -> list[tuple[float, float, float]]:
+def _measured(
+    model: Model, held: _HeldOut, temperature: float
+) -> list[tuple[float, float, float]]:
     """Of each run: ln H and mean reward on the held-out samples, and KL from the policy that drew them."""
     everyones = repeated(held.rollout, model.runs)
     mask = everyones.mask
@@ -381,9 +460,13 @@ def _measured(model: Model, held: _HeldOut, temperature: float) -> list[tuple[fl
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
     """Over the trained tokens of each run, (n,) float64."""
-    return torch.where(mask, values, 0.0).double().sum(dim=(1, 2)) / mask.sum(dim=(1, 2))
+    return torch.where(mask, values, 0.0).double().sum(dim=(1, 2)) / mask.sum(
+        dim=(1, 2)
+    )
 
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
-        raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
+        raise ValueError(
+            f"--{name.replace('_', '-')} must be at least {least}, got {value}"
+        )

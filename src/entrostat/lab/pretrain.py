@@ -57,11 +57,21 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         make_task(self.task)
-        for name, least in {"steps": 1, "batch": 1, "warmup": 0, "eval_problems": 2, "eval_samples": 1}.items():
+        for name, least in {
+            "steps": 1,
+            "batch": 1,
+            "warmup": 0,
+            "eval_problems": 2,
+            "eval_samples": 1,
+        }.items():
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; use at least {least}")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; use at least {least}"
+                )
         if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}; use a positive number, such as 2e-3")
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}; use a positive number, such as 2e-3"
+            )
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay is {self.weight_decay}; use 0 or more")
 
@@ -76,7 +86,9 @@ class PretrainConfig:
         return " ".join(["entrostat pretrain --task", self.task, *given, "--out DIR"])
 
 
-def pretrain(config: PretrainConfig, *, on_step: Callable[[int, float], None] | None = None) -> dict[str, Any]:
+def pretrain(
+    config: PretrainConfig, *, on_step: Callable[[int, float], None] | None = None
+) -> dict[str, Any]:
     """Train a base model, measure it and write its folder.
 
     The folder appears complete or not at all: it is written next to `config.out` and renamed. Randomness comes from
@@ -97,26 +109,41 @@ def pretrain(config: PretrainConfig, *, on_step: Callable[[int, float], None] | 
     _refuse_taken(out)
     threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)  # the order of a parallel sum depends on the number of threads
+        torch.set_num_threads(
+            1
+        )  # the order of a parallel sum depends on the number of threads
         with written_whole(out) as folder:
             scores = _make(config, folder, on_step or (lambda steps, loss: None))
             _refuse_taken(out)
     except SafetensorError as error:  # a plain Exception, also where the disk is full
-        raise OSError(f"{out} was not written: {error}; free some space or choose another --out") from error
+        raise OSError(
+            f"{out} was not written: {error}; free some space or choose another --out"
+        ) from error
     finally:
         torch.set_num_threads(threads)
     return scores
 
 
-def _make(config: PretrainConfig, folder: Path, on_step: Callable[[int, float], None]) -> dict[str, Any]:
+def _make(
+    config: PretrainConfig, folder: Path, on_step: Callable[[int, float], None]
+) -> dict[str, Any]:
     task = make_task(config.task)
-    held_out(task, config.eval_problems)  # more than there are is an error now, not after the training
+    held_out(
+        task, config.eval_problems
+    )  # more than there are is an error now, not after the training
     tokenizer = build_tokenizer(task.alphabet)
     model = build_model(tokenizer, seed=config.seed, size=task.model_size)
     _train(model, tokenizer, task, config, on_step)
     problems, samples = config.eval_problems, config.eval_samples
     by_temperature = {
-        temperature: evaluate(model, tokenizer, task, problems=problems, samples=samples, temperature=temperature)
+        temperature: evaluate(
+            model,
+            tokenizer,
+            task,
+            problems=problems,
+            samples=samples,
+            temperature=temperature,
+        )
         for temperature in TEMPERATURES
     }
     example = task.problems(1, split="train", seed=config.seed)[0]
@@ -136,7 +163,9 @@ def _make(config: PretrainConfig, folder: Path, on_step: Callable[[int, float], 
 
 def _refuse_taken(out: Path) -> None:
     if is_taken(out):
-        raise FileExistsError(f"{out} already exists and is not an empty folder; choose another one for --out")
+        raise FileExistsError(
+            f"{out} already exists and is not an empty folder; choose another one for --out"
+        )
 
 
 def _train(
@@ -147,16 +176,27 @@ def _train(
     on_step: Callable[[int, float], None],
 ) -> None:
     """Minimise the mean cross-entropy of the answer tokens, end of sequence included."""
-    problems = task.problems(config.steps * config.batch, split="train", seed=config.seed)
+    problems = task.problems(
+        config.steps * config.batch, split="train", seed=config.seed
+    )
     rng = random.Random(f"{task.name}/answers/{config.seed}")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, config))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _learning_rate_factor(step, config)
+    )
     model.train()
     for step in range(config.steps):
         batch = problems[step * config.batch : (step + 1) * config.batch]
-        ids, labels = _collate(tokenizer, [(problem.prompt, task.demonstrate(problem, rng)) for problem in batch])
+        ids, labels = _collate(
+            tokenizer,
+            [(problem.prompt, task.demonstrate(problem, rng)) for problem in batch],
+        )
         logits = model(input_ids=ids[:, :-1]).logits
-        loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED)
+        loss = cross_entropy(
+            logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED
+        )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -169,10 +209,17 @@ def _train(
 def _learning_rate_factor(step: int, config: PretrainConfig) -> float:
     if step < config.warmup:
         return (step + 1) / config.warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)))
+    return 0.5 * (
+        1
+        + math.cos(
+            math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)
+        )
+    )
 
 
-def _collate(tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _collate(
+    tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and labels of prompt + answer + eos, both (b t); padded on the right, so no answer token sees a pad."""
     prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
     answers = tokenizer([answer for _, answer in pairs])["input_ids"]

@@ -80,7 +80,9 @@ class Ranks:
         if self.size == 1:
             return mine
         found: list[Any] = [None] * self.size
-        dist.gather_object(mine, found if self.is_first else None, dst=0, group=self._group)
+        dist.gather_object(
+            mine, found if self.is_first else None, dst=0, group=self._group
+        )
         parts = [part for part in found if part is not None]
         return TokenSample(*map(torch.cat, zip(*parts, strict=True))) if parts else None
 
@@ -119,5 +121,8 @@ def is_lone() -> bool:
     Its --cpu does, unless it is given an --mpirun_hostfile (accelerate 1.15, commands/launch.py, simple_launcher):
     then it sets an address to meet at, and no rank.
     """
-    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") and "MASTER_ADDR" in os.environ
+    asked = (
+        os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+        and "MASTER_ADDR" in os.environ
+    )
     return asked and not any(os.environ.get(name) for name in _SIZES)

@@ -96,13 +96,17 @@ def read_recipe(path: Path, options: set[str]) -> RecipeFile:
     tables = read_file(path)
     for name, table in tables.items():
         if name not in TABLES:
-            raise ValueError(f"{path}: no table [{name[:60]}] in a recipe, which has {', '.join(TABLES)}")
+            raise ValueError(
+                f"{path}: no table [{name[:60]}] in a recipe, which has {', '.join(TABLES)}"
+            )
         if not isinstance(table, dict):
             raise ValueError(f"{path}: {name} must be a table: [{name}]")
     train, method, grpo = (dict(tables.get(name, {})) for name in TABLES)
     for name in train:
         if name not in options:
-            raise ValueError(f"{path}: [train] has no option {name[:60]!r}: {near_name(name, options)}")
+            raise ValueError(
+                f"{path}: [train] has no option {name[:60]!r}: {near_name(name, options)}"
+            )
     chosen = None
     if "method" in tables:
         name = method.pop("name", None)
@@ -125,8 +129,13 @@ def as_words(table: Mapping[str, Any], where: str) -> list[str]:
     words: list[str] = []
     for name, value in table.items():
         values = value if isinstance(value, list) else [value]
-        if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values):
-            raise ValueError(f"{where} {name} must be text, a number or a list of such, got {str(value)[:60]!r}")
+        if not all(
+            isinstance(one, str | int | float) and not isinstance(one, bool)
+            for one in values
+        ):
+            raise ValueError(
+                f"{where} {name} must be text, a number or a list of such, got {str(value)[:60]!r}"
+            )
         if any(isinstance(one, str) and one.startswith("--") for one in values):
             raise ValueError(f"{where} {name} begins with --, got {str(value)[:60]!r}")
         if values:
@@ -141,7 +150,9 @@ def check_grpo(fields: Mapping[str, Any]) -> None:
         if name in OURS:
             raise ValueError(f"[trl] {name} is set by the lab: use {OURS[name]}")
         if name not in known:
-            raise ValueError(f"[trl] GRPOConfig has no field {name[:60]!r}: {near_name(name, set(known) - set(OURS))}")
+            raise ValueError(
+                f"[trl] GRPOConfig has no field {name[:60]!r}: {near_name(name, set(known) - set(OURS))}"
+            )
         if not fits(value, known[name]):
             wanted = getattr(known[name], "__name__", str(known[name]))
             raise ValueError(f"[trl] {name} must be {wanted}, got {str(value)[:60]!r}")

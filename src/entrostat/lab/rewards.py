@@ -30,14 +30,20 @@ def make_reward(
         log_metric: Any,
         **_: Any,
     ) -> list[float | None]:
-        scores = task.judge([Problem(*one) for one in zip(prompts, key, data, strict=True)], completions)
+        scores = task.judge(
+            [Problem(*one) for one in zip(prompts, key, data, strict=True)], completions
+        )
         if isinstance(task, Judged):
             log_metric(UNSCORED, scores.count(None) / len(scores))
         return scores
 
-    def drawn(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float | None]:
+    def drawn(
+        prompts: list[str], completions: list[str], trainer_state: Any, **_: Any
+    ) -> list[float | None]:
         n = len(completions)
-        everyones = random_rewards(reward, n * ranks, f"{reward}/{seed}/{trainer_state.global_step}")
+        everyones = random_rewards(
+            reward, n * ranks, f"{reward}/{seed}/{trainer_state.global_step}"
+        )
         return list(everyones[rank * n :][:n])
 
     return verified if reward == "true" else drawn

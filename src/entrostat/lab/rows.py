@@ -32,23 +32,36 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
     columns = {
         **_score_columns([_correct(each) for each in runs], n),
         "entropy_error": ([_errors(each, comparison.target) for each in runs], min),
-        "seconds": ([np.array([finished(run)["seconds"] for run in each]) for each in runs], min),
+        "seconds": (
+            [np.array([finished(run)["seconds"] for run in each]) for each in runs],
+            min,
+        ),
     }
-    cells = {name: _column(values, better) for name, (values, better) in columns.items()}
-    temperatures = [_best_temperature(each) for each in runs] if comparison.config.temperatures else []
+    cells = {
+        name: _column(values, better) for name, (values, better) in columns.items()
+    }
+    temperatures = (
+        [_best_temperature(each) for each in runs]
+        if comparison.config.temperatures
+        else []
+    )
     best = _at_best(runs, temperatures, n)
     out = []
     for i, record in enumerate(comparison.plan["methods"]):
         row = {"method": label(comparison.method(i)), "word": record["word"]}
         if "choice" in record:
-            row["choice"] = record["choice"] | {"settings": [label(from_json(s)) for s in record["settings"]]}
+            row["choice"] = record["choice"] | {
+                "settings": [label(from_json(s)) for s in record["settings"]]
+            }
         row["runs"] = [str(run.path) for run in runs[i]]
         row |= {name: column[i] for name, column in cells.items()}
         out.append(row | ({"at_best": best[i]} if best else {}))
     return out
 
 
-def _score_columns(correct: list[np.ndarray], n: int) -> dict[str, tuple[list[np.ndarray], Any]]:
+def _score_columns(
+    correct: list[np.ndarray], n: int
+) -> dict[str, tuple[list[np.ndarray], Any]]:
     """mean@n and pass@n of each row's right samples, and what is better."""
     means = [each / n for each in correct]
     passed = [np.asarray(pass_at_k(n, each, n)) for each in correct]
@@ -59,19 +72,30 @@ def _best_temperature(runs: list[Run]) -> str:
     """Of a method's runs together, so that all its seeds are scored at one. Ties go to the higher, as in a run."""
     validated = [finished(run)["validation"] for run in runs]
     # rounded: seeds that differ may have the same sum, which must count as a tie
-    means = {key: round(statistics.fmean(each[key] for each in validated), 12) for key in validated[0]}
+    means = {
+        key: round(statistics.fmean(each[key] for each in validated), 12)
+        for key in validated[0]
+    }
     return max(means, key=lambda key: (means[key], float(key)))
 
 
-def _at_best(runs: list[list[Run]], temperatures: list[str], n: int) -> list[dict[str, Any]]:
+def _at_best(
+    runs: list[list[Run]], temperatures: list[str], n: int
+) -> list[dict[str, Any]]:
     """Of each row "temperature" and its scores there; nothing where there is one temperature."""
     correct = [
-        np.array([finished(run)["by_temperature"][temperature]["correct"] for run in each])
+        np.array(
+            [finished(run)["by_temperature"][temperature]["correct"] for run in each]
+        )
         for each, temperature in zip(runs, temperatures, strict=False)
     ]
-    cells = {name: _column(list(values), better) for name, (values, better) in _score_columns(correct, n).items()}
+    cells = {
+        name: _column(list(values), better)
+        for name, (values, better) in _score_columns(correct, n).items()
+    }
     return [
-        {"temperature": float(temperature)} | {name: column[i] for name, column in cells.items()}
+        {"temperature": float(temperature)}
+        | {name: column[i] for name, column in cells.items()}
         for i, temperature in enumerate(temperatures)
     ]
 
@@ -81,8 +105,14 @@ def base(comparison: Comparison) -> dict[str, Any]:
     n = comparison.config.eval_samples
     start = finished(comparison.runs(0)[0])["start"]
     names = (f"mean@{n}", f"pass@{n}")
-    best = {"temperature": start["best_temperature"]} | {name: at_best(start)[name] for name in names}
-    return {"method": "base model"} | {name: start[name] for name in names} | {"at_best": best}
+    best = {"temperature": start["best_temperature"]} | {
+        name: at_best(start)[name] for name in names
+    }
+    return (
+        {"method": "base model"}
+        | {name: start[name] for name in names}
+        | {"at_best": best}
+    )
 
 
 def result(comparison: Comparison) -> dict[str, Any]:
@@ -102,7 +132,10 @@ def table(found: dict[str, Any], config: Any) -> Table:
     n, seeds = config.eval_samples, len(found["seeds"])
     notes = [_note(seeds), *(_choice(row) for row in found["rows"] if "choice" in row)]
     if "base" in found:
-        notes.insert(1, "best temperature: the largest mean@n on validation problems, over all seeds of a method.")
+        notes.insert(
+            1,
+            "best temperature: the largest mean@n on validation problems, over all seeds of a method.",
+        )
     out = Table(
         title=f"{config.dataset or config.task}: {config.eval_problems} held-out problems, {n} samples each, "
         f"{seeds} seeds",
@@ -114,15 +147,25 @@ def table(found: dict[str, Any], config: Any) -> Table:
     for column in columns:
         out.add_column(column.replace("_", " "), justify="right")
     for row in [*([found["base"]] if "base" in found else []), *found["rows"]]:
-        out.add_row(row["method"], *(_shown(row, name, 0 if name == "seconds" else 3) for name in columns))
+        out.add_row(
+            row["method"],
+            *(_shown(row, name, 0 if name == "seconds" else 3) for name in columns),
+        )
         if "at_best" in row:
             best = row["at_best"]
-            out.add_row(best_label(best["temperature"]), *(_shown(best, name, 3) for name in columns))
+            out.add_row(
+                best_label(best["temperature"]),
+                *(_shown(best, name, 3) for name in columns),
+            )
     return out
 
 
 def _note(seeds: int) -> str:
-    scores = "over seeds and problems" if seeds > 1 else "over problems: one seed says nothing of the noise of training"
+    scores = (
+        "over seeds and problems"
+        if seeds > 1
+        else "over problems: one seed says nothing of the noise of training"
+    )
     return (
         f"95% intervals: scores {scores}; error and seconds over seeds. entropy error: mean |H - H*|/H* from rollout "
         f"{FROM_ROLLOUT} on. bold: best, by the paired interval of the difference to every other row."
@@ -131,7 +174,10 @@ def _note(seeds: int) -> str:
 
 def _choice(row: dict[str, Any]) -> str:
     choice = row["choice"]
-    scored = "; ".join(f"{name} {score:.3f}" for name, score in zip(choice["settings"], choice["scores"], strict=True))
+    scored = "; ".join(
+        f"{name} {score:.3f}"
+        for name, score in zip(choice["settings"], choice["scores"], strict=True)
+    )
     return f"chosen: {row['method']}, by {choice['by']} ({scored})"
 
 
@@ -158,14 +204,20 @@ def _errors(runs: list[Run], target: float | None) -> np.ndarray | None:
     out = []
     for run in runs:
         late = lines(run)[min(FROM_ROLLOUT, run.config["steps"] // 2) :]
-        pairs = [(line["entropy"], target or line["target"]) for line in late if line["entropy"] is not None]
+        pairs = [
+            (line["entropy"], target or line["target"])
+            for line in late
+            if line["entropy"] is not None
+        ]
         if not pairs or any(aim is None for _, aim in pairs):
             return None
         out.append(statistics.fmean(abs(h - aim) / aim for h, aim in pairs))
     return np.array(out)
 
 
-def _column(values: list[np.ndarray | None], better: Any) -> list[dict[str, Any] | None]:
+def _column(
+    values: list[np.ndarray | None], better: Any
+) -> list[dict[str, Any] | None]:
     """A cell a row, from (seeds, problems) or (seeds,) arrays."""
     best = _best(values, better)
     cells: list[dict[str, Any] | None] = []
@@ -175,7 +227,9 @@ def _column(values: list[np.ndarray | None], better: Any) -> list[dict[str, Any]
             continue
         found = _interval(x)
         low, high = (found.low, found.high) if found else (None, None)
-        cells.append({"value": float(x.mean()), "low": low, "high": high, "best": i == best})
+        cells.append(
+            {"value": float(x.mean()), "low": low, "high": high, "best": i == best}
+        )
     return cells
 
 
@@ -184,7 +238,11 @@ def _best(values: list[np.ndarray | None], better: Any) -> int | None:
     if len(known) < 2 or len(next(iter(known.values()))) < 2:
         return None
     best = better(known, key=lambda i: known[i].mean())
-    sure = all(_excludes_zero(_interval(known[best] - x)) for i, x in known.items() if i != best)
+    sure = all(
+        _excludes_zero(_interval(known[best] - x))
+        for i, x in known.items()
+        if i != best
+    )
     return best if sure else None
 
 

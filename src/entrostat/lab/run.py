@@ -36,7 +36,9 @@ class Run:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any], controller: dict[str, Any]) -> "Run":
+    def create(
+        cls, path: Path, config: dict[str, Any], controller: dict[str, Any]
+    ) -> "Run":
         """A new run at `path`, which must not exist or be empty. ValueError otherwise: nothing is overwritten."""
         if is_taken(path):
             raise ValueError(
@@ -54,12 +56,17 @@ class Run:
     def open(cls, path: Path) -> "Run":
         """An existing run. ValueError where there is none."""
         if not (path / "config.json").is_file():
-            raise ValueError(f"{path} holds no run (no config.json in it): give the folder of a run to --resume")
+            raise ValueError(
+                f"{path} holds no run (no config.json in it): give the folder of a run to --resume"
+            )
         return cls(path)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the run against a second writer; ValueError where there is one. A killed process holds nothing."""
-        return held(self.path, f"{self.path} is being trained by another process: wait for it, or stop it")
+        return held(
+            self.path,
+            f"{self.path} is being trained by another process: wait for it, or stop it",
+        )
 
     def change(self, **options: Any) -> None:
         """Writes other values of these options to config.json. ValueError where the run is in training."""
@@ -70,8 +77,14 @@ class Run:
     def resume(self) -> str:
         """The command that goes on with it: of a run in a comparison, the comparison's."""
         folders = (self.path.parent, self.path.parent.parent)
-        whole = next((folder for folder in folders if (folder / "compare.json").is_file()), None)
-        return f"entrostat compare --resume {whole}" if whole else f"entrostat train --resume {self.path}"
+        whole = next(
+            (folder for folder in folders if (folder / "compare.json").is_file()), None
+        )
+        return (
+            f"entrostat compare --resume {whole}"
+            if whole
+            else f"entrostat train --resume {self.path}"
+        )
 
     @property
     def config(self) -> dict[str, Any]:
@@ -79,9 +92,18 @@ class Run:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}): the run can't be continued") from None
-        if not isinstance(record, dict) or not record.keys() >= {"label", "strategy", "steps", "threads"}:
-            raise ValueError(f"{path} is not the config.json of a run: the run can't be continued")
+            raise ValueError(
+                f"{path} is not JSON ({error}): the run can't be continued"
+            ) from None
+        if not isinstance(record, dict) or not record.keys() >= {
+            "label",
+            "strategy",
+            "steps",
+            "threads",
+        }:
+            raise ValueError(
+                f"{path} is not the config.json of a run: the run can't be continued"
+            )
         return record
 
     @property
@@ -92,7 +114,9 @@ class Run:
             raise ValueError(f"{path} is missing: the run can't be continued")
         state = read_state(path)
         if set(state) != {"checkpoint", "rollouts", "lengths", "controller"}:
-            raise ValueError(f"{path} has fields {sorted(state)}: it is not the state of a run")
+            raise ValueError(
+                f"{path} has fields {sorted(state)}: it is not the state of a run"
+            )
         return state
 
     @property
@@ -113,12 +137,19 @@ class Run:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def commit(self, checkpoint: str | None, rollouts: int, controller: dict[str, Any]) -> None:
+    def commit(
+        self, checkpoint: str | None, rollouts: int, controller: dict[str, Any]
+    ) -> None:
         """Makes `checkpoint` (a folder under trainer/) the one to resume from."""
         lengths = {name: (self.path / name).stat().st_size for name in LOGS}
         write_state(
             self.path / "state.json",
-            {"checkpoint": checkpoint, "rollouts": rollouts, "lengths": lengths, "controller": controller},
+            {
+                "checkpoint": checkpoint,
+                "rollouts": rollouts,
+                "lengths": lengths,
+                "controller": controller,
+            },
         )
 
     def rewind(self) -> Path | None:
@@ -129,12 +160,18 @@ class Run:
             if name not in state["lengths"]:
                 path.touch()  # a run of before this log was there
             if not path.is_file() or path.stat().st_size < length:
-                raise ValueError(f"{path} is shorter than state.json says ({length} bytes): the run can't be continued")
+                raise ValueError(
+                    f"{path} is shorter than state.json says ({length} bytes): the run can't be continued"
+                )
             os.truncate(path, length)
         cut(self.dump_folder, state["rollouts"])
-        checkpoint = self.trainer_folder / state["checkpoint"] if state["checkpoint"] else None
+        checkpoint = (
+            self.trainer_folder / state["checkpoint"] if state["checkpoint"] else None
+        )
         if checkpoint is not None and not checkpoint.is_dir():
-            raise ValueError(f"{checkpoint} is missing, and state.json names it: the run can't be continued")
+            raise ValueError(
+                f"{checkpoint} is missing, and state.json names it: the run can't be continued"
+            )
         if self.trainer_folder.is_dir():
             for folder in self.trainer_folder.glob("checkpoint-*"):
                 if folder != checkpoint:
@@ -173,7 +210,10 @@ class Run:
 
     def finish(self, start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
         """Writes summary.json, which ends the run, and returns it."""
-        seconds = sum(json.loads(line)["seconds"] for line in (self.path / "timing.jsonl").read_text().splitlines())
+        seconds = sum(
+            json.loads(line)["seconds"]
+            for line in (self.path / "timing.jsonl").read_text().splitlines()
+        )
         summary = {
             **end,
             "entropy_start": start.get("entropy"),

@@ -10,7 +10,12 @@ from entrostat.lab.watch import Watcher
 
 
 def scored(
-    run: Run, when: str, config: TrainConfig, task: ProblemSource, draw: Draw, watcher: Watcher
+    run: Run,
+    when: str,
+    config: TrainConfig,
+    task: ProblemSource,
+    draw: Draw,
+    watcher: Watcher,
 ) -> dict[str, Any]:
     """Scores of the model behind `draw`, as config says; those of scores-WHEN.json where a former process left them.
 
@@ -37,5 +42,11 @@ def scored(
 def _told(config: TrainConfig) -> str:
     which = "held-out" if config.eval_split == "test" else "validation"
     several = sorted({config.temperature, *config.temperatures}, reverse=True)
-    at = f" at temperatures {', '.join(map(spelt, several))}" if config.temperatures else ""
-    return f"scoring {config.eval_problems} {which} problems x {config.eval_samples}{at}"
+    at = (
+        f" at temperatures {', '.join(map(spelt, several))}"
+        if config.temperatures
+        else ""
+    )
+    return (
+        f"scoring {config.eval_problems} {which} problems x {config.eval_samples}{at}"
+    )

@@ -15,7 +15,9 @@ CHATML = (
 """Qwen2's template, without its system turn."""
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int, *, chat: bool = True) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Iterable[str], vocabulary: int, *, chat: bool = True
+) -> PreTrainedTokenizerFast:
     """Merges learnt from `texts`; it spells any text. Pads on the left; a chat template unless `chat` is False."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
@@ -27,13 +29,17 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, *, chat: bool = True)
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=PAD, eos_token=EOS, padding_side="left")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=PAD, eos_token=EOS, padding_side="left"
+    )
     if chat:
         tokenizer.chat_template = CHATML
     return tokenizer
 
 
-def random_model(tokenizer: Any, *, hidden: int, layers: int, mlp: int, heads: int, seed: int = 0) -> Qwen2ForCausalLM:
+def random_model(
+    tokenizer: Any, *, hidden: int, layers: int, mlp: int, heads: int, seed: int = 0
+) -> Qwen2ForCausalLM:
     """A Qwen2 of that shape with tied embeddings, half as many key heads, and weights drawn from `seed`."""
     config = Qwen2Config(
         vocab_size=len(tokenizer),

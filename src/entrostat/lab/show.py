@@ -7,7 +7,13 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from entrostat.lab.evaluate import at_best, spelt
@@ -38,7 +44,12 @@ class Screen:
         self.bars.start()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.bars.stop()
 
     def watcher(self, run: Run, *, seeded: bool = False) -> Watcher:
@@ -61,7 +72,9 @@ class _Bar(Watcher):
     def line(self, metrics: dict[str, Any]) -> None:
         live, done = live_line(metrics), metrics["step"] + 1
         self.screen.bars.update(self.task, completed=done, live=live)
-        if self.screen.bars.disable and (metrics["step"] % EVERY == 0 or done == self.steps):
+        if self.screen.bars.disable and (
+            metrics["step"] % EVERY == 0 or done == self.steps
+        ):
             self.note(f"rollout {done}/{self.steps}  {live}")
 
 
@@ -70,7 +83,9 @@ def pretrain_bar(steps: int) -> Iterator[Callable[[int, float], None]]:
     """A bar on stderr for `pretrain`; gives what is to be called after each step."""
     with Screen() as screen:
         task = screen.bars.add_task("pretrain", total=steps, live="")
-        yield lambda done, loss: screen.bars.update(task, completed=done, live=f"loss {loss:.3f}")
+        yield lambda done, loss: screen.bars.update(
+            task, completed=done, live=f"loss {loss:.3f}"
+        )
 
 
 def live_line(metrics: dict[str, Any]) -> str:
@@ -78,9 +93,18 @@ def live_line(metrics: dict[str, Any]) -> str:
 
     "-" for what a rollout without a trained token, or without a reward, has none of.
     """
-    target = f" (target {metrics['target']:.3f})" if metrics.get("target") is not None else ""
-    entropy, reward = ("-" if metrics[key] is None else f"{metrics[key]:.3f}" for key in ("entropy", "reward"))
-    clipped = f"{100 * metrics['clip_low']:.1f}% low {100 * metrics['clip_high']:.1f}% high"
+    target = (
+        f" (target {metrics['target']:.3f})"
+        if metrics.get("target") is not None
+        else ""
+    )
+    entropy, reward = (
+        "-" if metrics[key] is None else f"{metrics[key]:.3f}"
+        for key in ("entropy", "reward")
+    )
+    clipped = (
+        f"{100 * metrics['clip_low']:.1f}% low {100 * metrics['clip_high']:.1f}% high"
+    )
     return f"entropy {entropy}{target}  reward {reward}  clipped {clipped}"
 
 
@@ -92,16 +116,27 @@ def table(runs: list[Run]) -> Table:
     config = runs[0].config
     n = config["eval_samples"]
     name = config.get("dataset") or config["task"]
-    caption = "intervals: 95%, over problems; entropy: nats per token; seconds: of training"
+    caption = (
+        "intervals: 95%, over problems; entropy: nats per token; seconds: of training"
+    )
     start = finished(runs[0])["start"]
     if "best_temperature" in start:
         caption += f"\n{best_note(start)}"
-    out = Table(title=f"{name}: {config['eval_problems']} held-out problems, {n} samples each", caption=caption)
+    out = Table(
+        title=f"{name}: {config['eval_problems']} held-out problems, {n} samples each",
+        caption=caption,
+    )
     out.add_column("")
     for column in ("entropy", f"mean@{n}", f"pass@{n}", "seconds"):
         out.add_column(column, justify="right", no_wrap=True)
     if start:
-        out.add_row("base model", f"{start['entropy']:.3f}", cell(start[f"mean@{n}"]), cell(start[f"pass@{n}"]), "")
+        out.add_row(
+            "base model",
+            f"{start['entropy']:.3f}",
+            cell(start[f"mean@{n}"]),
+            cell(start[f"pass@{n}"]),
+            "",
+        )
         _add_best(out, start, n)
     for run in runs:
         summary = finished(run)
@@ -146,21 +181,34 @@ def best_note(scores: dict[str, Any]) -> str:
 def scores_table(scores: dict[str, Any]) -> Table | Group:
     """One model's scores; below them, where there are several temperatures, a row for each."""
     n = scores["samples"]
-    out = Table(title=f"{len(scores['correct'])} held-out problems, {n} samples each, 95% intervals over problems")
+    out = Table(
+        title=f"{len(scores['correct'])} held-out problems, {n} samples each, 95% intervals over problems"
+    )
     out.add_column("measure")
     out.add_column("value", justify="right")
     out.add_row("entropy, nats per token", f"{scores['entropy']:.3f}")
     out.add_row(f"mean@{n}", cell(scores[f"mean@{n}"]))
     for k, interval in scores["pass@k"].items():
         out.add_row(f"pass@{k}", cell(interval))
-    return Group(out, _temperatures_table(scores)) if "by_temperature" in scores else out
+    return (
+        Group(out, _temperatures_table(scores)) if "by_temperature" in scores else out
+    )
 
 
 def _temperatures_table(scores: dict[str, Any]) -> Table:
     n = scores["samples"]
     chosen = spelt(scores["best_temperature"])
-    out = Table(title="by temperature of the sampler", caption=f"bold: best, by {_on_validation(scores)}")
-    for column in ("temperature", _on_validation(scores), "entropy", f"mean@{n}", f"pass@{n}"):
+    out = Table(
+        title="by temperature of the sampler",
+        caption=f"bold: best, by {_on_validation(scores)}",
+    )
+    for column in (
+        "temperature",
+        _on_validation(scores),
+        "entropy",
+        f"mean@{n}",
+        f"pass@{n}",
+    ):
         out.add_column(column, justify="right")
     for temperature, one in scores["by_temperature"].items():
         out.add_row(
@@ -176,14 +224,24 @@ def _temperatures_table(scores: dict[str, Any]) -> Table:
 
 def result(runs: list[Run]) -> list[dict[str, Any]]:
     """The summaries, each with its run's folder, label and seed."""
-    return [{"run": str(r.path), "label": r.config["label"], "seed": r.config["seed"], **finished(r)} for r in runs]
+    return [
+        {
+            "run": str(r.path),
+            "label": r.config["label"],
+            "seed": r.config["seed"],
+            **finished(r),
+        }
+        for r in runs
+    ]
 
 
 def finished(run: Run) -> dict[str, Any]:
     """The summary of a run that is over. ValueError for another."""
     summary = run.summary
     if summary is None:
-        raise ValueError(f"{run.path} is not finished: entrostat train --resume {run.path}")
+        raise ValueError(
+            f"{run.path} is not finished: entrostat train --resume {run.path}"
+        )
     return summary
 
 

@@ -23,7 +23,9 @@ _stop = threading.Event()
 """Ctrl-C has come: what is still in the queue does not begin."""
 
 
-def train_all(runs: list[Run], watchers: list[Watcher], ranks: Ranks | None = None) -> bool:
+def train_all(
+    runs: list[Run], watchers: list[Watcher], ranks: Ranks | None = None
+) -> bool:
     """Trains runs that have not ended, at most one a core; False where Ctrl-C stopped them at a resumable point.
 
     `ranks`: the processes that share the one run, where it is one.
@@ -33,9 +35,13 @@ def train_all(runs: list[Run], watchers: list[Watcher], ranks: Ranks | None = No
         return train(runs[0], watchers[0], ranks=ranks) is not None
     # spawn: a fork would copy torch's thread pools in an unknown state
     context = multiprocessing.get_context("spawn")
-    at_once = max(1, (os.cpu_count() or 1) // max(run.config["threads"] for run in runs))
+    at_once = max(
+        1, (os.cpu_count() or 1) // max(run.config["threads"] for run in runs)
+    )
     workers = min(at_once, len(runs))
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(
+        workers, context, initializer=_begin, initargs=(os.getpid(),)
+    ) as pool:
         futures = [pool.submit(_work, str(run.path), os.getpid()) for run in runs]
         try:
             _follow(runs, watchers, futures)
@@ -79,13 +85,19 @@ def _work(path: str, parent: int) -> bool:
     return done
 
 
-def _follow(runs: list[Run], watchers: list[Watcher], futures: list["Future[bool]"]) -> None:
+def _follow(
+    runs: list[Run], watchers: list[Watcher], futures: list["Future[bool]"]
+) -> None:
     """Tells the watchers of the lines that the workers write, until all have ended."""
     seen = [0] * len(runs)
     while True:
         ended = all(future.done() for future in futures)
         for i, (run, watcher) in enumerate(zip(runs, watchers, strict=True)):
-            lines = (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = (
+                (run.path / "metrics.jsonl")
+                .read_text(encoding="utf-8")
+                .splitlines(keepends=True)
+            )
             for line in lines[seen[i] :]:
                 if line.endswith("\n"):  # the last one may be half written
                     watcher.line(json.loads(line))

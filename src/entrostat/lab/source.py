@@ -12,7 +12,14 @@ from entrostat.data.load import load_problems
 from entrostat.data.prompts import WORDING_OF, rendered, unspelt, worded
 from entrostat.data.sources import find_source
 from entrostat.engines.rewards import RewardError, shown
-from entrostat.lab.tasks import Problem, ProblemSource, Split, check_draw, make_task, split_of
+from entrostat.lab.tasks import (
+    Problem,
+    ProblemSource,
+    Split,
+    check_draw,
+    make_task,
+    split_of,
+)
 from entrostat.verify import VerifierPool
 
 if TYPE_CHECKING:
@@ -39,7 +46,12 @@ class Judged(ProblemSource):
     """What the user is to know before the run."""
 
     def _start(self, on_error: OnError) -> None:
-        self.on_error, self.resume, self.note, self._pools = on_error, "", lambda _: None, {}
+        self.on_error, self.resume, self.note, self._pools = (
+            on_error,
+            "",
+            lambda _: None,
+            {},
+        )
 
     def differences(self, began: dict[str, Any]) -> str:
         """How these problems differ from those of a record; empty where they are the same.
@@ -49,21 +61,31 @@ class Judged(ProblemSource):
         if began.get(self.identity) == self.record[self.identity]:
             return ""
         keys = [key for key in self.record if began.get(key) != self.record[key]]
-        return "; ".join(f"{key}: {began.get(key)} then, {self.record[key]} now" for key in keys)
+        return "; ".join(
+            f"{key}: {began.get(key)} then, {self.record[key]} now" for key in keys
+        )
 
     def score(self, problem: Problem, completion: str) -> float:
         """As `judge`, for one. RewardError where there is no verdict, whatever the run was told."""
-        return self._scored(problem, completion, self._verdicts([problem], [completion])[0])
+        return self._scored(
+            problem, completion, self._verdicts([problem], [completion])[0]
+        )
 
-    def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[float | None]:
+    def judge(
+        self, problems: Sequence[Problem], completions: Sequence[str]
+    ) -> list[float | None]:
         """RewardError, naming the first sample, for a verifier that times out, dies or throws, where told to stop."""
         scores: list[float | None] = []
         verdicts = self._verdicts(problems, completions)
-        for problem, completion, verdict in zip(problems, completions, verdicts, strict=True):
+        for problem, completion, verdict in zip(
+            problems, completions, verdicts, strict=True
+        ):
             if verdict.score is not None or self.on_error == "stop":
                 scores.append(self._scored(problem, completion, verdict))
             else:
-                self.note(f"not scored ({verdict.error}): {shown(completion, 80)} on {shown(problem.prompt, 80)}")
+                self.note(
+                    f"not scored ({verdict.error}): {shown(completion, 80)} on {shown(problem.prompt, 80)}"
+                )
                 scores.append(None)
         return scores
 
@@ -76,13 +98,21 @@ class Judged(ProblemSource):
             )
         return verdict.score
 
-    def _verdicts(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Any]:
+    def _verdicts(
+        self, problems: Sequence[Problem], completions: Sequence[str]
+    ) -> list[Any]:
         verdicts: list[Any] = [None] * len(problems)
         for verifier in sorted({problem.data["verifier"] for problem in problems}):
             if verifier not in self._pools:
                 self._pools[verifier] = VerifierPool(verifier, timeout=TIMEOUT)
-            mine = [i for i, problem in enumerate(problems) if problem.data["verifier"] == verifier]
-            found = self._pools[verifier].score([(problems[i].data["answer"], completions[i]) for i in mine])
+            mine = [
+                i
+                for i, problem in enumerate(problems)
+                if problem.data["verifier"] == verifier
+            ]
+            found = self._pools[verifier].score(
+                [(problems[i].data["answer"], completions[i]) for i in mine]
+            )
             for i, verdict in zip(mine, found, strict=True):
                 verdicts[i] = verdict
         return verdicts
@@ -102,7 +132,10 @@ class DatasetSource(Judged):
         self.name, self.max_completion = config.dataset, config.max_completion
         self._tokenizer = tokenizer
         found = load_problems(source, config.drop_benchmarks)
-        self.record, self.identity = {"fingerprint": found.fingerprint, "counts": found.counts}, "fingerprint"
+        self.record, self.identity = (
+            {"fingerprint": found.fingerprint, "counts": found.counts},
+            "fingerprint",
+        )
         self.notes = found.notes
         held_out = found.test
         train = found.train
@@ -113,7 +146,11 @@ class DatasetSource(Judged):
             "test": (held_out, source.test_verifier),
         }
         for items, verifier in self._items.values():
-            _check_spelling(tokenizer, (_prompt(tokenizer, item, verifier) for item in items), config)
+            _check_spelling(
+                tokenizer,
+                (_prompt(tokenizer, item, verifier) for item in items),
+                config,
+            )
 
     def problems(self, n: int, *, split: Split, seed: int) -> list[Problem]:
         check_draw(n, split)
@@ -140,7 +177,9 @@ class GymSource(Judged):
         self._tasks, self._tokenizer = parse_tasks(config.dataset), tokenizer
         self.record, self.identity, self.notes = {"tasks": self._tasks}, "tasks", []
         first = itertools.islice(gym_items(self._tasks, seed=0), 16 * len(self._tasks))
-        _check_spelling(tokenizer, (_prompt(tokenizer, item, "gym") for item in first), config)
+        _check_spelling(
+            tokenizer, (_prompt(tokenizer, item, "gym") for item in first), config
+        )
 
     def problems(self, n: int, *, split: Split, seed: int) -> list[Problem]:
         check_draw(n, split)
@@ -152,9 +191,14 @@ class GymSource(Judged):
                 break
         items = list(drawn.values())
         if not items or (split == "test" and len(items) < n):
-            raise ValueError(f"{self.name} has {len(items)} {split} problems, {n} are asked for: add tasks")
+            raise ValueError(
+                f"{self.name} has {len(items)} {split} problems, {n} are asked for: add tasks"
+            )
         # a task with few problems comes round again
-        return [_problem(self._tokenizer, item, "gym") for item in itertools.islice(itertools.cycle(items), n)]
+        return [
+            _problem(self._tokenizer, item, "gym")
+            for item in itertools.islice(itertools.cycle(items), n)
+        ]
 
 
 def make_source(config: "TrainConfig", tokenizer: Any) -> ProblemSource:
@@ -167,7 +211,9 @@ def make_source(config: "TrainConfig", tokenizer: Any) -> ProblemSource:
 
 def _halves(items: list[Item]) -> tuple[list[Item], list[Item]]:
     test = {item for item in items if split_of(normalised(item.problem)) == "test"}
-    return [item for item in items if item not in test], [item for item in items if item in test]
+    return [item for item in items if item not in test], [
+        item for item in items if item in test
+    ]
 
 
 def _prompt(tokenizer: Any, item: Item, verifier: str) -> str:
@@ -179,7 +225,9 @@ def _problem(tokenizer: Any, item: Item, verifier: str) -> Problem:
     return Problem(_prompt(tokenizer, item, verifier), normalised(item.problem), data)
 
 
-def _check_spelling(tokenizer: Any, prompts: Iterator[str], config: "TrainConfig") -> None:
+def _check_spelling(
+    tokenizer: Any, prompts: Iterator[str], config: "TrainConfig"
+) -> None:
     if lost := unspelt(tokenizer, prompts):
         raise ValueError(
             f"the tokenizer of --model {config.model} can't spell {lost[0]!a} of the prompt {shown(lost[1], 80)}: "

@@ -26,7 +26,14 @@ from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
 from entrostat.lab.control import control
-from entrostat.lab.evaluate import BATCH, PROBE_PROMPTS, drawing, held_out, held_out_entropy, to_choose
+from entrostat.lab.evaluate import (
+    BATCH,
+    PROBE_PROMPTS,
+    drawing,
+    held_out,
+    held_out_entropy,
+    to_choose,
+)
 from entrostat.lab.fast_run import train_fast
 from entrostat.lab.load import first_line, load_model, load_tokenizer
 from entrostat.lab.maps import map_line
@@ -48,13 +55,19 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning, module=r"(transformers|trl)\b"
+    )
 
 
 def _dataset(task: ProblemSource, config: TrainConfig) -> datasets.Dataset:
     # one epoch: each rollout has prompts of its own, and their order is the seed's
-    drawn = task.problems(config.steps * config.prompts, split="train", seed=config.seed)
-    return datasets.Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in drawn])
+    drawn = task.problems(
+        config.steps * config.prompts, split="train", seed=config.seed
+    )
+    return datasets.Dataset.from_list(
+        [{"prompt": p.prompt, "key": p.key, "data": p.data} for p in drawn]
+    )
 
 
 class _Aim(TrainerCallback):
@@ -65,7 +78,9 @@ class _Aim(TrainerCallback):
 
     def on_step_begin(self, args, state, control, **_):
         rollouts = state.global_step // self.updates
-        args.entropy_target = self.target(rollouts * self.updates / state.max_steps, rollouts)
+        args.entropy_target = self.target(
+            rollouts * self.updates / state.max_steps, rollouts
+        )
 
     def on_log(self, args, state, control, logs=None, **_):
         if logs and PREFIX + "clip_low" in logs:
@@ -76,7 +91,13 @@ class _Recorder(TrainerCallback):
     """Writes the run's folder as TRL goes, and turns Ctrl-C into a checkpoint at the end of the rollout."""
 
     def __init__(
-        self, run: Run, config: TrainConfig, task: ProblemSource, watcher: Watcher, parent: int | None, ranks: Ranks
+        self,
+        run: Run,
+        config: TrainConfig,
+        task: ProblemSource,
+        watcher: Watcher,
+        parent: int | None,
+        ranks: Ranks,
     ):
         self.run, self.config, self.watcher, self.ranks = run, config, watcher, ranks
         self.task = task
@@ -86,11 +107,15 @@ class _Recorder(TrainerCallback):
         self.stopped = False
         self.started = time.perf_counter()
 
-    def on_step_begin(self, args, state, control, model: Any = None, processing_class: Any = None, **_):
+    def on_step_begin(
+        self, args, state, control, model: Any = None, processing_class: Any = None, **_
+    ):
         rollout, update = divmod(state.global_step, self.config.updates_per_rollout)
         self.probed = self.probed if update else {}
         assert self.trainer is not None
-        self.trainer.keep_tokens = bool(self.config.map_every) and rollout % self.config.map_every == 0
+        self.trainer.keep_tokens = (
+            bool(self.config.map_every) and rollout % self.config.map_every == 0
+        )
         if update or not self.config.probe_every or rollout % self.config.probe_every:
             return
         with self._off_the_clock():
@@ -119,19 +144,32 @@ class _Recorder(TrainerCallback):
         if tokens is not None:
             self.run.append("response.jsonl", map_line(step, tokens))
         now = time.perf_counter()
-        self.run.append("timing.jsonl", {"step": step, "seconds": round(now - self.started, 4)})
+        self.run.append(
+            "timing.jsonl", {"step": step, "seconds": round(now - self.started, 4)}
+        )
         self.started = now
         self.watcher.line(line)
 
-    def on_step_end(self, args, state, control, model: Any = None, processing_class: Any = None, **_):
+    def on_step_end(
+        self, args, state, control, model: Any = None, processing_class: Any = None, **_
+    ):
         rollouts, update = divmod(state.global_step, self.config.updates_per_rollout)
         if not update and rollouts in self.config.eval_at:
             with self._off_the_clock():
                 _score(
-                    self.run, str(rollouts), model, processing_class, self.task, self.config, self.watcher, self.ranks
+                    self.run,
+                    str(rollouts),
+                    model,
+                    processing_class,
+                    self.task,
+                    self.config,
+                    self.watcher,
+                    self.ranks,
                 )
         if not update:
-            self.stopped = self.ranks.any(self.stop.asked)  # all stop after the same rollout
+            self.stopped = self.ranks.any(
+                self.stop.asked
+            )  # all stop after the same rollout
         if self.stopped and not update:
             control.should_save = True
             control.should_training_stop = True
@@ -145,13 +183,20 @@ class _Recorder(TrainerCallback):
         checkpoint = get_last_checkpoint(str(args.output_dir))
         assert checkpoint is not None
         rollouts = state.global_step // self.config.updates_per_rollout
-        self.run.commit(Path(checkpoint).name, rollouts, self.trainer.controller_payload())
+        self.run.commit(
+            Path(checkpoint).name, rollouts, self.trainer.controller_payload()
+        )
 
 
 def metrics_line(step: int, steps: int, logs: dict[str, float]) -> dict[str, Any]:
     """A line of metrics.jsonl from TRL's log of one rollout."""
     ours = {k.removeprefix(PREFIX): v for k, v in logs.items() if k.startswith(PREFIX)}
-    line = {"step": step, "progress": step / steps, "entropy": ours.pop("entropy", None), "target": None}
+    line = {
+        "step": step,
+        "progress": step / steps,
+        "entropy": ours.pop("entropy", None),
+        "target": None,
+    }
     line |= {"reward": logs.get("reward")} | ours
     for name, key in (
         ("zero_advantage_groups", "frac_reward_zero_std"),
@@ -160,13 +205,20 @@ def metrics_line(step: int, steps: int, logs: dict[str, float]) -> dict[str, Any
         ("grad_norm", "grad_norm"),
     ):
         line[name] = logs.get(key)
-    return line | {name: logs[name] for name in ("entropy_coef", UNSCORED) if name in logs}
+    return line | {
+        name: logs[name] for name in ("entropy_coef", UNSCORED) if name in logs
+    }
 
 
 def check_run(config: TrainConfig, method: Method) -> None:
     """Raises ValueError for a method that could not do under `config` what it says."""
     name, (strategy, _, overrides, _) = method_name(method), recipe(method)
-    if config.updates_per_rollout == 1 and not config.staleness and strategy is not None and not strategy.acts_on_fresh:
+    if (
+        config.updates_per_rollout == 1
+        and not config.staleness
+        and strategy is not None
+        and not strategy.acts_on_fresh
+    ):
         raise ValueError(
             f"{name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold does "
             "anything; set --updates-per-rollout to 2 or more (TRL: steps_per_generation over "
@@ -176,7 +228,9 @@ def check_run(config: TrainConfig, method: Method) -> None:
     if config.engine == "fast":
         control(method)
     if config.loss_type not in (TrainConfig.loss_type, loss_type):
-        raise ValueError(f"{name!r} has a loss type of its own, {loss_type}: leave out --loss-type {config.loss_type}")
+        raise ValueError(
+            f"{name!r} has a loss type of its own, {loss_type}: leave out --loss-type {config.loss_type}"
+        )
 
 
 def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -> Run:
@@ -188,7 +242,11 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
     strategy, objective, overrides, _ = recipe(method)
     record = {
         "entrostat": entrostat.__version__,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
+        "versions": {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "trl": trl.__version__,
+        },
         "label": _label(config, method),
         "command": command,
         "strategy": to_json(method),
@@ -196,7 +254,9 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
         **dataclasses.asdict(config),
         **data,
     }
-    start = controller_payload(strategy, initial_state(strategy), objective, initial_state(objective))
+    start = controller_payload(
+        strategy, initial_state(strategy), objective, initial_state(objective)
+    )
     return Run.create(out, record, start)
 
 
@@ -221,10 +281,14 @@ def check_held_out(source: ProblemSource, config: TrainConfig) -> None:
         if config.probe_every:
             held_out(source, PROBE_PROMPTS)
     except ValueError as error:
-        raise ValueError(f"--probe-every takes {PROBE_PROMPTS} held-out problems: leave it out ({error})") from None
+        raise ValueError(
+            f"--probe-every takes {PROBE_PROMPTS} held-out problems: leave it out ({error})"
+        ) from None
 
 
-def _same_source(config: TrainConfig, tokenizer: Any, run: Run, watcher: Watcher) -> ProblemSource:
+def _same_source(
+    config: TrainConfig, tokenizer: Any, run: Run, watcher: Watcher
+) -> ProblemSource:
     """The run's source. ValueError where it is not what it was when the run was made."""
     source = make_source(config, tokenizer)
     if isinstance(source, Judged):
@@ -239,9 +303,15 @@ def _same_source(config: TrainConfig, tokenizer: Any, run: Run, watcher: Watcher
 
 def _label(config: TrainConfig, method: Method) -> str:
     """What the run is called, beside others: its method, and where there is a critic, its options."""
-    chosen = [f"{name} {value}" for name, value in config.critic.items() if value != getattr(TrainConfig, name)]
+    chosen = [
+        f"{name} {value}"
+        for name, value in config.critic.items()
+        if value != getattr(TrainConfig, name)
+    ]
     lora = [f"lora {config.lora_rank}"] if config.lora_rank else []
-    return ", ".join([label(method), *(["gae"] if config.critic else []), *chosen, *lora])
+    return ", ".join(
+        [label(method), *(["gae"] if config.critic else []), *chosen, *lora]
+    )
 
 
 def read_run(run: Run) -> tuple[TrainConfig, Method]:
@@ -249,7 +319,9 @@ def read_run(run: Run) -> tuple[TrainConfig, Method]:
     try:
         return config_from_json(run.config), from_json(run.config["strategy"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued") from None
+        raise ValueError(
+            f"{run.path / 'config.json'} lacks or misnames {error}: the run can't be continued"
+        ) from None
 
 
 def on_verifier_error(run: Run, told: OnError) -> None:
@@ -260,7 +332,11 @@ def on_verifier_error(run: Run, told: OnError) -> None:
 
 
 def train(
-    run: Run, watcher: Watcher | None = None, *, parent: int | None = None, ranks: Ranks | None = None
+    run: Run,
+    watcher: Watcher | None = None,
+    *,
+    parent: int | None = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any] | None:
     """Starts the run or goes on with it, to its end: its summary, or None where Ctrl-C stopped it.
 
@@ -284,7 +360,10 @@ def train(
 
 
 # what the libraries that write checkpoints say of a write that the disk refuses; torch only says where it stood
-_REFUSED_WRITE = re.compile(r"no space left|file too large|quota exceeded|unexpected pos|file write failed", re.I)
+_REFUSED_WRITE = re.compile(
+    r"no space left|file too large|quota exceeded|unexpected pos|file write failed",
+    re.I,
+)
 
 
 @contextlib.contextmanager
@@ -295,13 +374,19 @@ def _naming_full_disk(run: Run) -> Iterator[None]:
         if isinstance(error, ValueError) or not _REFUSED_WRITE.search(str(error)):
             raise
         told = (
-            f"the disk takes no more ({first_line(error)}): free some space, then entrostat train --resume {run.path}"
+            f"the disk takes no more ({first_line(error)}): free some space, "
+            f"then entrostat train --resume {run.path}"
         )
         raise OSError(errno.ENOSPC, told, str(run.path)) from error
 
 
 def _train(
-    run: Run, config: TrainConfig, method: Method, watcher: Watcher, parent: int | None, ranks: Ranks
+    run: Run,
+    config: TrainConfig,
+    method: Method,
+    watcher: Watcher,
+    parent: int | None,
+    ranks: Ranks,
 ) -> dict[str, Any] | None:
     share = {"per_device_train_batch_size": ranks.share(config)}
     strategy, objective, overrides, target = recipe(method)
@@ -318,7 +403,9 @@ def _train(
         model=model,
         processing_class=tokenizer,
         peft_config=adapters(config),
-        reward_funcs=make_reward(config.reward, task, config.seed, ranks.rank, ranks.size),
+        reward_funcs=make_reward(
+            config.reward, task, config.seed, ranks.rank, ranks.size
+        ),
         args=grpo_config(config, run.trainer_folder, {**overrides, **share}),
         train_dataset=_dataset(task, config),
         strategy=strategy,
@@ -327,7 +414,9 @@ def _train(
         dump_every=config.dump_every,
         dump_dir=run.dump_folder,
         **critic,
-        callbacks=[_Aim(target, config.updates_per_rollout), recorder] if target else [recorder],
+        callbacks=[_Aim(target, config.updates_per_rollout), recorder]
+        if target
+        else [recorder],
     )
     recorder.trainer = trainer
     trainer.remove_callback(PrinterCallback)
@@ -349,7 +438,14 @@ def _trainer_kind(config: TrainConfig) -> tuple[type[Any], dict[str, Any]]:
 
 
 def _score(
-    run: Run, when: str, model, tokenizer, task: ProblemSource, config: TrainConfig, watcher: Watcher, ranks: Ranks
+    run: Run,
+    when: str,
+    model,
+    tokenizer,
+    task: ProblemSource,
+    config: TrainConfig,
+    watcher: Watcher,
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """The model's scores; rank 0 makes them."""
     batch = ranks.share(config) if config.model else max(config.micro_batch, BATCH)

@@ -33,7 +33,9 @@ class Stop:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        self.watcher.note("stopping after this rollout; press Ctrl-C again to stop at once")
+        self.watcher.note(
+            "stopping after this rollout; press Ctrl-C again to stop at once"
+        )
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

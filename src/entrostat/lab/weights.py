@@ -13,7 +13,10 @@ from entrostat.lab.run import Run
 
 def is_sharded() -> bool:
     """Whether the launcher divides the model over the ranks: FSDP, DeepSpeed."""
-    return any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true") for name in ("FSDP", "DEEPSPEED"))
+    return any(
+        os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true")
+        for name in ("FSDP", "DEEPSPEED")
+    )
 
 
 def check_weights(config: TrainConfig) -> None:
@@ -44,10 +47,17 @@ def adapters(config: TrainConfig) -> Any:
     from peft import LoraConfig
 
     alpha = config.lora_alpha or 2 * config.lora_rank
-    return LoraConfig(r=config.lora_rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
 
 
-def save(trainer: Any, tokenizer: Any, run: Run, first: Callable[[Callable[[], Any]], Any]) -> Any:
+def save(
+    trainer: Any, tokenizer: Any, run: Run, first: Callable[[Callable[[], Any]], Any]
+) -> Any:
     """Writes the trained model as the run's checkpoint/, and gives it: adapters merged into it, shards gathered.
 
     All ranks must call it; `first` does on rank 0 alone what it is given (entrostat.lab.ranks).

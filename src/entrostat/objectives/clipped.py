@@ -42,12 +42,16 @@ class OnClipped(Objective):
 
     def events(self, logratio: Tensor, advantages: Tensor, mask: Tensor) -> ClipEvents:
         """Trained tokens (b t) whose gradient the clip takes, by side."""
-        low, high = clip_events(logratio.detach(), advantages, low=self.low, high=self.high)
+        low, high = clip_events(
+            logratio.detach(), advantages, low=self.low, high=self.high
+        )
         return ClipEvents(low & mask, high & mask)
 
     def clipped(self, logratio: Tensor, advantages: Tensor, where: Tensor) -> Tensor:
         """The clipped loss (b t) that the trainer adds at `where`, with its gradient; 0 elsewhere."""
-        return torch.where(where, clip_loss(logratio, advantages, low=self.low, high=self.high), 0.0)
+        return torch.where(
+            where, clip_loss(logratio, advantages, low=self.low, high=self.high), 0.0
+        )
 
 
 def surrogate(logratio: Tensor, advantages: Tensor, where: Tensor) -> Tensor:
@@ -60,5 +64,7 @@ def covariance(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
     """(ln p - mean) (A - mean) of each trained token (b t), means over the micro-batch; -inf elsewhere (2505.22617)."""
     advantages, logprobs = advantages.detach().expand_as(mask), logprobs.detach()
     count = mask.sum().clamp(min=1)
-    first, second = (x - torch.where(mask, x, 0.0).sum() / count for x in (logprobs, advantages))
+    first, second = (
+        x - torch.where(mask, x, 0.0).sum() / count for x in (logprobs, advantages)
+    )
     return torch.where(mask, first * second, -torch.inf)

@@ -43,7 +43,9 @@ class ClipCov(OnClipped):
     def __post_init__(self):
         super().__post_init__()
         checked("ratio", self.ratio, low=1e-9, high=1.0, why="in (0, 1]")
-        checked("upper", self.upper, low=self.lower, why=f"at least lower, {self.lower}")
+        checked(
+            "upper", self.upper, low=self.lower, why=f"at least lower, {self.lower}"
+        )
 
     def correction(
         self,
@@ -58,8 +60,14 @@ class ClipCov(OnClipped):
     ) -> Tensor:
         events = self.events(logratio, advantages, mask)
         found = covariance(logprobs, advantages, mask)
-        candidates = (found > self.lower) & (found < self.upper) & ~(events.low | events.high)
-        taken = _some(candidates, max(int(self.ratio * int(mask.sum())), 1), _seed(state.rollouts, found[mask]))
+        candidates = (
+            (found > self.lower) & (found < self.upper) & ~(events.low | events.high)
+        )
+        taken = _some(
+            candidates,
+            max(int(self.ratio * int(mask.sum())), 1),
+            _seed(state.rollouts, found[mask]),
+        )
         return -self.clipped(logratio, advantages, taken)
 
 
@@ -90,11 +98,18 @@ class KlCov(OnClipped):
     ) -> Tensor:
         events = self.events(logratio, advantages, mask)
         clipped = events.low | events.high
-        unclip = surrogate(logratio, advantages, clipped) - self.clipped(logratio, advantages, clipped)
+        unclip = surrogate(logratio, advantages, clipped) - self.clipped(
+            logratio, advantages, clipped
+        )
         n = int(mask.sum())
         held = torch.zeros_like(mask)
         if n:
-            most = covariance(logprobs, advantages, mask).flatten().topk(max(int(self.ratio * n), 1)).indices
+            most = (
+                covariance(logprobs, advantages, mask)
+                .flatten()
+                .topk(max(int(self.ratio * n), 1))
+                .indices
+            )
             held.view(-1)[most] = True
         return unclip + self.coef * torch.where(held, logratio, 0.0).abs()
 
@@ -108,7 +123,9 @@ def _seed(rollouts: int, values: Tensor) -> int:
 def _some(candidates: Tensor, count: int, seed: int) -> Tensor:
     """`count` of the candidates (b t), drawn at random; all where there are no more."""
     where = candidates.flatten().nonzero().squeeze(-1)
-    order = torch.randperm(len(where), generator=torch.Generator().manual_seed(seed))[:count]
+    order = torch.randperm(len(where), generator=torch.Generator().manual_seed(seed))[
+        :count
+    ]
     taken = torch.zeros_like(candidates)
     taken.view(-1)[where[order.to(where.device)]] = True
     return taken

@@ -56,7 +56,12 @@ class Entropic(Objective):
     """Tokens over this probability take part."""
 
     def __post_init__(self):
-        checked("target", parse_schedule(self.target).span[0], low=1e-4, why="over 0 nats throughout")
+        checked(
+            "target",
+            parse_schedule(self.target).span[0],
+            low=1e-4,
+            why="over 0 nats throughout",
+        )
         checked("kp", self.kp, low=0.0, high=1e6, why="at least 0")
         checked("ki", self.ki, low=0.0, high=1e6, why="at least 0")
         checked("threshold", self.threshold, low=0.0, high=1.0, why="a probability")
@@ -91,7 +96,9 @@ class Entropic(Objective):
     ) -> Tensor:
         likely = mask & (logprobs.detach().exp() > self.threshold)
         # the engine divides by all trained tokens, and this mean is over the likely ones
-        weight = state.alpha * mask.sum(dtype=logprobs.dtype) / likely.sum().clamp(min=1)
+        weight = (
+            state.alpha * mask.sum(dtype=logprobs.dtype) / likely.sum().clamp(min=1)
+        )
         # where before exp: a masked token may hold NaN or overflow, and must not in the backward pass either
         ratio = torch.where(likely, logratio, 0.0).exp()
         return torch.where(likely, -weight * ratio * advantages.detach().abs(), 0.0)

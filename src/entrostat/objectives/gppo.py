@@ -51,6 +51,10 @@ class CeGppo(OnClipped):
         moved = torch.where(clipped, logratio, 0.0)
         one = (moved - moved.detach()).exp()  # r / sg(r)
         # the side is chosen among constants: a side without a clip is inf, and inf times a gradient of 0 is NaN
-        edge = torch.full_like(one, self.beta_high * (1 + self.high)).masked_fill(under, self.beta_low * (1 - self.low))
+        edge = torch.full_like(one, self.beta_high * (1 + self.high)).masked_fill(
+            under, self.beta_low * (1 - self.low)
+        )
         kept = -one * edge * advantages.detach()
-        return torch.where(clipped, kept, 0.0) - self.clipped(logratio, advantages, clipped)
+        return torch.where(clipped, kept, 0.0) - self.clipped(
+            logratio, advantages, clipped
+        )

@@ -40,4 +40,6 @@ def _check_replaceable(out: Path) -> None:
         with out.open("rb") as file:
             start = file.read(1024)
     if MARKER.encode() not in start:
-        raise FileExistsError(f"{text(str(out))} exists and is no report of entrostat: give another file name")
+        raise FileExistsError(
+            f"{text(str(out))} exists and is no report of entrostat: give another file name"
+        )

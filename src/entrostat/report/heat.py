@@ -39,10 +39,17 @@ LONGEST_TITLE = 36
 
 def response(runs: Sequence[Run]) -> Figure | None:
     """The maps of each label's first run that has any, a panel each; the reader picks the rollout."""
-    shown = [(group, run) for group in groups(runs) if (run := next((r for r in group.runs if r.maps), None))]
+    shown = [
+        (group, run)
+        for group in groups(runs)
+        if (run := next((r for r in group.runs if r.maps), None))
+    ]
     if not shown:
         return None
-    steps = spread(sorted({step for _, run in shown for step in run.maps}), max(1, MOST_MAPS // len(shown)))
+    steps = spread(
+        sorted({step for _, run in shown for step in run.maps}),
+        max(1, MOST_MAPS // len(shown)),
+    )
     choices = tuple(_choice(shown, step) for step in steps)
     layout, narrow = _layouts(shown)
     last = choices[-1]
@@ -63,14 +70,35 @@ def response(runs: Sequence[Run]) -> Figure | None:
 
 
 def _choice(shown: Sequence[tuple[Group, Run]], step: int) -> Choice:
-    found = [(i, group, run, run.maps[step]) for i, (group, run) in enumerate(shown) if step in run.maps]
-    sizes = [abs(value) for *_, one in found for row in one.change for value in row if value is not None]
+    found = [
+        (i, group, run, run.maps[step])
+        for i, (group, run) in enumerate(shown)
+        if step in run.maps
+    ]
+    sizes = [
+        abs(value)
+        for *_, one in found
+        for row in one.change
+        for value in row
+        if value is not None
+    ]
     # 0 where nothing changes at all: any range shows it as the middle
     most = max(sizes, default=0.0) or 1.0
-    bar = {"orientation": "h", "thickness": 12, "len": 0.9, "yref": "container", "y": 0.0, "yanchor": "bottom"}
+    bar = {
+        "orientation": "h",
+        "thickness": 12,
+        "len": 0.9,
+        "yref": "container",
+        "y": 0.0,
+        "yanchor": "bottom",
+    }
     bar |= {"tickformat": "~g", "outlinewidth": 0, "nticks": 7, "ticks": "outside"}
     axis = {"colorscale": SCALE, "cmin": -most, "cmax": most, "colorbar": bar}
-    data = [trace for i, group, run, one in found for trace in (_cells(i, group, run, one), _mark(i, group, one))]
+    data = [
+        trace
+        for i, group, run, one in found
+        for trace in (_cells(i, group, run, one), _mark(i, group, one))
+    ]
     alt = "Heat map of entropy change by low and high threshold. " + " ".join(
         _alt(run.name, step, one) for _, _, run, one in found
     )
@@ -79,7 +107,10 @@ def _choice(shown: Sequence[tuple[Group, Run]], step: int) -> Choice:
 
 def _cells(panel: int, group: Group, run: Run, one: ResponseMap) -> dict[str, Any]:
     said = [
-        [f"{_pair(low, high)}: {digits(value, 5)}" for high, value in zip(one.highs, row, strict=True)]
+        [
+            f"{_pair(low, high)}: {digits(value, 5)}"
+            for high, value in zip(one.highs, row, strict=True)
+        ]
         for low, row in zip(one.lows, one.change, strict=True)
     ]
     return {
@@ -100,7 +131,12 @@ def _mark(panel: int, group: Group, one: ResponseMap) -> dict[str, Any]:
         "mode": "markers",
         "x": [position(one.high, one.highs)],
         "y": [position(one.low, one.lows)],
-        "marker": {"symbol": "circle", "size": 12, "color": "#ffffff", "line": {"color": "#000000", "width": 3}},
+        "marker": {
+            "symbol": "circle",
+            "size": 12,
+            "color": "#ffffff",
+            "line": {"color": "#000000", "width": 3},
+        },
         "hovertemplate": f"{said}<extra></extra>",
         "name": "in force",
         **_place(panel, group),
@@ -109,7 +145,12 @@ def _mark(panel: int, group: Group, one: ResponseMap) -> dict[str, Any]:
 
 def _place(panel: int, group: Group) -> dict[str, Any]:
     suffix = "" if panel == 0 else str(panel + 1)
-    return {"legendgroup": group.key, "showlegend": False, "xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
+    return {
+        "legendgroup": group.key,
+        "showlegend": False,
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+    }
 
 
 def position(threshold: float | None, grid: Sequence[float]) -> float:
@@ -127,16 +168,27 @@ def position(threshold: float | None, grid: Sequence[float]) -> float:
     if math.isinf(high):
         return above - 1 + (0.5 if threshold > low else 0.0)
     reach, way = high - low, threshold - low
-    share = math.log1p(way / low) / math.log1p(reach / low) if low > 1e-6 else way / reach
+    share = (
+        math.log1p(way / low) / math.log1p(reach / low) if low > 1e-6 else way / reach
+    )
     return round(above - 1 + share, 3)
 
 
-def _layouts(shown: Sequence[tuple[Group, Run]]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _layouts(
+    shown: Sequence[tuple[Group, Run]],
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Panels of cells of one size; each axis has the names of its own panel's thresholds, every second one."""
-    panels = [Panel(f"{SYMBOLS[group.symbol]} {_cut(run.name)}", "low threshold") for group, run in shown]
+    panels = [
+        Panel(f"{SYMBOLS[group.symbol]} {_cut(run.name)}", "low threshold")
+        for group, run in shown
+    ]
     both = layouts(panels, x="high threshold")
     for axes in both:
-        axes |= {"showlegend": False, "hovermode": "closest", "margin": axes["margin"] | {"b": 100}}
+        axes |= {
+            "showlegend": False,
+            "hovermode": "closest",
+            "margin": axes["margin"] | {"b": 100},
+        }
         axes["height"] += 16
         for i, (_, run) in enumerate(shown):
             _, one = _last(run)
@@ -144,8 +196,16 @@ def _layouts(shown: Sequence[tuple[Group, Run]]) -> tuple[dict[str, Any], dict[s
                 axis = axes[f"{letter}axis{'' if i == 0 else i + 1}"]
                 axis.pop("matches", None)
                 ticks = list(range(0, len(grid), 2))
-                axis |= {"tickvals": ticks, "ticktext": [_name(grid[k]) for k in ticks], "showgrid": False}
-                axis |= {"range": [-0.5, len(grid) - 0.5], "zeroline": False, "tickformat": ""}
+                axis |= {
+                    "tickvals": ticks,
+                    "ticktext": [_name(grid[k]) for k in ticks],
+                    "showgrid": False,
+                }
+                axis |= {
+                    "range": [-0.5, len(grid) - 0.5],
+                    "zeroline": False,
+                    "tickformat": "",
+                }
     return both
 
 
@@ -194,5 +254,12 @@ def _table(shown: Sequence[Run]) -> Table:
         step, one = _last(run)
         for low, row in zip(one.lows, one.change, strict=True):
             cells = dict(zip(one.highs, row, strict=True))
-            rows.append((f"{run.name}, rollout {step}, low {_name(low)}", *(digits(cells.get(h), 5) for h in highs)))
-    return Table(("entropy change", *(f"high {_name(high)}" for high in highs)), tuple(rows))
+            rows.append(
+                (
+                    f"{run.name}, rollout {step}, low {_name(low)}",
+                    *(digits(cells.get(h), 5) for h in highs),
+                )
+            )
+    return Table(
+        ("entropy change", *(f"high {_name(high)}" for high in highs)), tuple(rows)
+    )

@@ -37,17 +37,25 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
         raise ImportError(_TOOLS) from None
     drawn = figures.figures(runs)
     scripts = [inline_script(get_plotlyjs()), inline_script(_asset("page.js"))]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
     return environment.from_string(_asset("page.html")).render(
         marker=Markup(MARKER),
         style=Markup(_asset("page.css")),
         scripts=[Markup(script) for script in scripts],
         script_hashes=" ".join(f"'sha256-{_sha256(script)}'" for script in scripts),
         data=Markup(script_json([_specification(figure) for figure in drawn])),
-        title=text(title) if title else f"entrostat: {_listed(_labels(runs))}{_on_task(runs)}",
+        title=text(title)
+        if title
+        else f"entrostat: {_listed(_labels(runs))}{_on_task(runs)}",
         summary=summary(runs),
         notices=notices(runs),
-        results={"rows": results.rows(runs), "scores": results.score_names(runs), "terms": results.terms(runs)},
+        results={
+            "rows": results.rows(runs),
+            "scores": results.score_names(runs),
+            "terms": results.terms(runs),
+        },
         glyphs=SYMBOLS,
         figures=drawn,
         toggles=_toggles(runs, drawn),
@@ -74,11 +82,23 @@ def inline_script(source: str) -> str:
 def summary(runs: Sequence[Run]) -> str:
     """What was run, in one sentence; settings in which the runs differ are left out."""
     labels = _labels(runs)
-    shared = {key: value for key, value in experiment(runs[0]).items() if all(_has(run, key, value) for run in runs)}
+    shared = {
+        key: value
+        for key, value in experiment(runs[0]).items()
+        if all(_has(run, key, value) for run in runs)
+    }
     seeds = sorted({run.seed for run in runs if run.seed is not None})
     subject = f"{_count(len(runs), 'run')} of {_listed(labels)}{_on_task(runs)}"
-    parts = [f"seed{'s' if len(seeds) > 1 else ''} {_listed([str(seed) for seed in seeds])}"] if seeds else []
-    parts += [phrase.format(shared[key]) for key, phrase in _PHRASES.items() if key in shared]
+    parts = (
+        [
+            f"seed{'s' if len(seeds) > 1 else ''} {_listed([str(seed) for seed in seeds])}"
+        ]
+        if seeds
+        else []
+    )
+    parts += [
+        phrase.format(shared[key]) for key, phrase in _PHRASES.items() if key in shared
+    ]
     return f"{subject}: {', '.join(parts)}." if parts else f"{subject}."
 
 
@@ -99,18 +119,26 @@ def notices(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         if not run.finished:
             planned = "" if run.planned is None else f" of {run.planned}"
-            lines.append(f"{run.name} is unfinished: {len(run.rows)}{planned} rollouts, no final scores.")
+            lines.append(
+                f"{run.name} is unfinished: {len(run.rows)}{planned} rollouts, no final scores."
+            )
         if run.skipped:
-            lines.append(f"{run.name}: {_count(run.skipped, 'line')} of metrics.jsonl cut or unreadable, skipped.")
+            lines.append(
+                f"{run.name}: {_count(run.skipped, 'line')} of metrics.jsonl cut or unreadable, skipped."
+            )
         lines += [f"{run.name}: {problem}." for problem in run.problems]
     settings = [experiment(run) for run in runs if run.config]
-    differ = [key for key in EXPERIMENT if len({each.get(key) for each in settings}) > 1]
+    differ = [
+        key for key in EXPERIMENT if len({each.get(key) for each in settings}) > 1
+    ]
     if differ:
         lines.append(f"The runs differ in more than their strategy: {_listed(differ)}.")
     return lines
 
 
-def settings(config: Mapping[str, Any], depth: int = 0, prefix: str = "") -> Iterator[tuple[str, str]]:
+def settings(
+    config: Mapping[str, Any], depth: int = 0, prefix: str = ""
+) -> Iterator[tuple[str, str]]:
     """The settings of a run as pairs of text, nested names joined by dots."""
     for key, value in config.items():
         name = text(f"{prefix}{key}")
@@ -121,7 +149,10 @@ def settings(config: Mapping[str, Any], depth: int = 0, prefix: str = "") -> Ite
 
 
 def _run(run: Run) -> dict[str, Any]:
-    pairs = [pair for pair, _ in zip(settings(run.config), range(MOST_SETTINGS), strict=False)]
+    pairs = [
+        pair
+        for pair, _ in zip(settings(run.config), range(MOST_SETTINGS), strict=False)
+    ]
     return {
         "name": run.name,
         "command": run.command(),
@@ -131,23 +162,46 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _specification(figure: Figure) -> dict[str, Any]:
-    choices = [{"alt": one.alt, "data": one.data, "layout": one.layout} for one in figure.choices]
-    shown = {"key": figure.key, "layout": figure.layout, "narrow": figure.narrow, "choices": choices}
+    choices = [
+        {"alt": one.alt, "data": one.data, "layout": one.layout}
+        for one in figure.choices
+    ]
+    shown = {
+        "key": figure.key,
+        "layout": figure.layout,
+        "narrow": figure.narrow,
+        "choices": choices,
+    }
     return shown | {"data": [] if choices else figure.data}
 
 
 def _toggles(runs: Sequence[Run], drawn: Sequence[Figure]) -> list[dict[str, str]]:
     """What the reader can hide: each label, and the base model where a figure has it."""
-    base = any(trace["legendgroup"] == BASE for figure in drawn for trace in figure.data)
+    base = any(
+        trace["legendgroup"] == BASE for figure in drawn for trace in figure.data
+    )
     toggles = [
-        {"key": group.key, "label": group.label, "colour": group.colour, "glyph": SYMBOLS[group.symbol]}
+        {
+            "key": group.key,
+            "label": group.label,
+            "colour": group.colour,
+            "glyph": SYMBOLS[group.symbol],
+        }
         for group in groups(runs)
     ]
-    return toggles + ([{"key": BASE, "label": "base model", "colour": INK, "glyph": "╍"}] if base else [])
+    return toggles + (
+        [{"key": BASE, "label": "base model", "colour": INK, "glyph": "╍"}]
+        if base
+        else []
+    )
 
 
 def _versions(runs: Sequence[Run], plotly: str) -> str:
-    made = _listed(list(dict.fromkeys(text(run.config.get("entrostat", "unknown")) for run in runs)))
+    made = _listed(
+        list(
+            dict.fromkeys(text(run.config.get("entrostat", "unknown")) for run in runs)
+        )
+    )
     return f"Report by entrostat {entrostat.__version__}, with plotly.js {plotly}. Runs by entrostat {made}."
 
 
@@ -171,7 +225,11 @@ def _count(n: int, noun: str) -> str:
 
 def _listed(words: Sequence[str], most: int = 6) -> str:
     """`a, b and c`, and how many more where there are over `most`."""
-    shown = [*words[:most], f"{len(words) - most} more"] if len(words) > most else list(words)
+    shown = (
+        [*words[:most], f"{len(words) - most} more"]
+        if len(words) > most
+        else list(words)
+    )
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 

@@ -15,7 +15,15 @@ from entrostat.report.read import Run, Score
 # Okabe and Ito's palette, safe for the colour-blind, less yellow (too faint on white) and black (the base model).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # A second code beside the colour, of another length, so that no pair comes back before 42 labels.
-SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚", "x": "✖", "star": "★"}
+SYMBOLS = {
+    "circle": "●",
+    "square": "■",
+    "diamond": "◆",
+    "triangle-up": "▲",
+    "cross": "✚",
+    "x": "✖",
+    "star": "★",
+}
 """Plotly's name, and how the page's text shows it."""
 INK = "var(--ink)"
 """Colours of this form are those of the page's scheme, light or dark; the page's script fills them in."""
@@ -111,7 +119,13 @@ def groups(runs: Sequence[Run]) -> list[Group]:
         by_label.setdefault(run.label, []).append(run)
     symbols = list(SYMBOLS)
     return [
-        Group(f"g{i}", label, COLOURS[i % len(COLOURS)], symbols[i % len(symbols)], tuple(members))
+        Group(
+            f"g{i}",
+            label,
+            COLOURS[i % len(COLOURS)],
+            symbols[i % len(symbols)],
+            tuple(members),
+        )
         for i, (label, members) in enumerate(by_label.items())
     ]
 
@@ -160,7 +174,11 @@ def trace(
     thin: bool = False,
 ) -> dict[str, Any]:
     """A line of y by x, in the legend group `key` but not in the legend; `thin` for one seed among several."""
-    look = {"opacity": 0.4, "hoverinfo": "skip"} if thin else {"hovertemplate": "%{y:.4~g}"}
+    look = (
+        {"opacity": 0.4, "hoverinfo": "skip"}
+        if thin
+        else {"hovertemplate": "%{y:.4~g}"}
+    )
     return look | {
         "type": "scatter",
         "x": list(line),
@@ -175,20 +193,41 @@ def trace(
 
 def band(scores: Mapping[int, Score], key: str, colour: str) -> list[dict[str, Any]]:
     """The intervals of `scores` as an area; nothing where fewer than two have one."""
-    bounds = [(k, score.low, score.high) for k, score in scores.items() if score.low is not None]
+    bounds = [
+        (k, score.low, score.high)
+        for k, score in scores.items()
+        if score.low is not None
+    ]
     if len(bounds) < 2:
         return []
     x = [k for k, _, _ in bounds]
     outline = [low for _, low, _ in bounds] + [high for _, _, high in reversed(bounds)]
-    area = {"mode": "lines", "line": {"width": 0}, "fill": "toself", "fillcolor": colour, "hoverinfo": "skip"}
-    line = {"type": "scatter", "x": x + x[::-1], "y": short(outline), "legendgroup": key, "showlegend": False}
+    area = {
+        "mode": "lines",
+        "line": {"width": 0},
+        "fill": "toself",
+        "fillcolor": colour,
+        "hoverinfo": "skip",
+    }
+    line = {
+        "type": "scatter",
+        "x": x + x[::-1],
+        "y": short(outline),
+        "legendgroup": key,
+        "showlegend": False,
+    }
     return [line | area]
 
 
-def marked(group: Group, values: Sequence[float | None], sparse: bool) -> dict[str, Any]:
+def marked(
+    group: Group, values: Sequence[float | None], sparse: bool
+) -> dict[str, Any]:
     """Markers: on all points where one has no neighbour, since no line would show it, else a few if `sparse`."""
     padded = [None, *values, None]
-    lone = any(here is not None and padded[i] is None and padded[i + 2] is None for i, here in enumerate(values))
+    lone = any(
+        here is not None and padded[i] is None and padded[i + 2] is None
+        for i, here in enumerate(values)
+    )
     if not lone and not sparse:
         return {}
     marker = {"symbol": group.symbol, "color": group.colour}
@@ -197,7 +236,12 @@ def marked(group: Group, values: Sequence[float | None], sparse: bool) -> dict[s
 
 
 def curves_figure(
-    runs: Sequence[Run], key: str, title: str, caption: str, curves: Sequence[Curve], panels: Sequence[Panel]
+    runs: Sequence[Run],
+    key: str,
+    title: str,
+    caption: str,
+    curves: Sequence[Curve],
+    panels: Sequence[Panel],
 ) -> Figure | None:
     """A figure of `curves` against rollouts; None where no run has any of them."""
     grouped = groups(runs)
@@ -205,7 +249,9 @@ def curves_figure(
     for group in grouped:
         traces = [one for curve in curves for one in _group_traces(group, curve)]
         if traces:
-            next(one for one in traces if one.get("hoverinfo") != "skip")["showlegend"] = True
+            next(one for one in traces if one.get("hoverinfo") != "skip")[
+                "showlegend"
+            ] = True
         data += traces
     if not data:
         return None
@@ -213,22 +259,42 @@ def curves_figure(
         caption += " Thin: single seeds. Thick: their mean, over the rollouts that all of them have."
     layout, narrow = layouts(panels)
     alt = f"Line chart against rollouts. {_alt(runs, curves, panels)}"
-    return Figure(key, title, caption, alt, tuple(data), layout, narrow, _table(runs, curves, panels))
+    return Figure(
+        key,
+        title,
+        caption,
+        alt,
+        tuple(data),
+        layout,
+        narrow,
+        _table(runs, curves, panels),
+    )
 
 
 def _group_traces(group: Group, curve: Curve) -> list[dict[str, Any]]:
     suffix = _suffix(curve.panel)
     axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
     note = f" ({curve.note})" if curve.note else ""
-    lines = {run.name: dict(zip(run.rows, found, strict=True)) for run in group.runs if (found := run.curve(curve.key))}
+    lines = {
+        run.name: dict(zip(run.rows, found, strict=True))
+        for run in group.runs
+        if (found := run.curve(curve.key))
+    }
     if not lines:
         return []
     several = len(lines) > 1
     if curve.marks:
         look = {"mode": "markers", "opacity": 0.6 if several else 1}
-        look |= {"marker": {"symbol": f"{group.symbol}-open", "size": 8, "color": group.colour}}
+        look |= {
+            "marker": {
+                "symbol": f"{group.symbol}-open",
+                "size": 8,
+                "color": group.colour,
+            }
+        }
         return [
-            trace(_present(line), group.key, name + note, group.colour) | axes | look for name, line in lines.items()
+            trace(_present(line), group.key, name + note, group.colour) | axes | look
+            for name, line in lines.items()
         ]
     traces = [
         trace(line, group.key, name + note, group.colour, curve.dash, thin=True) | axes
@@ -237,10 +303,17 @@ def _group_traces(group: Group, curve: Curve) -> list[dict[str, Any]]:
     ]
     main = mean_line(list(lines.values())) if several else next(iter(lines.values()))
     look = marked(group, list(main.values()), sparse=not curve.note)
-    return [*traces, trace(main, group.key, group.label + note, group.colour, curve.dash) | axes | look]
+    return [
+        *traces,
+        trace(main, group.key, group.label + note, group.colour, curve.dash)
+        | axes
+        | look,
+    ]
 
 
-def layouts(panels: Sequence[Panel], x: str = "rollout") -> tuple[dict[str, Any], dict[str, Any]]:
+def layouts(
+    panels: Sequence[Panel], x: str = "rollout"
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The layout of `panels` in two columns at most, and what of it is different on a narrow screen."""
     common = {
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
@@ -249,7 +322,13 @@ def layouts(panels: Sequence[Panel], x: str = "rollout") -> tuple[dict[str, Any]
         "margin": MARGIN,
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": PAPER, "font": {"color": INK}},
-        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+        },
         "showlegend": True,
         "uirevision": "keep",
     }
@@ -265,19 +344,33 @@ def _grid(panels: Sequence[Panel], columns: int, x: str) -> dict[str, Any]:
     across, down = 1 + GAPS[0], 1 + GAPS[1]
     width = (across / columns - GAPS[0]) if columns > 1 else 1.0
     height = 1 / (rows * down - GAPS[1])
-    grid: dict[str, Any] = {"height": round(PANEL_HEIGHT / height) + MARGIN["t"] + MARGIN["b"], "annotations": []}
+    grid: dict[str, Any] = {
+        "height": round(PANEL_HEIGHT / height) + MARGIN["t"] + MARGIN["b"],
+        "annotations": [],
+    }
     for i, panel in enumerate(panels):
         row, column = divmod(i, columns)
         left, top = column * (width + GAPS[0]), 1 - row * height * down
         last = i + columns >= len(panels)
-        peer = next(j for j, other in enumerate(panels) if other.tickformat == panel.tickformat)
-        axes = (_axis(x if last else "", [left, left + width]), _axis(panel.y, [max(top - height, 0.0), top]))
+        peer = next(
+            j for j, other in enumerate(panels) if other.tickformat == panel.tickformat
+        )
+        axes = (
+            _axis(x if last else "", [left, left + width]),
+            _axis(panel.y, [max(top - height, 0.0), top]),
+        )
         grid[f"xaxis{_suffix(i)}"] = (
-            axes[0] | {"anchor": f"y{_suffix(i)}", "zeroline": False} | ({"matches": "x"} if i else {})
+            axes[0]
+            | {"anchor": f"y{_suffix(i)}", "zeroline": False}
+            | ({"matches": "x"} if i else {})
         )
         grid[f"yaxis{_suffix(i)}"] = (
             axes[1]
-            | {"anchor": f"x{_suffix(i)}", "rangemode": "tozero", "tickformat": panel.tickformat}
+            | {
+                "anchor": f"x{_suffix(i)}",
+                "rangemode": "tozero",
+                "tickformat": panel.tickformat,
+            }
             | ({"matches": f"y{_suffix(peer)}"} if peer != i else {})
         )
         if panel.title:
@@ -286,13 +379,26 @@ def _grid(panels: Sequence[Panel], columns: int, x: str) -> dict[str, Any]:
 
 
 def _axis(title: str, domain: list[float]) -> dict[str, Any]:
-    lines = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": INK, "zerolinewidth": 1}
+    lines = {
+        "gridcolor": GRID,
+        "linecolor": GRID,
+        "zerolinecolor": INK,
+        "zerolinewidth": 1,
+    }
     text = {"text": literal(title), "standoff": 8, "font": {"size": 13}}
     return {"title": text, "domain": domain, "automargin": True} | lines
 
 
 def _panel_title(title: str, x: float, y: float) -> dict[str, Any]:
-    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "yshift": 6}
+    place = {
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 6,
+    }
     return {"text": literal(title), "showarrow": False, "font": {"size": 13}} | place
 
 
@@ -311,13 +417,17 @@ def _alt(runs: Sequence[Run], curves: Sequence[Curve], panels: Sequence[Panel]) 
         for curve in curves:
             seen = [value for value in run.curve(curve.key) if value is not None]
             if seen:
-                parts.append(f"{_where(curve, panels)} {digits(seen[0])} to {digits(seen[-1])}".strip())
+                parts.append(
+                    f"{_where(curve, panels)} {digits(seen[0])} to {digits(seen[-1])}".strip()
+                )
         if parts:
             sentences.append(f"{run.name}: {'; '.join(parts)}.")
     return " ".join(sentences)
 
 
-def _table(runs: Sequence[Run], curves: Sequence[Curve], panels: Sequence[Panel]) -> Table:
+def _table(
+    runs: Sequence[Run], curves: Sequence[Curve], panels: Sequence[Panel]
+) -> Table:
     """The curves at up to `TABLE_ROWS` rollouts, evenly spread, and those of marks where they are."""
     steps = sorted({step for run in runs for step in run.rows})
     chosen = set(spread(steps, TABLE_ROWS))
@@ -327,9 +437,15 @@ def _table(runs: Sequence[Run], curves: Sequence[Curve], panels: Sequence[Panel]
                 line = _present(dict(zip(run.rows, run.curve(curve.key), strict=False)))
                 chosen |= set(spread(list(line), TABLE_ROWS))
     columns = [(run, curve) for run in runs for curve in curves if run.curve(curve.key)]
-    names = (": ".join(part for part in (run.name, _where(curve, panels)) if part) for run, curve in columns)
+    names = (
+        ": ".join(part for part in (run.name, _where(curve, panels)) if part)
+        for run, curve in columns
+    )
     cells = (
-        (str(step), *(digits(run.rows.get(step, {}).get(curve.key)) for run, curve in columns))
+        (
+            str(step),
+            *(digits(run.rows.get(step, {}).get(curve.key)) for run, curve in columns),
+        )
         for step in sorted(chosen)
     )
     return Table(("rollout", *names), tuple(cells))
@@ -347,7 +463,11 @@ def spread(steps: Sequence[int], most: int) -> list[int]:
     """
     if len(steps) <= most:
         return list(steps)
-    return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)] if most > 1 else [steps[-1]]
+    return (
+        [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
+        if most > 1
+        else [steps[-1]]
+    )
 
 
 def short(values: Iterable[float | None]) -> list[float | None]:

@@ -31,7 +31,17 @@ LONGEST_TEXT = 500
 
 # What makes two runs of one label more than two seeds of one experiment.
 EXPERIMENT = (
-    *("task", "model", "reward", "steps", "prompts", "samples", "updates_per_rollout", "learning_rate", "loss_type"),
+    *(
+        "task",
+        "model",
+        "reward",
+        "steps",
+        "prompts",
+        "samples",
+        "updates_per_rollout",
+        "learning_rate",
+        "loss_type",
+    ),
     *("scale_rewards", "temperature", "max_grad_norm", "eval_problems", "eval_samples"),
 )
 _SCORE = re.compile(r"(?:mean|pass)@[1-9][0-9]{0,5}")
@@ -121,7 +131,10 @@ class Run:
         """Mean token entropy at the start and at the end, in nats; for an unfinished run, of its first and last row."""
         seen = [value for value in self.curve("entropy") if value is not None]
         summary = self.summary or {}
-        start, end = number(summary.get("entropy_start")), number(summary.get("entropy_end"))
+        start, end = (
+            number(summary.get("entropy_start")),
+            number(summary.get("entropy_end")),
+        )
         first, last = (seen[0], seen[-1]) if seen else (None, None)
         return first if start is None else start, last if end is None else end
 
@@ -157,7 +170,11 @@ def number(value: Any) -> float | None:
 def integer(value: Any) -> int | None:
     """`value` as an int of at most 2^53 in size, None when it is anything else."""
     value = number(value)
-    return int(value) if value is not None and value.is_integer() and abs(value) <= LARGEST_INTEGER else None
+    return (
+        int(value)
+        if value is not None and value.is_integer() and abs(value) <= LARGEST_INTEGER
+        else None
+    )
 
 
 def text(value: Any, limit: int = LONGEST_TEXT) -> str:
@@ -169,7 +186,10 @@ def text(value: Any, limit: int = LONGEST_TEXT) -> str:
     ('0.0001', 'true', 'a\ufffdb')
     """
     plain = _plain(value)[: limit + 1]
-    plain = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in plain)
+    plain = "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c
+        for c in plain
+    )
     return plain if len(plain) <= limit else plain[:limit] + "…"
 
 
@@ -201,15 +221,25 @@ def _read_run(path: Path) -> Run:
         )
     problems: list[str] = []
     config = _read_json(path / "config.json", problems)
-    summary = _read_json(path / "summary.json", problems) if (path / "summary.json").exists() else None
+    summary = (
+        _read_json(path / "summary.json", problems)
+        if (path / "summary.json").exists()
+        else None
+    )
     rows, skipped = _read_rows(path / "metrics.jsonl")
-    between, maps = _read_between(path, problems), _read_maps(path / "response.jsonl", problems)
+    between, maps = (
+        _read_between(path, problems),
+        _read_maps(path / "response.jsonl", problems),
+    )
     strategy, _ = _strategy(config or {})
     label = (config or {}).get("label")
     return Run(
         path=path,
         label=text(
-            label if isinstance(label, str) and label.strip() else strategy or path.resolve().name, LONGEST_LABEL
+            label
+            if isinstance(label, str) and label.strip()
+            else strategy or path.resolve().name,
+            LONGEST_LABEL,
         ),
         name="",
         seed=integer((config or {}).get("seed")),
@@ -230,7 +260,9 @@ def _read_json(path: Path, problems: list[str]) -> dict[str, Any] | None:
         with path.open(encoding="utf-8", errors="replace") as file:
             content = file.read(LARGEST_JSON + 1)
         if len(content) > LARGEST_JSON:
-            problems.append(f"{path.name} is over {LARGEST_JSON} characters and was not read")
+            problems.append(
+                f"{path.name} is over {LARGEST_JSON} characters and was not read"
+            )
             return None
         value = json.loads(content)
     except OSError as error:
@@ -270,7 +302,11 @@ def _row(line: str) -> dict[str, float] | None:
     value = _object(line)
     if value is None or _step(value) is None:
         return None
-    return {key: finite for key, each in value.items() if (finite := number(each)) is not None}
+    return {
+        key: finite
+        for key, each in value.items()
+        if (finite := number(each)) is not None
+    }
 
 
 def _object(line: str) -> dict[str, Any] | None:
@@ -287,10 +323,16 @@ def _step(value: Mapping[str, Any]) -> int | None:
 
 
 def _read_between(path: Path, problems: list[str]) -> dict[int, Evaluation]:
-    found = [(int(match[1]), file) for file in path.iterdir() if (match := _BETWEEN.fullmatch(file.name))]
+    found = [
+        (int(match[1]), file)
+        for file in path.iterdir()
+        if (match := _BETWEEN.fullmatch(file.name))
+    ]
     chosen = sorted(pair for pair in found if pair[1].is_file())[:MOST_EVALUATIONS]
     read = ((rollouts, _read_json(file, problems)) for rollouts, file in chosen)
-    return {rollouts: evaluation(value) for rollouts, value in read if value is not None}
+    return {
+        rollouts: evaluation(value) for rollouts, value in read if value is not None
+    }
 
 
 def _read_maps(path: Path, problems: list[str]) -> dict[int, ResponseMap]:
@@ -311,7 +353,9 @@ def _read_maps(path: Path, problems: list[str]) -> dict[int, ResponseMap]:
     except OSError as error:
         problems.append(f"{path.name} can't be read ({error.strerror})")
     if skipped:
-        problems.append(f"{skipped} line{'s' * (skipped > 1)} of {path.name} cut or unreadable, skipped")
+        problems.append(
+            f"{skipped} line{'s' * (skipped > 1)} of {path.name} cut or unreadable, skipped"
+        )
     return dict(sorted(maps.items()))
 
 
@@ -326,8 +370,13 @@ def _map(value: Mapping[str, Any]) -> ResponseMap | None:
     force = value.get("in_force")
     force = force if isinstance(force, dict) else {}
     low, high = number(force.get("low")), number(force.get("high"))
-    kept, unclipped = number(value.get("predicted")), number(value.get("total_unclipped"))
-    return ResponseMap(lows, highs, change, low, high, kept, unclipped, integer(value.get("tokens")))
+    kept, unclipped = (
+        number(value.get("predicted")),
+        number(value.get("total_unclipped")),
+    )
+    return ResponseMap(
+        lows, highs, change, low, high, kept, unclipped, integer(value.get("tokens"))
+    )
 
 
 def _thresholds(value: Any) -> tuple[float, ...]:
@@ -335,16 +384,32 @@ def _thresholds(value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or not 0 < len(value) <= MOST_THRESHOLDS:
         return ()
     found = [math.inf if each == "inf" else number(each) for each in value]
-    known = [each for each in found if each is not None and (abs(each) <= LARGEST_THRESHOLD or each == math.inf)]
-    return tuple(known) if known == found and all(a < b for a, b in pairwise(known)) else ()
+    known = [
+        each
+        for each in found
+        if each is not None and (abs(each) <= LARGEST_THRESHOLD or each == math.inf)
+    ]
+    return (
+        tuple(known)
+        if known == found and all(a < b for a, b in pairwise(known))
+        else ()
+    )
 
 
 def evaluation(value: Any) -> Evaluation:
     fields = value if isinstance(value, dict) else {}
-    scores = {key: score for key in fields if _SCORE.fullmatch(key) and (score := _score(fields[key]))}
+    scores = {
+        key: score
+        for key in fields
+        if _SCORE.fullmatch(key) and (score := _score(fields[key]))
+    }
     by_k = fields.get("pass@k")
     by_k = by_k if isinstance(by_k, dict) else {}
-    pass_at = {int(key): score for key in by_k if _K.fullmatch(key) and (score := _score(by_k[key]))}
+    pass_at = {
+        int(key): score
+        for key in by_k
+        if _K.fullmatch(key) and (score := _score(by_k[key]))
+    }
     return Evaluation(scores, dict(sorted(pass_at.items())))
 
 
@@ -353,21 +418,33 @@ def _score(value: Any) -> Score | None:
     middle, low, high = (number(fields.get(key)) for key in ("value", "low", "high"))
     if middle is None:
         return None
-    return Score(middle, low, high) if low is not None and high is not None else Score(middle)
+    return (
+        Score(middle, low, high)
+        if low is not None and high is not None
+        else Score(middle)
+    )
 
 
 def _strategy(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     strategy = config.get("strategy")
     strategy = strategy if isinstance(strategy, dict) else {"name": strategy}
     name, options = strategy.get("name"), strategy.get("options")
-    return text(name) if isinstance(name, str) else "", options if isinstance(options, dict) else {}
+    return text(name) if isinstance(name, str) else "", options if isinstance(
+        options, dict
+    ) else {}
 
 
 def experiment(run: Run) -> dict[str, str]:
     """The settings that make the run's experiment, all but its seed: the strategy, its options, and `EXPERIMENT`."""
     name, options = _strategy(run.config)
-    settings = {"strategy": name} | {text(key): text(value) for key, value in options.items()}
-    return settings | {key: text(run.config[key]) for key in EXPERIMENT if run.config.get(key) not in (None, "")}
+    settings = {"strategy": name} | {
+        text(key): text(value) for key, value in options.items()
+    }
+    return settings | {
+        key: text(run.config[key])
+        for key in EXPERIMENT
+        if run.config.get(key) not in (None, "")
+    }
 
 
 def _named(runs: list[Run]) -> list[Run]:
@@ -379,14 +456,26 @@ def _named(runs: list[Run]) -> list[Run]:
     for run in runs:
         peers = [experiment(other) for other in runs if other.label == run.label]
         own = experiment(run)
-        differ = [key for key in own if any(other.get(key) != own[key] for other in peers)]
+        differ = [
+            key for key in own if any(other.get(key) != own[key] for other in peers)
+        ]
         extra = ", ".join(f"{key} {own[key]}" for key in differ)
-        told.append(replace(run, label=text(f"{run.label} ({extra})", 2 * LONGEST_LABEL)) if extra else run)
+        told.append(
+            replace(run, label=text(f"{run.label} ({extra})", 2 * LONGEST_LABEL))
+            if extra
+            else run
+        )
     order = list(dict.fromkeys(run.label for run in told))
     told.sort(key=lambda run: (order.index(run.label), run.seed is None, run.seed or 0))
     candidates = list(zip(*map(_names, told), strict=True))
     return [
-        replace(run, name=next((form[i] for form in candidates if form.count(form[i]) == 1), candidates[-1][i]))
+        replace(
+            run,
+            name=next(
+                (form[i] for form in candidates if form.count(form[i]) == 1),
+                candidates[-1][i],
+            ),
+        )
         for i, run in enumerate(told)
     ]
 
@@ -395,4 +484,8 @@ def _names(run: Run) -> tuple[str, str, str]:
     """What a run may be called, the shortest first."""
     short = run.label if run.seed is None else f"{run.label}, seed {run.seed}"
     where = run.path.resolve()
-    return short, f"{short} ({text(where.name, LONGEST_LABEL)})", f"{short} ({text(str(where))})"
+    return (
+        short,
+        f"{short} ({text(where.name, LONGEST_LABEL)})",
+        f"{short} ({text(str(where))})",
+    )

@@ -56,7 +56,10 @@ def rows(runs: Sequence[Run]) -> list[Row]:
         finished = [run for run in group.runs if run.finished]
         alone = len(finished) == 1
         for run in group.runs:
-            cells = tuple(_cell(run.end.scores.get(name), alone and best[name] == run.label) for name in names)
+            cells = tuple(
+                _cell(run.end.scores.get(name), alone and best[name] == run.label)
+                for name in names
+            )
             lines.append(_run_row(run, group, cells))
         if not alone and finished:
             lines.append(_mean_row(group, finished, names, best))
@@ -69,12 +72,26 @@ def best_label(runs: Sequence[Run], name: str) -> str | None:
     None when intervals overlap or touch, when one is missing, or when fewer than two labels have the score. The base
     model is not compared: the question is which method did better.
     """
-    scored = [(run.label, score) for run in runs if (score := run.end.scores.get(name)) is not None]
-    if not scored or any(score.low is None or score.high is None for _, score in scored):
+    scored = [
+        (run.label, score)
+        for run in runs
+        if (score := run.end.scores.get(name)) is not None
+    ]
+    if not scored or any(
+        score.low is None or score.high is None for _, score in scored
+    ):
         return None
     winner = max(scored, key=lambda pair: pair[1].value)[0]
-    lowest = min(score.low for label, score in scored if label == winner and score.low is not None)
-    others = [score.high for label, score in scored if label != winner and score.high is not None]
+    lowest = min(
+        score.low
+        for label, score in scored
+        if label == winner and score.low is not None
+    )
+    others = [
+        score.high
+        for label, score in scored
+        if label != winner and score.high is not None
+    ]
     return winner if others and lowest > max(others) else None
 
 
@@ -87,16 +104,29 @@ def terms(runs: Sequence[Run]) -> list[tuple[str, str]]:
     for name in score_names(runs):
         kind, _, n = name.partition("@")
         if kind == "mean":
-            lines.append((name, f"share of right answers among {n} samples a problem, averaged over held-out problems"))
+            lines.append(
+                (
+                    name,
+                    f"share of right answers among {n} samples a problem, averaged over held-out problems",
+                )
+            )
         else:
-            lines.append((name, f"share of held-out problems with at least one right answer among {n} samples"))
+            lines.append(
+                (
+                    name,
+                    f"share of held-out problems with at least one right answer among {n} samples",
+                )
+            )
     lines.append(("[low, high]", "95% interval"))
     if len(groups(runs)) > 1:
         meaning = "the best of a column, only where its interval overlaps no other's (the base model is not compared)"
         lines.append(("bold", meaning))
     if any(len(group.runs) > 1 for group in groups(runs)):
         lines.append(
-            ("mean of seeds", "over the finished runs of a label; in parentheses the lowest and the highest seed")
+            (
+                "mean of seeds",
+                "over the finished runs of a label; in parentheses the lowest and the highest seed",
+            )
         )
     return lines
 
@@ -106,7 +136,9 @@ def _base_rows(runs: Sequence[Run], names: Sequence[str]) -> list[Row]:
     by_scores: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.start.scores:
-            by_scores.setdefault(tuple(sorted(run.start.scores.items())), []).append(run)
+            by_scores.setdefault(tuple(sorted(run.start.scores.items())), []).append(
+                run
+            )
     several = len(by_scores) > 1
     return [
         Row(
@@ -114,7 +146,9 @@ def _base_rows(runs: Sequence[Run], names: Sequence[str]) -> list[Row]:
             entropy=_spread([run.entropies()[0] for run in peers]),
             cells=tuple(_cell(peers[0].start.scores.get(name)) for name in names),
             kind="base",
-            state=f"of {'; '.join(run.name for run in peers[:4])}{'; …' if peers[4:] else ''}" if several else "",
+            state=f"of {'; '.join(run.name for run in peers[:4])}{'; …' if peers[4:] else ''}"
+            if several
+            else "",
         )
         for peers in by_scores.values()
     ]
@@ -133,12 +167,21 @@ def _run_row(run: Run, group: Group, cells: tuple[Cell, ...]) -> Row:
     )
 
 
-def _mean_row(group: Group, runs: Sequence[Run], names: Sequence[str], best: Mapping[str, str | None]) -> Row:
+def _mean_row(
+    group: Group,
+    runs: Sequence[Run],
+    names: Sequence[str],
+    best: Mapping[str, str | None],
+) -> Row:
     return Row(
         label=group.label,
         seed=f"{len(runs)} seeds",
-        entropy=_change(*(_mean([run.entropies()[end] for run in runs]) for end in (0, 1))),
-        cells=tuple(_mean_cell(runs, name, best[name] == group.label) for name in names),
+        entropy=_change(
+            *(_mean([run.entropies()[end] for run in runs]) for end in (0, 1))
+        ),
+        cells=tuple(
+            _mean_cell(runs, name, best[name] == group.label) for name in names
+        ),
         kind="mean",
         group=group,
         state="mean of seeds",
@@ -149,7 +192,9 @@ def _mean_cell(runs: Sequence[Run], name: str, best: bool) -> Cell:
     values = [run.end.scores[name].value for run in runs if name in run.end.scores]
     if not values:
         return Cell("–")
-    return Cell(digits(fmean(values)), f"({digits(min(values))} to {digits(max(values))})", best)
+    return Cell(
+        digits(fmean(values)), f"({digits(min(values))} to {digits(max(values))})", best
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -172,5 +217,7 @@ def _spread(values: Sequence[float | None]) -> str:
 def _cell(score: Score | None, best: bool = False) -> Cell:
     if score is None:
         return Cell("–")
-    spread = f"[{digits(score.low)}, {digits(score.high)}]" if score.low is not None else ""
+    spread = (
+        f"[{digits(score.low)}, {digits(score.high)}]" if score.low is not None else ""
+    )
     return Cell(digits(score.value), spread, best)

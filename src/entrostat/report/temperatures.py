@@ -7,7 +7,19 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from entrostat.report.plane import most_common_samples
-from entrostat.report.plots import BASE, INK, Figure, Group, Panel, Table, digits, groups, interval, layouts, trace
+from entrostat.report.plots import (
+    BASE,
+    INK,
+    Figure,
+    Group,
+    Panel,
+    Table,
+    digits,
+    groups,
+    interval,
+    layouts,
+    trace,
+)
 from entrostat.report.read import Evaluation, Run, evaluation, number
 
 MOST_TEMPERATURES = 64
@@ -53,21 +65,42 @@ def temperatures(runs: Sequence[Run]) -> Figure | None:
     for panel, name in enumerate(names):
         for i, base in enumerate(bases):
             drawn = _curve(base, name, panel, _BASE)
-            data += [drawn[0] | {"showlegend": i == panel == 0}, *drawn[1:]] if drawn else []
+            data += (
+                [drawn[0] | {"showlegend": i == panel == 0}, *drawn[1:]]
+                if drawn
+                else []
+            )
         for group in groups(runs):
             data += _group_curves(group, ends, name, panel)
     rows = [("base model", base) for base in bases] + list(ends.items())
     at = sorted({temperature for _, one in rows for temperature in one.at})
-    layout, narrow = layouts([Panel(name, "" if i else "score", "~%") for i, name in enumerate(names)], x=_X)
+    layout, narrow = layouts(
+        [Panel(name, "" if i else "score", "~%") for i, name in enumerate(names)], x=_X
+    )
     for axes in (layout, narrow):
         for axis in ("xaxis", "xaxis2"):
-            axes[axis] |= {"type": "log", "tickvals": at, "ticktext": [f"{each:g}" for each in at]}
+            axes[axis] |= {
+                "type": "log",
+                "tickvals": at,
+                "ticktext": [f"{each:g}" for each in at],
+            }
     said = " ".join(_alt(*row, names) for row in rows)
     alt = f"Line charts of {names[0]} and {names[1]} against temperature. {said}"
     table = _table(rows, names)
-    several = any(sum(run.name in ends for run in group.runs) > 1 for group in groups(runs))
+    several = any(
+        sum(run.name in ends for run in group.runs) > 1 for group in groups(runs)
+    )
     caption = _CAPTION + (" Thin: single seeds. Thick: their mean." if several else "")
-    return Figure("temperature", "Scores by temperature", caption, alt, tuple(data), layout, narrow, table)
+    return Figure(
+        "temperature",
+        "Scores by temperature",
+        caption,
+        alt,
+        tuple(data),
+        layout,
+        narrow,
+        table,
+    )
 
 
 _X = "temperature (log scale)"
@@ -101,7 +134,9 @@ def _bases(runs: Sequence[Run]) -> list[Sweep]:
     return found
 
 
-def _group_curves(group: Group, ends: Mapping[str, Sweep], name: str, panel: int) -> list[dict[str, Any]]:
+def _group_curves(
+    group: Group, ends: Mapping[str, Sweep], name: str, panel: int
+) -> list[dict[str, Any]]:
     """A curve a run; of several seeds these are thin, and their mean stands for the label."""
     found = {run.name: ends[run.name] for run in group.runs if run.name in ends}
     look = _Look(group.key, group.label, group.colour, group.symbol)
@@ -111,17 +146,28 @@ def _group_curves(group: Group, ends: Mapping[str, Sweep], name: str, panel: int
     several = len(found) > 1
     data: list[dict[str, Any]] = []
     for run_name, each in found.items():
-        data += _curve(each, name, panel, look._replace(shown=run_name) if several else look, thin=several)
+        data += _curve(
+            each,
+            name,
+            panel,
+            look._replace(shown=run_name) if several else look,
+            thin=several,
+        )
     if several:
         common = set.intersection(*(set(line) for line in lines))
-        mean = {temperature: fmean(line[temperature] for line in lines) for temperature in sorted(common)}
+        mean = {
+            temperature: fmean(line[temperature] for line in lines)
+            for temperature in sorted(common)
+        }
         data.append(_drawn(mean, panel, look))
     # the mean, or the one run
     data[-1 if several else 0]["showlegend"] = panel == 0
     return data
 
 
-def _curve(one: Sweep, name: str, panel: int, look: _Look, *, thin: bool = False) -> list[dict[str, Any]]:
+def _curve(
+    one: Sweep, name: str, panel: int, look: _Look, *, thin: bool = False
+) -> list[dict[str, Any]]:
     """The line of one model, and a ring where its best temperature is."""
     line = _line(one, name)
     if not line:
@@ -129,19 +175,39 @@ def _curve(one: Sweep, name: str, panel: int, look: _Look, *, thin: bool = False
     drawn = _drawn(line, panel, look, thin=thin)
     if one.best not in line:
         return [drawn]
-    ring = {"symbol": "circle-open", "size": 14, "color": look.colour, "line": {"width": 2}}
-    best = trace({one.best: line[one.best]}, look.key, look.shown, look.colour, thin=True)
-    return [drawn, best | _axes(panel) | {"mode": "markers", "marker": ring, "opacity": 0.5 if thin else 1}]
+    ring = {
+        "symbol": "circle-open",
+        "size": 14,
+        "color": look.colour,
+        "line": {"width": 2},
+    }
+    best = trace(
+        {one.best: line[one.best]}, look.key, look.shown, look.colour, thin=True
+    )
+    return [
+        drawn,
+        best
+        | _axes(panel)
+        | {"mode": "markers", "marker": ring, "opacity": 0.5 if thin else 1},
+    ]
 
 
-def _drawn(line: dict[float, float], panel: int, look: _Look, *, thin: bool = False) -> dict[str, Any]:
-    one = trace(line, look.key, look.shown, look.colour, look.dash, thin=thin) | _axes(panel)
+def _drawn(
+    line: dict[float, float], panel: int, look: _Look, *, thin: bool = False
+) -> dict[str, Any]:
+    one = trace(line, look.key, look.shown, look.colour, look.dash, thin=thin) | _axes(
+        panel
+    )
     marker = {"symbol": look.symbol, "size": 7, "color": look.colour}
     return one if thin else one | {"mode": "lines+markers", "marker": marker}
 
 
 def _line(one: Sweep, name: str) -> dict[float, float]:
-    return {t: scored.scores[name].value for t, scored in one.at.items() if name in scored.scores}
+    return {
+        t: scored.scores[name].value
+        for t, scored in one.at.items()
+        if name in scored.scores
+    }
 
 
 def _axes(panel: int) -> dict[str, str]:

@@ -6,7 +6,26 @@
 from collections.abc import Sequence
 
 from entrostat.reproduce.claim import Claim, Mode, Result, Verdict
-from entrostat.reproduce.claims import a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, c1
+from entrostat.reproduce.claims import (
+    a1,
+    a2,
+    a3,
+    a4,
+    a5,
+    a6,
+    a7,
+    a8,
+    a9,
+    b1,
+    b2,
+    b3,
+    b4,
+    b5,
+    b6,
+    b7,
+    b8,
+    c1,
+)
 from entrostat.texts import near
 
 _MODULES = (a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, c1)
@@ -20,11 +39,17 @@ def chosen(names: Sequence[str], *, all_of_them: bool = False) -> list[Claim]:
         ValueError: an unknown name, naming near ones; names and `all_of_them` together.
     """
     if names and all_of_them:
-        raise ValueError(f"--all is every claim, got {' '.join(names)} too: give one or the other")
+        raise ValueError(
+            f"--all is every claim, got {' '.join(names)} too: give one or the other"
+        )
     for name in names:
         if name not in CLAIMS:
             raise ValueError(f"unknown claim {name!r}: {near(name, CLAIMS)}")
-    return list(CLAIMS.values()) if all_of_them else [CLAIMS[name] for name in dict.fromkeys(names)]
+    return (
+        list(CLAIMS.values())
+        if all_of_them
+        else [CLAIMS[name] for name in dict.fromkeys(names)]
+    )
 
 
 __all__ = ["CLAIMS", "Claim", "Mode", "Result", "Verdict", "chosen"]

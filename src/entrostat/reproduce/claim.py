@@ -37,7 +37,9 @@ class Mode:
 
     def __post_init__(self):
         if self.seeds is not None and self.seeds < 2:
-            raise ValueError(f"--seeds must be at least 2 for an interval over them, got {self.seeds}")
+            raise ValueError(
+                f"--seeds must be at least 2 for an interval over them, got {self.seeds}"
+            )
 
     def repeats(self, full: int, fast: int = 2) -> range:
         """The seeds of a check that asks for `full` of them, or for `fast` when fast."""
@@ -99,7 +101,11 @@ class Result:
         if self.verdict == "holds":
             return self.parts[0] if self.parts else None
         blocking = [part for part in self.parts if part.verdict == self.verdict]
-        return min(blocking, key=lambda part: math.inf if math.isnan(part.margin) else part.margin, default=None)
+        return min(
+            blocking,
+            key=lambda part: math.inf if math.isnan(part.margin) else part.margin,
+            default=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -147,20 +153,38 @@ class Claim:
         "standing" is what the verdict says of the paper, "reason" what the lab lacks where that is its excuse,
         "deciding" the name of the part that the verdict turns on.
         """
-        parts = [part._asdict() | {"interval": part.interval._asdict()} for part in result.parts]
-        found = asdict(result) | {"interval": result.interval and result.interval._asdict(), "parts": parts}
+        parts = [
+            part._asdict() | {"interval": part.interval._asdict()}
+            for part in result.parts
+        ]
+        found = asdict(result) | {
+            "interval": result.interval and result.interval._asdict(),
+            "parts": parts,
+        }
         deciding = result.deciding and result.deciding.what
-        return self.described() | self._standing(result.verdict) | {"deciding": deciding} | _finite(found)
+        return (
+            self.described()
+            | self._standing(result.verdict)
+            | {"deciding": deciding}
+            | _finite(found)
+        )
 
     def completed(self, report: dict[str, Any]) -> dict[str, Any]:
         """A report as it was written, perhaps before there were a use, a standing and a deciding part, with these."""
-        blocking = [part["what"] for part in report["parts"] if report["verdict"] in ("holds", part["verdict"])]
+        blocking = [
+            part["what"]
+            for part in report["parts"]
+            if report["verdict"] in ("holds", part["verdict"])
+        ]
         deciding = {"deciding": blocking[0] if blocking else None}
         return self.described() | self._standing(report["verdict"]) | deciding | report
 
     def _standing(self, verdict: Verdict) -> dict[str, Any]:
         found = standing(verdict, self.scale)
-        return {"standing": found, "reason": self.scale if found == "not reproduced at this scale" else None}
+        return {
+            "standing": found,
+            "reason": self.scale if found == "not reproduced at this scale" else None,
+        }
 
 
 def _finite(value: Any) -> Any:

@@ -64,9 +64,16 @@ def answer(options: Reproduce) -> tuple[Any, Any, int]:
     if options.render is not None:
         found, gpu = results(options.render), gpu_rows(options.render)
         return list(found.values()), page(CLAIMS.values(), found, gpu), 0
-    claims, mode = chosen(options.claims, all_of_them=options.all), Mode(options.fast, options.seeds)
+    claims, mode = (
+        chosen(options.claims, all_of_them=options.all),
+        Mode(options.fast, options.seeds),
+    )
     if not claims:
-        return [claim.described() for claim in CLAIMS.values()], listing(CLAIMS.values()), 0
+        return (
+            [claim.described() for claim in CLAIMS.values()],
+            listing(CLAIMS.values()),
+            0,
+        )
     quiet()
     torch.set_num_threads(1)
     rows = check(claims, mode, options.out)
@@ -85,7 +92,14 @@ def check(claims: list[Claim], mode: Mode, out: Path) -> list[dict[str, Any]]:
                     bar.note(f"{claim.name}: judging")
                     found[claim.name] = _settle(claim, mode, records, out)
                     bar.note(f"{claim.name}: {found[claim.name]['verdict']}")
-            todo = list({job.command: job for jobs in needed.values() for job in jobs if job not in records}.values())
+            todo = list(
+                {
+                    job.command: job
+                    for jobs in needed.values()
+                    for job in jobs
+                    if job not in records
+                }.values()
+            )
             if not todo:
                 return [found[claim.name] for claim in claims]
             bar.expect(todo)
@@ -100,7 +114,9 @@ def _settle(claim: Claim, mode: Mode, records: Records, out: Path) -> dict[str, 
     judged = claim.judge(mode, records)
     result = claim.report(undecided(judged) if mode.fast and jobs else judged)
     used = {job.command: records[job] for job in jobs}
-    seconds = time.perf_counter() - start + sum(record["seconds"] for record in used.values())
+    seconds = (
+        time.perf_counter() - start + sum(record["seconds"] for record in used.values())
+    )
     result |= {
         "mode": dataclasses.asdict(mode),
         "command": " ".join(["entrostat reproduce", claim.name, *_words(mode)]),
@@ -109,22 +125,38 @@ def _settle(claim: Claim, mode: Mode, records: Records, out: Path) -> dict[str, 
         "runs": list(used),
     }
     out.mkdir(parents=True, exist_ok=True)
-    name = [claim.name, *(["fast"] if mode.fast else []), *([f"seeds{mode.seeds}"] if mode.seeds else [])]
+    name = [
+        claim.name,
+        *(["fast"] if mode.fast else []),
+        *([f"seeds{mode.seeds}"] if mode.seeds else []),
+    ]
     write_json(out / f"{'.'.join(name)}.json", result)
     return result
 
 
 def _versions(records: list[dict[str, Any]]) -> dict[str, str]:
     """What trained the runs, several versions of one thing beside each other; without runs, what is judging."""
-    here = {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__}
-    found = [{"entrostat": record["entrostat"], **record["versions"]} for record in records]
+    here = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "trl": trl.__version__,
+    }
+    found = [
+        {"entrostat": record["entrostat"], **record["versions"]} for record in records
+    ]
     found = found or [{"entrostat": entrostat.__version__, **here}]
     names = list(dict.fromkeys(name for versions in found for name in versions))
-    return {name: " and ".join(sorted({v[name] for v in found if name in v})) for name in names}
+    return {
+        name: " and ".join(sorted({v[name] for v in found if name in v}))
+        for name in names
+    }
 
 
 def _words(mode: Mode) -> list[str]:
-    return [*(["--fast"] if mode.fast else []), *(["--seeds", str(mode.seeds)] if mode.seeds else [])]
+    return [
+        *(["--fast"] if mode.fast else []),
+        *(["--seeds", str(mode.seeds)] if mode.seeds else []),
+    ]
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -134,11 +166,15 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     for name, file in files.items():
         if not file.is_file():
             continue
-        found[name] = CLAIMS[name].completed(json.loads(file.read_text(encoding="utf-8")))
+        found[name] = CLAIMS[name].completed(
+            json.loads(file.read_text(encoding="utf-8"))
+        )
         if (remark := folder / f"{name}.md").is_file():
             found[name]["remark"] = remark.read_text(encoding="utf-8").strip()
     if not found:
-        raise ValueError(f"{folder} holds no result of a claim: entrostat reproduce --all --out {folder} makes them")
+        raise ValueError(
+            f"{folder} holds no result of a claim: entrostat reproduce --all --out {folder} makes them"
+        )
     return found
 
 
@@ -149,5 +185,7 @@ def gpu_rows(folder: Path) -> list[dict[str, Any]]:
         return []
     rows = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{file} must be a list of rows: bench/regime_gpu.py writes it")
+        raise ValueError(
+            f"{file} must be a list of rows: bench/regime_gpu.py writes it"
+        )
     return rows

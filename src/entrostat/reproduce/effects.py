@@ -61,18 +61,26 @@ class EffectJob:
 def regime(mode: Mode, **options: Any) -> Point:
     """The rule's regime; a batch of 64 and a step for it, to see that the check works, when fast."""
     usual: dict[str, Any] = dict(length=8, warmup=3, learning_rate=2.5e-5)
-    small: dict[str, Any] = dict(prompts=4, updates_per_rollout=4, length=2, warmup=1, held_out=16)
+    small: dict[str, Any] = dict(
+        prompts=4, updates_per_rollout=4, length=2, warmup=1, held_out=16
+    )
     large: dict[str, Any] = dict(prompts=64, updates_per_rollout=16)
     return Point(**{**usual, **(small if mode.fast else large), **options})
 
 
 def wide(mode: Mode, **options: Any) -> Point:
     """The regime for windows as wide as .2, under the true reward: stale rollouts."""
-    stale: dict[str, Any] = dict(staleness=1, warmup=1) if mode.fast else dict(staleness=4, warmup=4)
-    return regime(mode, **{**stale, "reward": "true", "scale_rewards": "group", **options})
+    stale: dict[str, Any] = (
+        dict(staleness=1, warmup=1) if mode.fast else dict(staleness=4, warmup=4)
+    )
+    return regime(
+        mode, **{**stale, "reward": "true", "scale_rewards": "group", **options}
+    )
 
 
-def stretch(rows: Sequence[dict[str, Any]], length: int, start: float, end: float) -> list[dict[str, Any]]:
+def stretch(
+    rows: Sequence[dict[str, Any]], length: int, start: float, end: float
+) -> list[dict[str, Any]]:
     """The rows whose progress, rollout / length, is in [start, end)."""
     return [row for row in rows if start <= row["rollout"] / length < end]
 
@@ -84,7 +92,9 @@ def one_sided(eps: float) -> tuple[Method, ...]:
 
 def effect(rows: Sequence[dict[str, Any]], arm: int) -> list[float]:
     """What an arm adds to ln H a rollout, against the base: its mean of each seed, from a record's rows."""
-    return _by_seed(rows, lambda row: row.branches[arm].log_entropy - row.branches[0].log_entropy)
+    return _by_seed(
+        rows, lambda row: row.branches[arm].log_entropy - row.branches[0].log_entropy
+    )
 
 
 def change(rows: Sequence[dict[str, Any]], arm: int) -> list[float]:
@@ -97,7 +107,9 @@ def level(rows: Sequence[dict[str, Any]], arm: int, field: str) -> list[float]:
     return _by_seed(rows, lambda row: getattr(row.branches[arm], field))
 
 
-def _by_seed(rows: Sequence[dict[str, Any]], read: Callable[[Row], float]) -> list[float]:
+def _by_seed(
+    rows: Sequence[dict[str, Any]], read: Callable[[Row], float]
+) -> list[float]:
     found: dict[int, list[float]] = {}
     for record in rows:
         row = as_row(record)
@@ -105,7 +117,9 @@ def _by_seed(rows: Sequence[dict[str, Any]], read: Callable[[Row], float]) -> li
     return [math.fsum(values) / len(values) for values in found.values()]
 
 
-def halves(low: Sequence[float], high: Sequence[float]) -> tuple[list[float], list[float]]:
+def halves(
+    low: Sequence[float], high: Sequence[float]
+) -> tuple[list[float], list[float]]:
     """Odd and even part of a pair, a value a seed."""
     odd = [(a - b) / 2 for a, b in zip(low, high, strict=True)]
     even = [(a + b) / 2 for a, b in zip(low, high, strict=True)]

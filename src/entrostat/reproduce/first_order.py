@@ -58,12 +58,26 @@ def check(formula: Formula, direction: Direction, mode: Mode) -> Result:
         name: [slope(formula, direction, policy, RANDOM, window) for policy in policies]
         for name, window in WINDOWS.items()
     }
-    signs = [_signs(formula, direction, policy, window) for policy in policies for window in WINDOWS.values()]
-    unmoved = max(_change(policy, RANDOM, direction, (1.0, math.inf), 1.0).abs().max().item() for policy in policies)
-    gains = [sampled_gain(formula, direction, policy, RANDOM, seed) for seed, policy in enumerate(policies)]
+    signs = [
+        _signs(formula, direction, policy, window)
+        for policy in policies
+        for window in WINDOWS.values()
+    ]
+    unmoved = max(
+        _change(policy, RANDOM, direction, (1.0, math.inf), 1.0).abs().max().item()
+        for policy in policies
+    )
+    gains = [
+        sampled_gain(formula, direction, policy, RANDOM, seed)
+        for seed, policy in enumerate(policies)
+    ]
     gain = seed_interval(gains, level=LEVEL)
     every = [value for found in slopes.values() for value in found]
-    exact = all(abs(value - SLOPE) <= SLOPE_ERROR for value in every) and min(signs) == 1 and unmoved < UNMOVED
+    exact = (
+        all(abs(value - SLOPE) <= SLOPE_ERROR for value in every)
+        and min(signs) == 1
+        and unmoved < UNMOVED
+    )
     numbers = {
         "slope min": min(every),
         "slope max": max(every),
@@ -81,22 +95,45 @@ def check(formula: Formula, direction: Direction, mode: Mode) -> Result:
 
 
 def slope(
-    formula: Formula, direction: Direction, policy: Policy, advantage: Advantage, window: tuple[float, float]
+    formula: Formula,
+    direction: Direction,
+    policy: Policy,
+    advantage: Advantage,
+    window: tuple[float, float],
 ) -> float:
     """Least-squares slope of ln |true - predicted| in ln eta, the error's norm taken over states."""
     predicted = formula(policy, _mu_nu(advantage), *window)
-    errors = [(_change(policy, advantage, direction, window, eta) - eta * predicted).norm() for eta in ETAS]
+    errors = [
+        (_change(policy, advantage, direction, window, eta) - eta * predicted).norm()
+        for eta in ETAS
+    ]
     x, y = torch.tensor(ETAS, dtype=torch.float64).log(), torch.stack(errors).log()
     x = x - x.mean()
     return ((x * y).sum() / (x * x).sum()).item()
 
 
-def sampled_gain(formula: Formula, direction: Direction, policy: Policy, advantage: Advantage, seed: int) -> float:
+def sampled_gain(
+    formula: Formula,
+    direction: Direction,
+    policy: Policy,
+    advantage: Advantage,
+    seed: int,
+) -> float:
     """Mean measured change over sampled batches, projected on the predicted one: 1 where the formula is unbiased."""
     generator = torch.Generator().manual_seed(10_000 + seed)
-    push = sampled_push(policy, advantage, low=LOW, high=HIGH, batches=BATCHES, tokens=TOKENS, generator=generator)
+    push = sampled_push(
+        policy,
+        advantage,
+        low=LOW,
+        high=HIGH,
+        batches=BATCHES,
+        tokens=TOKENS,
+        generator=generator,
+    )
     step = direction(push, policy.logits.log_softmax(-1), policy.weights)
-    measured = (entropy(policy.logits + SAMPLED_ETA * step) - entropy(policy.logits)).mean(0) / SAMPLED_ETA
+    measured = (
+        entropy(policy.logits + SAMPLED_ETA * step) - entropy(policy.logits)
+    ).mean(0) / SAMPLED_ETA
     predicted = formula(policy, _mu_nu(advantage), LOW, HIGH)
     return ((measured * predicted).sum() / (predicted * predicted).sum()).item()
 
@@ -108,23 +145,33 @@ def _verdict(exact: bool, gain: Interval) -> Verdict:
 
 
 def _policy(seed: int) -> Policy:
-    return random_policy(STATES, ACTIONS, torch.Generator().manual_seed(seed), moved=MOVED)
+    return random_policy(
+        STATES, ACTIONS, torch.Generator().manual_seed(seed), moved=MOVED
+    )
 
 
 def _mu_nu(advantage: Advantage) -> float:
     """P(A > 0) E[A | A > 0], over the whole law where it depends on the token."""
-    return float(torch.as_tensor(advantage.p_up * advantage.up, dtype=torch.float64).mean())
+    return float(
+        torch.as_tensor(advantage.p_up * advantage.up, dtype=torch.float64).mean()
+    )
 
 
 def _change(
-    policy: Policy, advantage: Advantage, direction: Direction, window: tuple[float, float], eta: float
+    policy: Policy,
+    advantage: Advantage,
+    direction: Direction,
+    window: tuple[float, float],
+    eta: float,
 ) -> Tensor:
     low, high = window
     after = updated(policy, advantage, low=low, high=high, eta=eta, direction=direction)
     return entropy(after.logits) - entropy(policy.logits)
 
 
-def _signs(formula: Formula, direction: Direction, policy: Policy, window: tuple[float, float]) -> float:
+def _signs(
+    formula: Formula, direction: Direction, policy: Policy, window: tuple[float, float]
+) -> float:
     """Share of the states with a sizable prediction whose entropy moves as predicted, at the smallest eta."""
     predicted = formula(policy, _mu_nu(RANDOM), *window)
     true = _change(policy, RANDOM, direction, window, ETAS[-1])
@@ -135,26 +182,50 @@ def _signs(formula: Formula, direction: Direction, policy: Policy, window: tuple
 def _brackets(formula: Formula, policies: list[Policy]) -> dict[str, float]:
     """Share of states where clip-low alone raises and clip-high alone lowers entropy: no law, [A]'s inequality 7."""
     mu_nu = _mu_nu(RANDOM)
-    rises = torch.stack([formula(policy, mu_nu, *WINDOWS["clip-low"]) for policy in policies]) > 0
-    falls = torch.stack([formula(policy, mu_nu, *WINDOWS["clip-high"]) for policy in policies]) < 0
-    return {"clip-low raises": rises.double().mean().item(), "clip-high lowers": falls.double().mean().item()}
+    rises = (
+        torch.stack(
+            [formula(policy, mu_nu, *WINDOWS["clip-low"]) for policy in policies]
+        )
+        > 0
+    )
+    falls = (
+        torch.stack(
+            [formula(policy, mu_nu, *WINDOWS["clip-high"]) for policy in policies]
+        )
+        < 0
+    )
+    return {
+        "clip-low raises": rises.double().mean().item(),
+        "clip-high lowers": falls.double().mean().item(),
+    }
 
 
-def _broken(formula: Formula, direction: Direction, policies: list[Policy]) -> dict[str, float]:
+def _broken(
+    formula: Formula, direction: Direction, policies: list[Policy]
+) -> dict[str, float]:
     """Slope, and the share of the true change that the formula misses, where an assumption does not hold."""
     numbers = {}
     for name, make in LAWS.items():
         laws = [make(seed) for seed in range(len(policies))]
         pairs = list(zip(policies, laws, strict=True))
-        numbers[f"{name}: slope"] = _mean([slope(formula, direction, p, law, (LOW, HIGH)) for p, law in pairs])
-        numbers[f"{name}: missed"] = _mean([_missed(formula, direction, p, law) for p, law in pairs])
+        numbers[f"{name}: slope"] = _mean(
+            [slope(formula, direction, p, law, (LOW, HIGH)) for p, law in pairs]
+        )
+        numbers[f"{name}: missed"] = _mean(
+            [_missed(formula, direction, p, law) for p, law in pairs]
+        )
     return numbers
 
 
-def _missed(formula: Formula, direction: Direction, policy: Policy, advantage: Advantage) -> float:
+def _missed(
+    formula: Formula, direction: Direction, policy: Policy, advantage: Advantage
+) -> float:
     eta = ETAS[-1]
     true = _change(policy, advantage, direction, (LOW, HIGH), eta)
-    return ((true - eta * formula(policy, _mu_nu(advantage), LOW, HIGH)).norm() / true.norm()).item()
+    return (
+        (true - eta * formula(policy, _mu_nu(advantage), LOW, HIGH)).norm()
+        / true.norm()
+    ).item()
 
 
 def _skewed(seed: int) -> Advantage:
@@ -169,7 +240,13 @@ def _shifted(seed: int) -> Advantage:
 
 def _by_response(seed: int) -> Advantage:
     """A = +-1, E[A] = 0 over a uniform law of tokens, P(A > 0) a token's own, in .4 to .6."""
-    p = 0.4 + 0.2 * torch.rand(STATES, ACTIONS, generator=torch.Generator().manual_seed(20_000 + seed)).double()
+    p = (
+        0.4
+        + 0.2
+        * torch.rand(
+            STATES, ACTIONS, generator=torch.Generator().manual_seed(20_000 + seed)
+        ).double()
+    )
     p = p - p.mean() + 0.5
     return Advantage(p, 1.0, 1 - p, 1.0)
 

@@ -54,15 +54,25 @@ def products(seed: int, task_name: str = "countdown") -> Products:
     The inner products of all tokens are one derivative of their log-probabilities, along the entropy's gradient.
     """
     model, tokenizer = load_model(TrainConfig(task=task_name))
-    model.set_attn_implementation("eager")  # the fused kernels have no forward-mode derivative
+    model.set_attn_implementation(
+        "eager"
+    )  # the fused kernels have no forward-mode derivative
     model.eval()
-    batch, others = (_batch(model, tokenizer, task_name, 2 * seed + i) for i in range(2))
+    batch, others = (
+        _batch(model, tokenizer, task_name, 2 * seed + i) for i in range(2)
+    )
     parameters = dict(model.named_parameters())
     slope = torch.autograd.grad(_mean_entropy(model, others), list(parameters.values()))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of how it builds its forward-mode rules
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # torch's own, of how it builds its forward-mode rules
         derivative: Any = torch.func.jvp(
-            lambda now: torch.func.functional_call(model, now, (), _inputs(batch)).logits[:, :-1].log_softmax(-1),
+            lambda now: (
+                torch.func.functional_call(model, now, (), _inputs(batch))
+                .logits[:, :-1]
+                .log_softmax(-1)
+            ),
             ({name: value.detach() for name, value in parameters.items()},),
             (dict(zip(parameters, slope, strict=True)),),
         )
@@ -70,7 +80,9 @@ def products(seed: int, task_name: str = "countdown") -> Products:
     targets, advantages = batch.ids[:, 1:], batch.advantages[:, None]
     stats = token_stats(logits, targets)
     assert stats.entropy is not None
-    exact = advantages * along.gather(-1, targets[..., None])[..., 0]  # the gradient of r A at r = 1
+    exact = (
+        advantages * along.gather(-1, targets[..., None])[..., 0]
+    )  # the gradient of r A at r = 1
     estimate = entropy_change(stats, torch.zeros_like(stats.logprobs), advantages)
     region = regions(stats.logprobs, stats.entropy, advantages)
     sequence = torch.arange(len(targets))[:, None].expand_as(targets)
@@ -88,20 +100,42 @@ def _batch(model: Any, tokenizer: Any, task_name: str, seed: int) -> _Batch:
     task = make_task(task_name)
     problems = task.problems(PROMPTS, split="train", seed=seed)
     prompts = [problem.prompt for problem in problems]
-    drawn = sample(model, tokenizer, prompts, samples=SAMPLES, max_completion=task.max_completion, seed=seed)
+    drawn = sample(
+        model,
+        tokenizer,
+        prompts,
+        samples=SAMPLES,
+        max_completion=task.max_completion,
+        seed=seed,
+    )
     repeated = [problem for problem in problems for _ in range(SAMPLES)]
-    scores = [float(task.score(problem, text)) for problem, text in zip(repeated, drawn.texts, strict=True)]
-    heads = [tokenizer(problem.prompt, add_special_tokens=False)["input_ids"] for problem in repeated]
-    tails = [tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for text in drawn.texts]
+    scores = [
+        float(task.score(problem, text))
+        for problem, text in zip(repeated, drawn.texts, strict=True)
+    ]
+    heads = [
+        tokenizer(problem.prompt, add_special_tokens=False)["input_ids"]
+        for problem in repeated
+    ]
+    tails = [
+        tokenizer(text, add_special_tokens=False)["input_ids"]
+        + [tokenizer.eos_token_id]
+        for text in drawn.texts
+    ]
     width = max(len(head) + len(tail) for head, tail in zip(heads, tails, strict=True))
     ids = torch.full((len(heads), width), tokenizer.pad_token_id)
-    attention, mask = torch.zeros_like(ids), torch.zeros(len(heads), width, dtype=torch.bool)
+    attention, mask = (
+        torch.zeros_like(ids),
+        torch.zeros(len(heads), width, dtype=torch.bool),
+    )
     for i, (head, tail) in enumerate(zip(heads, tails, strict=True)):
         end = len(head) + len(tail)
         ids[i, :end] = torch.tensor(head + tail)
         attention[i, :end] = 1
         mask[i, len(head) : end] = True
-    return _Batch(ids, attention, mask[:, 1:], group_advantages(torch.tensor(scores), SAMPLES))
+    return _Batch(
+        ids, attention, mask[:, 1:], group_advantages(torch.tensor(scores), SAMPLES)
+    )
 
 
 def _inputs(batch: _Batch) -> dict[str, Tensor]:

@@ -25,17 +25,23 @@ FEWEST = 3
 """Seeds that an interval and a verdict need: with two, t is 12.7, and the two numbers themselves say more."""
 
 
-def above(what: str, values: Sequence[float], bound: float = 0.0, *, limits: Limits = REAL) -> Part:
+def above(
+    what: str, values: Sequence[float], bound: float = 0.0, *, limits: Limits = REAL
+) -> Part:
     """The mean of `values`, one a seed, has to be over `bound`."""
     return _part(what, values, bound, math.inf, f"> {bound:g}", limits)
 
 
-def below(what: str, values: Sequence[float], bound: float = 0.0, *, limits: Limits = REAL) -> Part:
+def below(
+    what: str, values: Sequence[float], bound: float = 0.0, *, limits: Limits = REAL
+) -> Part:
     """The mean of `values`, one a seed, has to be under `bound`."""
     return _part(what, values, -math.inf, bound, f"< {bound:g}", limits)
 
 
-def within(what: str, values: Sequence[float], margin: float, *, limits: Limits = REAL) -> Part:
+def within(
+    what: str, values: Sequence[float], margin: float, *, limits: Limits = REAL
+) -> Part:
     """The mean of `values`, one a seed, has to be within +- `margin`: as good as none."""
     return _part(what, values, -margin, margin, f"within +-{margin:g}", limits)
 
@@ -44,15 +50,26 @@ def conclude(parts: Iterable[Part], numbers: dict[str, Any] | None = None) -> Re
     """The result of all parts; the first one is the effect, the claim's own number."""
     parts = tuple(parts)
     first = parts[0].interval
-    return Result(_together([part.verdict for part in parts]), first.value, first, parts, numbers or {})
+    return Result(
+        _together([part.verdict for part in parts]),
+        first.value,
+        first,
+        parts,
+        numbers or {},
+    )
 
 
 def undecided(result: Result) -> Result:
     """The result of runs too few and too short for the criterion: its numbers, and how many parts have its sign."""
     right = sum(part.right for part in result.parts)
-    numbers = {"parts whose mean is where it is wanted": f"{right} of {len(result.parts)}", **result.numbers}
+    numbers = {
+        "parts whose mean is where it is wanted": f"{right} of {len(result.parts)}",
+        **result.numbers,
+    }
     parts = tuple(part._replace(verdict="undecided") for part in result.parts)
-    return dataclasses.replace(result, verdict="undecided", parts=parts, numbers=numbers)
+    return dataclasses.replace(
+        result, verdict="undecided", parts=parts, numbers=numbers
+    )
 
 
 def differences(values: Sequence[float], others: Sequence[float]) -> list[float]:
@@ -70,11 +87,20 @@ def spread(values: Sequence[float], *, limits: Limits = REAL) -> Spread:
     return Spread(*seed_interval(points, limits=limits), points)
 
 
-def _part(what: str, values: Sequence[float], low: float, high: float, wanted: str, limits: Limits) -> Part:
+def _part(
+    what: str,
+    values: Sequence[float],
+    low: float,
+    high: float,
+    wanted: str,
+    limits: Limits,
+) -> Part:
     for bound in (low, high):
         if math.isfinite(bound) and not limits[0] < bound < limits[1]:
             # an interval never reaches a limit, so such a comparison would be decided before the runs
-            raise ValueError(f"{what}: a bound has to lie inside {limits}, got {bound:g}")
+            raise ValueError(
+                f"{what}: a bound has to lie inside {limits}, got {bound:g}"
+            )
     found = spread(values, limits=limits)
     inside = low < found.low and found.high < high
     outside = found.high < low or found.low > high
@@ -90,7 +116,9 @@ def _margin(found: Spread, low: float, high: float) -> float:
     if math.isnan(found.low):
         return math.nan
     down, up = found.value - found.low, found.high - found.value
-    return min(_times(found.value - low, down, up), _times(high - found.value, up, down))
+    return min(
+        _times(found.value - low, down, up), _times(high - found.value, up, down)
+    )
 
 
 def _times(way: float, ahead: float, behind: float) -> float:

@@ -23,7 +23,10 @@ DYNAMIC: dict[Side, Method] = {
     "low": make_method("dynamic", upper_dynamic=False),
 }
 """The dynamic threshold on one side, .2 on the other."""
-VALUES: dict[Side, tuple[float, ...]] = {"high": (0.2, 0.3, 0.4, 0.5), "low": (0.2, 0.25, 0.3)}
+VALUES: dict[Side, tuple[float, ...]] = {
+    "high": (0.2, 0.3, 0.4, 0.5),
+    "low": (0.2, 0.25, 0.3),
+}
 """The ladder, with .2 on the other side."""
 
 
@@ -35,7 +38,12 @@ def static(side: Side, value: float) -> Method:
 METHODS: tuple[Method, ...] = (
     PLAIN,
     *DYNAMIC.values(),
-    *(static(side, value) for side, values in VALUES.items() for value in values if value != 0.2),
+    *(
+        static(side, value)
+        for side, values in VALUES.items()
+        for value in values
+        if value != 0.2
+    ),
 )
 """The base, .2/.2, is a rung of both ladders."""
 
@@ -56,17 +64,27 @@ def matched(rows: Sequence[dict[str, Any]], side: Side) -> list[float]:
     shares = np.array([level(rows, rung, f"clip_{side}") for rung in rungs])
     effects = np.array([effect(rows, rung) for rung in rungs])
     taken = level(rows, arm(DYNAMIC[side]), f"clip_{side}")
-    return [_at(shares[:, seed], effects[:, seed], share) for seed, share in enumerate(taken)]
+    return [
+        _at(shares[:, seed], effects[:, seed], share)
+        for seed, share in enumerate(taken)
+    ]
 
 
 def equal(rows: Sequence[dict[str, Any]], side: Side) -> float:
     """The static threshold that takes as many tokens as the dynamic one, all seeds together."""
-    shares = [float(np.mean(level(rows, arm(static(side, value)), f"clip_{side}"))) for value in VALUES[side]]
+    shares = [
+        float(np.mean(level(rows, arm(static(side, value)), f"clip_{side}")))
+        for value in VALUES[side]
+    ]
     taken = float(np.mean(level(rows, arm(DYNAMIC[side]), f"clip_{side}")))
     return _at(shares, VALUES[side], taken)
 
 
-def _at(shares: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, share: float) -> float:
+def _at(
+    shares: Sequence[float] | np.ndarray,
+    values: Sequence[float] | np.ndarray,
+    share: float,
+) -> float:
     """The value at a share, linear between the two nearest rungs; nan beyond them."""
     order = np.argsort(shares)
     ordered, found = np.asarray(shares)[order], np.asarray(values)[order]

@@ -35,8 +35,25 @@ from entrostat.reproduce.tokens import of_dumps
 
 DIGITS = 5
 SCORED_BY = (
-    *("versions", "engine", "task", "model", "dataset", *DATASET, "temperature", "threads", "prompts", "samples"),
-    *("updates_per_rollout", "micro_batches", "eval_problems", "eval_samples", "eval_split"),
+    *(
+        "versions",
+        "engine",
+        "task",
+        "model",
+        "dataset",
+        *DATASET,
+        "temperature",
+        "threads",
+        "prompts",
+        "samples",
+    ),
+    *(
+        "updates_per_rollout",
+        "micro_batches",
+        "eval_problems",
+        "eval_samples",
+        "eval_split",
+    ),
 )
 """What the scores of a run's base model depend on, of its config.json: model, problems, sampler, batches."""
 
@@ -51,7 +68,9 @@ class Job:
     @property
     def command(self) -> str:
         """The command that makes the same run."""
-        return " ".join(["entrostat", "train", *flags(self.config), *as_arguments(self.method)])
+        return " ".join(
+            ["entrostat", "train", *flags(self.config), *as_arguments(self.method)]
+        )
 
     @property
     def rollouts(self) -> int:
@@ -72,7 +91,11 @@ class Records:
 
     def __init__(self, path: Path):
         self.path, self.file = path, path / "runs.jsonl"
-        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+        lines = (
+            self.file.read_text(encoding="utf-8").splitlines()
+            if self.file.is_file()
+            else []
+        )
         self._found: dict[str, dict[str, Any]] = {}
         for at, line in enumerate(lines, 1):
             try:
@@ -117,14 +140,23 @@ class Records:
         # of this call alone: a measurement that was stopped and goes on says less than it took
         seconds = round((time.perf_counter() - start) * (os.cpu_count() or 1), 1)
         versions = {"torch": torch.__version__}
-        known = {"entrostat": entrostat.__version__, "versions": versions, "engine": "fast", "seconds": seconds}
+        known = {
+            "entrostat": entrostat.__version__,
+            "versions": versions,
+            "engine": "fast",
+            "seconds": seconds,
+        }
         self._write(job, {**known, "rows": [_short(row) for row in held.rows]})
 
     def _train(self, jobs: Sequence[Job], watch: Callable[[AnyJob], Watcher]) -> bool:
         known = self._start_scores()
-        missing = {job.command: (job, self._run(job, known)) for job in jobs if job not in self}.values()
+        missing = {
+            job.command: (job, self._run(job, known)) for job in jobs if job not in self
+        }.values()
         begun = [(job, run) for job, run in missing if run.summary is None]
-        done = not begun or train_all([run for _, run in begun], [watch(job) for job, _ in begun])
+        done = not begun or train_all(
+            [run for _, run in begun], [watch(job) for job, _ in begun]
+        )
         for job, run in missing:
             if run.summary is not None:
                 self._add(job, run)
@@ -141,12 +173,20 @@ class Records:
 
     def _start_scores(self) -> dict[str, dict[str, Any]]:
         """Scores of base models, by what they depend on: one sampling serves all runs that start alike."""
-        runs = [Run.open(file.parent) for file in (self.path / "runs").glob("*/config.json")]
-        return {_scored_by(run): scores for run in runs if (scores := run.read_scores("start")) is not None}
+        runs = [
+            Run.open(file.parent) for file in (self.path / "runs").glob("*/config.json")
+        ]
+        return {
+            _scored_by(run): scores
+            for run in runs
+            if (scores := run.read_scores("start")) is not None
+        }
 
     def _add(self, job: Job, run: Run) -> None:
         self._write(job, measured(run))
-        shutil.rmtree(run.trainer_folder, ignore_errors=True)  # only a run that goes on needs it
+        shutil.rmtree(
+            run.trainer_folder, ignore_errors=True
+        )  # only a run that goes on needs it
 
     def _write(self, job: AnyJob, found: dict[str, Any]) -> None:
         record = {"command": job.command, **found}
@@ -169,7 +209,12 @@ def _scored_by(run: Run) -> str:
 
 def measured(run: Run) -> dict[str, Any]:
     """The record of a run that has ended: versions, seconds, columns by rollout, right samples by problem."""
-    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (run.path / "metrics.jsonl")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    ]
     summary = run.summary
     assert summary is not None
     record: dict[str, Any] = {
@@ -181,12 +226,19 @@ def measured(run: Run) -> dict[str, Any]:
     for name in ("entropy", "reward", "clip_low", "clip_high"):
         record[name] = [_rounded(line.get(name)) for line in lines]
     record["predicted"] = [_rounded(_predicted(line)) for line in lines]
-    record["regions"] = {name: _rounded(_mean(lines, f"{name}/change_kept")) for name in ("E1", "E2", "E3", "E4")}
+    record["regions"] = {
+        name: _rounded(_mean(lines, f"{name}/change_kept"))
+        for name in ("E1", "E2", "E3", "E4")
+    }
     record["scores"] = {}
     for path in sorted(run.path.glob("scores-*.json")):
         scores = json.loads(path.read_text(encoding="utf-8"))
         best = at_best(scores)
-        kept = {"entropy": _rounded(scores["entropy"]), "samples": best["samples"], "correct": best["correct"]}
+        kept = {
+            "entropy": _rounded(scores["entropy"]),
+            "samples": best["samples"],
+            "correct": best["correct"],
+        }
         if best is not scores:
             kept["temperature"] = scores["best_temperature"]
         record["scores"][path.stem.removeprefix("scores-")] = kept

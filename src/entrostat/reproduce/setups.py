@@ -35,14 +35,18 @@ Statistic = Callable[[dict[str, Any]], float]
 
 def blind(mode: Mode, seed: int, method: Method, **options: Any) -> Job:
     """A run under random rewards."""
-    usual: dict[str, Any] = dict(reward="bernoulli:0.5", scale_rewards="none", eval_problems=2, eval_samples=1)
+    usual: dict[str, Any] = dict(
+        reward="bernoulli:0.5", scale_rewards="none", eval_problems=2, eval_samples=1
+    )
     return _job(method, seed, **{"steps": 12 if mode.fast else 60, **usual, **options})
 
 
 def true(mode: Mode, seed: int, method: Method, **options: Any) -> Job:
     """A run under the task's verifier, scored half way and at the end."""
     steps, problems, samples = (16, 32, 8) if mode.fast else (100, 297, 32)
-    usual: dict[str, Any] = dict(eval_at=(steps // 2,), eval_problems=problems, eval_samples=samples)
+    usual: dict[str, Any] = dict(
+        eval_at=(steps // 2,), eval_problems=problems, eval_samples=samples
+    )
     return _job(method, seed, **{"steps": steps, **usual, **options})
 
 
@@ -67,10 +71,14 @@ def learning(mode: Mode, seed: int, method: Method, **options: Any) -> Job:
 
 
 def _job(method: Method, seed: int, **options: Any) -> Job:
-    return Job(method, TrainConfig(seed=seed, prompts=16, samples=16, map_every=0, **options))
+    return Job(
+        method, TrainConfig(seed=seed, prompts=16, samples=16, map_every=0, **options)
+    )
 
 
-def over_seeds(records: Records, jobs: Sequence[Job], statistic: Statistic) -> list[float]:
+def over_seeds(
+    records: Records, jobs: Sequence[Job], statistic: Statistic
+) -> list[float]:
     """The statistic of each job's record."""
     return [statistic(records[job]) for job in jobs]
 
@@ -102,7 +110,10 @@ def share(side: str) -> Statistic:
 
 def mean_score(when: str = "end") -> Statistic:
     """mean@n on the held-out problems, at the run's best temperature where there are several."""
-    return lambda record: float(np.mean(record["scores"][when]["correct"])) / record["scores"][when]["samples"]
+    return lambda record: (
+        float(np.mean(record["scores"][when]["correct"]))
+        / record["scores"][when]["samples"]
+    )
 
 
 def pass_score(when: str = "end") -> Statistic:
@@ -110,7 +121,9 @@ def pass_score(when: str = "end") -> Statistic:
 
     def statistic(record: dict[str, Any]) -> float:
         scores = record["scores"][when]
-        return float(np.mean(pass_at_k(scores["samples"], scores["correct"], scores["samples"])))
+        return float(
+            np.mean(pass_at_k(scores["samples"], scores["correct"], scores["samples"]))
+        )
 
     return statistic
 

@@ -8,7 +8,13 @@ from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from entrostat.lab.watch import Watcher
@@ -29,7 +35,9 @@ class Bar:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        self.bar = Progress(*columns, console=self.console, disable=not sys.stderr.isatty())
+        self.bar = Progress(
+            *columns, console=self.console, disable=not sys.stderr.isatty()
+        )
         self.task = self.bar.add_task("rollouts", total=0)
         self.done = self.total = 0
 
@@ -37,7 +45,12 @@ class Bar:
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.bar.stop()
 
     def note(self, text: str) -> None:
@@ -64,7 +77,9 @@ class _Counter(Watcher):
         self.bar.done += 1
         self.bar.bar.update(self.bar.task, completed=self.bar.done)
         if self.rollouts == self.job.rollouts and self.bar.bar.disable:
-            self.bar.note(f"{self.bar.done}/{self.bar.total} rollouts: {self.job.command}")
+            self.bar.note(
+                f"{self.bar.done}/{self.bar.total} rollouts: {self.job.command}"
+            )
 
     def note(self, text: str) -> None:
         self.bar.note(text)
@@ -72,7 +87,10 @@ class _Counter(Watcher):
 
 def listing(claims: Iterable[Claim]) -> Table:
     """Name, statement and source of each."""
-    out = Table(caption="entrostat reproduce NAME... checks them, --all all of them", caption_justify="left")
+    out = Table(
+        caption="entrostat reproduce NAME... checks them, --all all of them",
+        caption_justify="left",
+    )
     for column in ("claim", "statement", "source"):
         out.add_column(column)
     for claim in claims:
@@ -93,7 +111,9 @@ def table(results: Sequence[dict[str, Any]]) -> Table:
         if result["verdict"] == "fails":
             verdict += f": {result['standing']}"
         statement, seconds = escape(result["statement"]), f"{result['seconds']:.0f}"
-        out.add_row(result["claim"], statement, escape(_decides(result)), verdict, seconds)
+        out.add_row(
+            result["claim"], statement, escape(_decides(result)), verdict, seconds
+        )
     return out
 
 
@@ -133,7 +153,11 @@ Text below a claim's parts was written by hand after the runs (NAME.md beside th
 """
 
 
-def page(claims: Iterable[Claim], results: Mapping[str, dict[str, Any]], gpu: Sequence[Mapping[str, Any]] = ()) -> str:
+def page(
+    claims: Iterable[Claim],
+    results: Mapping[str, dict[str, Any]],
+    gpu: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """The results as Markdown: how to read them, a table of all claims, then each with its parts and numbers.
 
     A result's `remark`, written by hand after the runs, stands below its parts. `gpu`: rows of `gpu_section`.
@@ -145,7 +169,11 @@ def page(claims: Iterable[Claim], results: Mapping[str, dict[str, Any]], gpu: Se
     if gpu:
         out.append(gpu_section(gpu))
     out += ["## All claims\n", _markdown(heads, rows), COMMANDS]
-    out += [_section(claim, results[claim.name]) for claim in claims if claim.name in results]
+    out += [
+        _section(claim, results[claim.name])
+        for claim in claims
+        if claim.name in results
+    ]
     return "\n".join(out).rstrip("\n")
 
 
@@ -165,13 +193,27 @@ def gpu_section(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     for at, row in enumerate(rows, 1):
         if missing := [name for name in GPU_COLUMNS if name not in row]:
-            raise ValueError(f"row {at} of the GPU's results has no {missing[0]}: needs {', '.join(GPU_COLUMNS)}")
+            raise ValueError(
+                f"row {at} of the GPU's results has no {missing[0]}: needs {', '.join(GPU_COLUMNS)}"
+            )
     devices = " and ".join(dict.fromkeys(str(row["device"]) for row in rows))
     cells = [
-        [row["arm"], row["reward"], str(row["rollouts"]), str(row["seeds"]), _estimate({**row, "value": row["effect"]})]
+        [
+            row["arm"],
+            row["reward"],
+            str(row["rollouts"]),
+            str(row["seeds"]),
+            _estimate({**row, "value": row["effect"]}),
+        ]
         for row in rows
     ]
-    heads = ["clip", "reward", "rollouts", "seeds", "effect on ln H a rollout, 95% interval"]
+    heads = [
+        "clip",
+        "reward",
+        "rollouts",
+        "seeds",
+        "effect on ln H a rollout, 95% interval",
+    ]
     return f"## In the paper's own batch, on {devices}\n\n{GPU_TEXT}\n{_markdown(heads, cells)}"
 
 
@@ -183,7 +225,9 @@ its drift.
 
 def _counted(claims: Sequence[Claim], results: Mapping[str, dict[str, Any]]) -> str:
     """How many claims stand how."""
-    found = Counter(results[claim.name]["standing"] for claim in claims if claim.name in results)
+    found = Counter(
+        results[claim.name]["standing"] for claim in claims if claim.name in results
+    )
     said = [f"{found[standing]} {standing}" for standing in get_args(Standing)]
     missing = len(claims) - found.total()
     if missing:
@@ -197,7 +241,13 @@ def _row(claim: Claim, result: dict[str, Any] | None) -> list[str]:
     parts = result["parts"]
     held = sum(part["verdict"] == "holds" for part in parts)
     ratio = f"{held} of {len(parts)}" if parts else ""
-    return [f"[{claim.name}](#{claim.name})", claim.statement, _standing(result), ratio, _decides(result)]
+    return [
+        f"[{claim.name}](#{claim.name})",
+        claim.statement,
+        _standing(result),
+        ratio,
+        _decides(result),
+    ]
 
 
 def _standing(result: dict[str, Any]) -> str:
@@ -207,9 +257,15 @@ def _standing(result: dict[str, Any]) -> str:
 
 def _decides(result: dict[str, Any]) -> str:
     """The number that the verdict turns on, what it is, and what was wanted of it."""
-    part = next((part for part in result["parts"] if part["what"] == result["deciding"]), None)
+    part = next(
+        (part for part in result["parts"] if part["what"] == result["deciding"]), None
+    )
     if part is None:
-        estimate = _estimate(result["interval"]) if result["interval"] else _number(result["effect"])
+        estimate = (
+            _estimate(result["interval"])
+            if result["interval"]
+            else _number(result["effect"])
+        )
         return f"{estimate}: {result['measure']}"
     what = result["measure"] if result["verdict"] == "holds" else part["what"]
     return f"{_estimate(part['interval'])}: {what}; wanted {part['wanted']}"
@@ -229,10 +285,25 @@ def _section(claim: Claim, result: dict[str, Any]) -> str:
         "",
     ]
     if result["criterion"] != claim.criterion:
-        lines += [f"**Not measured yet** by the present criterion: {claim.criterion}.", ""]
+        lines += [
+            f"**Not measured yet** by the present criterion: {claim.criterion}.",
+            "",
+        ]
     if result["parts"]:
         rows = [_part_row(part) for part in result["parts"]]
-        lines.append(_markdown(["part", "seeds", "mean, 95% interval", "wanted", "least effect", "verdict"], rows))
+        lines.append(
+            _markdown(
+                [
+                    "part",
+                    "seeds",
+                    "mean, 95% interval",
+                    "wanted",
+                    "least effect",
+                    "verdict",
+                ],
+                rows,
+            )
+        )
     if result.get("remark"):
         lines += [result["remark"], ""]
     if result["numbers"]:
@@ -245,11 +316,20 @@ def _part_row(part: dict[str, Any]) -> list[str]:
     """Of a result that was written before there were points and least effects, these are empty."""
     seeds = str(len(part["interval"]["points"])) if "points" in part["interval"] else ""
     least = _number(part["least"]) if "least" in part else ""
-    return [part["what"], seeds, _estimate(part["interval"]), part["wanted"], least, part["verdict"]]
+    return [
+        part["what"],
+        seeds,
+        _estimate(part["interval"]),
+        part["wanted"],
+        least,
+        part["verdict"],
+    ]
 
 
 def _runs(result: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    versions = ", ".join(
+        f"{name} {version}" for name, version in result["versions"].items()
+    )
     trained = f"{len(result['runs'])} runs, " if result["runs"] else ""
     return f"{trained}{result['seconds']:.0f} s of one core, {versions}"
 
@@ -259,10 +339,20 @@ def _numbers(values: Mapping[str, Any]) -> str:
     grid = {name.rpartition(": ")[::2]: _value(value) for name, value in values.items()}
     down, across = (list(dict.fromkeys(names)) for names in zip(*grid, strict=True))
     if min(len(down), len(across)) < 2 or len(down) * len(across) != len(grid):
-        return _markdown(["other numbers", ""], [[name, _value(value)] for name, value in values.items()])
+        return _markdown(
+            ["other numbers", ""],
+            [[name, _value(value)] for name, value in values.items()],
+        )
     if len(across) > len(down):
-        down, across, grid = across, down, {(that, this): value for (this, that), value in grid.items()}
-    return _markdown(["other numbers", *across], [[this, *(grid[this, that] for that in across)] for this in down])
+        down, across, grid = (
+            across,
+            down,
+            {(that, this): value for (this, that), value in grid.items()},
+        )
+    return _markdown(
+        ["other numbers", *across],
+        [[this, *(grid[this, that] for that in across)] for this in down],
+    )
 
 
 def _markdown(heads: list[str], rows: list[list[str]]) -> str:
@@ -287,4 +377,10 @@ def _estimate(interval: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return "no number" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+    return (
+        "no number"
+        if value is None
+        else f"{value:.3g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -43,13 +43,20 @@ class Policy(NamedTuple):
     weights: Float[Tensor, " s"]
 
 
-Direction = Callable[[Float[Tensor, "*n s a"], Float[Tensor, "s a"], Float[Tensor, " s"]], Float[Tensor, "*n s a"]]
+Direction = Callable[
+    [Float[Tensor, "*n s a"], Float[Tensor, "s a"], Float[Tensor, " s"]],
+    Float[Tensor, "*n s a"],
+]
 
 
-def random_policy(states: int, actions: int, generator: torch.Generator, *, moved: float) -> Policy:
+def random_policy(
+    states: int, actions: int, generator: torch.Generator, *, moved: float
+) -> Policy:
     """Logits of pi_old from N(0, 1.5^2), moved by N(0, moved^2); weights that differ by up to a factor of 3."""
     old = torch.randn(states, actions, generator=generator, dtype=torch.float64) * 1.5
-    move = torch.randn(states, actions, generator=generator, dtype=torch.float64) * moved
+    move = (
+        torch.randn(states, actions, generator=generator, dtype=torch.float64) * moved
+    )
     weights = torch.rand(states, generator=generator, dtype=torch.float64) + 0.5
     return Policy(old + move, old.log_softmax(-1), weights / weights.sum())
 
@@ -70,11 +77,15 @@ def outside(
     return low_side.to(logratio.dtype), high_side.to(logratio.dtype)
 
 
-def exact_push(policy: Policy, advantage: Advantage, *, low: Bound, high: Bound) -> Float[Tensor, "s a"]:
+def exact_push(
+    policy: Policy, advantage: Advantage, *, low: Bound, high: Bound
+) -> Float[Tensor, "s a"]:
     """The gradient of the surrogate that arrives at log pi(a|s), in expectation over tokens and advantages."""
     logprobs = policy.logits.log_softmax(-1)
     x, y = outside(logprobs - policy.old_logprobs, low, high)
-    kept = advantage.p_up * advantage.up * (1 - y) - advantage.p_down * advantage.down * (1 - x)
+    kept = advantage.p_up * advantage.up * (
+        1 - y
+    ) - advantage.p_down * advantage.down * (1 - x)
     return policy.weights[:, None] * logprobs.exp() * kept
 
 
@@ -91,8 +102,15 @@ def sampled_push(
     """`exact_push` estimated from each of `batches` batches of tokens, drawn by d and pi_old; unbiased."""
     logratio = policy.logits.log_softmax(-1) - policy.old_logprobs
     joint = (policy.weights[:, None] * policy.old_logprobs.exp()).flatten()
-    drawn = torch.multinomial(joint, batches * tokens, replacement=True, generator=generator)
-    law = (torch.as_tensor(part, dtype=torch.float64).expand(logratio.shape).flatten()[drawn] for part in advantage)
+    drawn = torch.multinomial(
+        joint, batches * tokens, replacement=True, generator=generator
+    )
+    law = (
+        torch.as_tensor(part, dtype=torch.float64)
+        .expand(logratio.shape)
+        .flatten()[drawn]
+        for part in advantage
+    )
     p_up, up, p_down, down = law
     u = torch.rand(len(drawn), generator=generator, dtype=torch.float64)
     taken = torch.where(u < p_up, up, torch.where(u >= 1 - p_down, -down, 0.0))
@@ -100,18 +118,24 @@ def sampled_push(
     clipped = (x & (taken < 0)) | (y & (taken > 0))
     each = torch.where(clipped, 0.0, taken * logratio.exp().flatten()[drawn]) / tokens
     total = torch.zeros(batches, logratio.numel(), dtype=torch.float64)
-    return total.scatter_add_(1, drawn.view(batches, -1), each.view(batches, -1)).unflatten(1, logratio.shape)
+    return total.scatter_add_(
+        1, drawn.view(batches, -1), each.view(batches, -1)
+    ).unflatten(1, logratio.shape)
 
 
 def policy_gradient(
-    push: Float[Tensor, "*n s a"], logprobs: Float[Tensor, "s a"], weights: Float[Tensor, " s"]
+    push: Float[Tensor, "*n s a"],
+    logprobs: Float[Tensor, "s a"],
+    weights: Float[Tensor, " s"],
 ) -> Float[Tensor, "*n s a"]:
     """The gradient in the logits."""
     return push - logprobs.exp() * push.sum(-1, keepdim=True)
 
 
 def natural_gradient(
-    push: Float[Tensor, "*n s a"], logprobs: Float[Tensor, "s a"], weights: Float[Tensor, " s"]
+    push: Float[Tensor, "*n s a"],
+    logprobs: Float[Tensor, "s a"],
+    weights: Float[Tensor, " s"],
 ) -> Float[Tensor, "*n s a"]:
     """The gradient times the pseudo-inverse of the Fisher matrix, whose blocks are d (diag(pi) - pi pi^T)."""
     step = push / (weights[:, None] * logprobs.exp())

@@ -22,7 +22,9 @@ def of_dumps(folder: Path, low: float = 0.2, high: float = 0.2) -> dict[str, Any
         tokens = per_token(batch)
         for step in np.unique(tokens["step"]):
             at = tokens["step"] == step
-            steps.setdefault(int(step), []).append({name: tokens[name][at] for name in COLUMNS})
+            steps.setdefault(int(step), []).append(
+                {name: tokens[name][at] for name in COLUMNS}
+            )
     whole = [_joined(parts) for _, parts in sorted(steps.items())]
     every = _joined(whole)
     low_bracket, high_bracket = _brackets(every, low, high)
@@ -37,9 +39,15 @@ def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
 
 
-def _brackets(tokens: dict[str, np.ndarray], low: float, high: float) -> tuple[float, float]:
-    logp, entropy = (tokens[name].astype(np.float64) for name in ("logprobs", "entropy"))
+def _brackets(
+    tokens: dict[str, np.ndarray], low: float, high: float
+) -> tuple[float, float]:
+    logp, entropy = (
+        tokens[name].astype(np.float64) for name in ("logprobs", "entropy")
+    )
     ratio = np.exp(logp - tokens["old_logprobs"])
     mean = tokens["sum_p2_logp"] + entropy * tokens["sum_p2"]
     under = ratio * (mean - np.exp(logp) * (logp + entropy))
-    return float((under * (ratio < 1 - low)).mean()), float((under * (ratio > 1 + high)).mean())
+    return float((under * (ratio < 1 - low)).mean()), float(
+        (under * (ratio > 1 + high)).mean()
+    )

@@ -3,7 +3,13 @@
 from typing import Any, TypeGuard
 
 from entrostat.registry import Registry
-from entrostat.strategies.base import NoState, RolloutSummary, Strategy, state_from_json, state_to_json
+from entrostat.strategies.base import (
+    NoState,
+    RolloutSummary,
+    Strategy,
+    state_from_json,
+    state_to_json,
+)
 from entrostat.strategies.dcpo import Dcpo
 from entrostat.strategies.dynamic import WholeRun
 from entrostat.strategies.oscillatory import Od

@@ -116,7 +116,9 @@ def required(value: float | None, owner: object, field: str) -> float:
 
 def full(old: TokenStats, value: float) -> Tensor:
     """`value` for every token of `old`, float32 (b t)."""
-    return torch.full_like(old.logprobs, value, dtype=torch.float32, requires_grad=False)
+    return torch.full_like(
+        old.logprobs, value, dtype=torch.float32, requires_grad=False
+    )
 
 
 def probability(old: TokenStats) -> Tensor:
@@ -124,7 +126,9 @@ def probability(old: TokenStats) -> Tensor:
     return old.logprobs.detach().float().exp()
 
 
-def checked(name: str, value: float, *, low: float = -math.inf, high: float = math.inf, why: str) -> None:
+def checked(
+    name: str, value: float, *, low: float = -math.inf, high: float = math.inf, why: str
+) -> None:
     """Raises ValueError unless low <= value <= high (NaN never is)."""
     if not low <= value <= high:
         raise ValueError(f"{name} must be {why}, got {value}")
@@ -144,10 +148,16 @@ def state_from_json(owner: Stateful, fields: Any) -> Any:
     name = type(owner).__name__
     if not isinstance(fields, dict) or set(fields) != set(like._fields):
         got = sorted(fields) if isinstance(fields, dict) else fields
-        raise ValueError(f"the saved state is not one of {name}: expected fields {sorted(like._fields)}, got {got}")
+        raise ValueError(
+            f"the saved state is not one of {name}: expected fields {sorted(like._fields)}, got {got}"
+        )
     for key, value in fields.items():
         # bool is an int in Python, and a JSON true is no count
         allowed = (int,) if isinstance(getattr(like, key), int) else (int, float)
-        if isinstance(value, bool) or not isinstance(value, allowed) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, allowed)
+            or not math.isfinite(value)
+        ):
             raise ValueError(f"the saved state of {name} has a bad {key}: {value!r}")
     return type(like)(**{k: type(getattr(like, k))(v) for k, v in fields.items()})

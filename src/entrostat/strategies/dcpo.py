@@ -16,7 +16,13 @@ import torch
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats
-from entrostat.strategies.base import NoState, RolloutSummary, Strategy, checked, probability
+from entrostat.strategies.base import (
+    NoState,
+    RolloutSummary,
+    Strategy,
+    checked,
+    probability,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,9 @@ class WholeRun(Dynamic):
     def __post_init__(self):
         super().__post_init__()
         if not (self.upper_dynamic or self.lower_dynamic):
-            raise ValueError("one of upper_dynamic and lower_dynamic must be on: for none of them use grpo")
+            raise ValueError(
+                "one of upper_dynamic and lower_dynamic must be on: for none of them use grpo"
+            )
 
     @property
     def highest(self) -> float:
@@ -34,4 +36,6 @@ class WholeRun(Dynamic):
 
     def bounds(self, state: NoState, old: TokenStats) -> ClipBounds:
         low = self.lower(old) if self.lower_dynamic else full(old, self.eps)
-        return ClipBounds(low, self.upper(old) if self.upper_dynamic else full(old, self.eps))
+        return ClipBounds(
+            low, self.upper(old) if self.upper_dynamic else full(old, self.eps)
+        )

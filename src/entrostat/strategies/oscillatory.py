@@ -41,7 +41,9 @@ class Od(Dynamic):
     def init(self) -> OscillatoryState:
         return OscillatoryState(raising=0, rollouts=0, initial_entropy=0.0)
 
-    def observe(self, state: OscillatoryState, summary: RolloutSummary) -> OscillatoryState:
+    def observe(
+        self, state: OscillatoryState, summary: RolloutSummary
+    ) -> OscillatoryState:
         """The direction for the rollout's updates. It stays where the entropy is NaN: no token was trained on.
 
         Raises ValueError where the engine gives no entropy.

@@ -19,7 +19,13 @@ from torch import Tensor
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats
-from entrostat.strategies.base import RolloutSummary, Strategy, checked, full, probability
+from entrostat.strategies.base import (
+    RolloutSummary,
+    Strategy,
+    checked,
+    full,
+    probability,
+)
 
 
 class PhasedState(NamedTuple):
@@ -47,9 +53,23 @@ class Dynamic(Strategy):
     def __post_init__(self):
         checked("eps", self.eps, low=0.0, why="at least 0")
         checked("upper_alpha", self.upper_alpha, high=0.0, why="at most 0")
-        checked("upper_beta", self.upper_beta, low=-self.upper_alpha, high=1e6, why="at least -upper_alpha")
-        checked("lower_alpha", self.lower_alpha, low=-0.99, high=0.0, why="in [-0.99, 0]")
-        checked("lower_beta", self.lower_beta, low=-self.lower_alpha, high=1.0, why="in [-lower_alpha, 1]")
+        checked(
+            "upper_beta",
+            self.upper_beta,
+            low=-self.upper_alpha,
+            high=1e6,
+            why="at least -upper_alpha",
+        )
+        checked(
+            "lower_alpha", self.lower_alpha, low=-0.99, high=0.0, why="in [-0.99, 0]"
+        )
+        checked(
+            "lower_beta",
+            self.lower_beta,
+            low=-self.lower_alpha,
+            high=1.0,
+            why="in [-lower_alpha, 1]",
+        )
 
     @property
     def highest(self) -> float:
@@ -85,7 +105,13 @@ class Phased(Dynamic):
 
     def __post_init__(self):
         super().__post_init__()
-        checked("first_phase", self.first_phase, low=1e-9, high=1 - 1e-9, why="between 0 and 1")
+        checked(
+            "first_phase",
+            self.first_phase,
+            low=1e-9,
+            high=1 - 1e-9,
+            why="between 0 and 1",
+        )
 
     def init(self) -> PhasedState:
         return PhasedState(progress=0.0)
@@ -96,10 +122,14 @@ class Phased(Dynamic):
     def bounds(self, state: PhasedState, old: TokenStats) -> ClipBounds:
         share = self.first_phase
         if state.progress <= share:
-            return ClipBounds(full(old, self.eps), self.first_upper(1 - state.progress / share, old))
+            return ClipBounds(
+                full(old, self.eps), self.first_upper(1 - state.progress / share, old)
+            )
         lam = -(state.progress - share) / (1 - share)
         # Mlo at the start of the second phase, fading to eps at the end. One public note has this ramp reversed.
-        return ClipBounds(self.mixed(1 + lam, self.lower(old), old), self.second_upper(old))
+        return ClipBounds(
+            self.mixed(1 + lam, self.lower(old), old), self.second_upper(old)
+        )
 
     @abstractmethod
     def first_upper(self, lam: float, old: TokenStats) -> Tensor:

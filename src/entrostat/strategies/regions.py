@@ -35,7 +35,12 @@ class Regions(Strategy):
 
     def __post_init__(self):
         for name in ("e1", "e2", "e3", "e4"):
-            checked(name, getattr(self, name), low=-1.0, why="at least -1 (which shuts the region)")
+            checked(
+                name,
+                getattr(self, name),
+                low=-1.0,
+                why="at least -1 (which shuts the region)",
+            )
 
     @property
     def acts_on_fresh(self) -> bool:
@@ -58,5 +63,10 @@ class Regions(Strategy):
     def bounds(self, state: NoState, old: TokenStats) -> ClipBounds:
         """Raises ValueError where the engine gives no entropy of the old policy."""
         likely = excess_surprisal(old).detach() > 0
-        e3, e4 = (SHUT_BELOW if value == -1.0 else value for value in (self.e3, self.e4))
-        return ClipBounds(torch.where(likely, e3, e4).float(), torch.where(likely, self.e1, self.e2).float())
+        e3, e4 = (
+            SHUT_BELOW if value == -1.0 else value for value in (self.e3, self.e4)
+        )
+        return ClipBounds(
+            torch.where(likely, e3, e4).float(),
+            torch.where(likely, self.e1, self.e2).float(),
+        )

@@ -109,13 +109,17 @@ class Thermostat(Strategy):
     def __post_init__(self):
         schedule, _ = parse_target(self.target)
         if schedule.span[0] <= 0:
-            raise ValueError(f"target must stay over 0 nats, got {self.target!r}, which falls to {schedule.span[0]:g}")
+            raise ValueError(
+                f"target must stay over 0 nats, got {self.target!r}, which falls to {schedule.span[0]:g}"
+            )
         if self.tilt not in ("surprisal", "bracket"):
             raise ValueError(f"tilt must be surprisal or bracket, got {self.tilt!r}")
         checked("eps", self.eps, low=1e-4, high=1.0, why="in [1e-4, 1]")
         checked("rate", self.rate, low=1e-4, high=1.0, why="in [1e-4, 1]")
         checked("response", self.response, low=0.01, high=1.0, why="in [.01, 1]")
-        checked("pressure_limit", self.pressure_limit, low=0.1, high=5.0, why="in [.1, 5]")
+        checked(
+            "pressure_limit", self.pressure_limit, low=0.1, high=5.0, why="in [.1, 5]"
+        )
         checked("momentum", self.momentum, low=0.0, high=0.99, why="in [0, .99]")
 
     @property
@@ -137,7 +141,9 @@ class Thermostat(Strategy):
     def init(self) -> ThermostatState:
         return ThermostatState()
 
-    def observe(self, state: ThermostatState, summary: RolloutSummary) -> ThermostatState:
+    def observe(
+        self, state: ThermostatState, summary: RolloutSummary
+    ) -> ThermostatState:
         """One step of the loop.
 
         A NaN entropy (nothing was measured) leaves the reference and the pressure where they are, and the filter goes
@@ -149,7 +155,9 @@ class Thermostat(Strategy):
         entropy, scale = self._measured(summary)
         plant = state.plant
         if state.measured and state.active:
-            plant = predict(plant, state.pressure, updates=state.updates, beta=self.momentum)
+            plant = predict(
+                plant, state.pressure, updates=state.updates, beta=self.momentum
+            )
         told = {
             "rollouts": state.rollouts + 1,
             "active": 0 if summary.active == 0 else 1,
@@ -169,7 +177,9 @@ class Thermostat(Strategy):
         now, then = self._targets(initial, summary.progress, state.rollouts)
         reference += self._paced(math.log(now) - reference)
         # where entropy cannot follow, the reference waits for it: no jump once it can again
-        reference = min(max(reference, plant.h - REACH * self.rate), plant.h + REACH * self.rate)
+        reference = min(
+            max(reference, plant.h - REACH * self.rate), plant.h + REACH * self.rate
+        )
         ahead = self._paced(math.log(then) - reference)
         return state._replace(
             **told,
@@ -184,11 +194,15 @@ class Thermostat(Strategy):
 
     def bounds(self, state: ThermostatState, old: TokenStats) -> ClipBounds:
         if state.measured == 0:
-            tilt = torch.zeros_like(old.logprobs, dtype=torch.float32, requires_grad=False)
+            tilt = torch.zeros_like(
+                old.logprobs, dtype=torch.float32, requires_grad=False
+            )
         else:
             # an impossible token has ln p = -inf, and 0 x inf is NaN
             tilt = state.pressure * (self._tilt(old) / state.scale).clamp(-1e6, 1e6)
-        return ClipBounds((self.eps * (1 + tilt)).clamp(-1, 1), (self.eps * (1 - tilt)).clamp(-1, 1))
+        return ClipBounds(
+            (self.eps * (1 + tilt)).clamp(-1, 1), (self.eps * (1 - tilt)).clamp(-1, 1)
+        )
 
     def signals(self, state: ThermostatState) -> dict[str, float]:
         """target and reference (the target, approached at a bounded rate) in nats; pressure u; the filter's numbers."""
@@ -220,28 +234,41 @@ class Thermostat(Strategy):
                 "can have more: choose a target under it"
             )
 
-    def _targets(self, initial: float, progress: float, rollouts: int) -> tuple[float, float]:
+    def _targets(
+        self, initial: float, progress: float, rollouts: int
+    ) -> tuple[float, float]:
         """Entropy aimed at before this rollout and before the next, in nats."""
         schedule, relative = parse_target(self.target)
         unit = initial if relative else 1.0
         following = min(progress * (1 + 1 / rollouts), 1.0) if rollouts else progress
-        return unit * schedule(progress, rollouts), unit * schedule(following, rollouts + 1)
+        return unit * schedule(progress, rollouts), unit * schedule(
+            following, rollouts + 1
+        )
 
     def _paced(self, way: float) -> float:
         return min(max(way, -self.rate), self.rate)
 
-    def _pressure(self, plant: Plant, reference: float, ahead: float, updates: int) -> float:
+    def _pressure(
+        self, plant: Plant, reference: float, ahead: float, updates: int
+    ) -> float:
         limit = self.pressure_limit
         hold = min(max(-plant.drift / plant.gain, -limit), limit)
         kept = self.momentum**updates
-        delay = late(updates, self.momentum) / (1 - kept) if kept < 1 else 0.0  # rollouts
+        delay = (
+            late(updates, self.momentum) / (1 - kept) if kept < 1 else 0.0
+        )  # rollouts
         settled = plant.h + plant.gain * delay * (plant.past - hold)
         cautious = plant.gain + plant.gg / plant.gain
-        pressure = hold + (self.response * (reference + delay * ahead - settled) + ahead) / cautious
+        pressure = (
+            hold
+            + (self.response * (reference + delay * ahead - settled) + ahead) / cautious
+        )
         return min(max(pressure, -limit), limit)
 
     def _tilt(self, old: TokenStats) -> Tensor:
-        for field in ("entropy", "sum_p2", "sum_p2_logp") if self.needs_sums else ("entropy",):
+        for field in (
+            ("entropy", "sum_p2", "sum_p2_logp") if self.needs_sums else ("entropy",)
+        ):
             if getattr(old, field) is None:
                 required(None, self, field)
         tilt = bracket(old) if self.needs_sums else excess_surprisal(old)
@@ -261,13 +288,19 @@ def parse_target(text: str | float) -> tuple[Schedule, bool]:
         return parse_schedule(text), False
     words = text.split(":")
     # of its numbers these are entropies; the others are progress or rollouts
-    entropies = {"sine": slice(1, 3), "step": slice(1, 3), "piecewise": slice(2, None, 2)}.get(
-        words[0], slice(1, None) if len(words) > 1 else slice(0, 1)
-    )
+    entropies = {
+        "sine": slice(1, 3),
+        "step": slice(1, 3),
+        "piecewise": slice(2, None, 2),
+    }.get(words[0], slice(1, None) if len(words) > 1 else slice(0, 1))
     chosen = words[entropies]
     relative = bool(chosen) and all(word.endswith("x") for word in chosen)
-    words[entropies] = [word.removesuffix("x") for word in chosen] if relative else chosen
+    words[entropies] = (
+        [word.removesuffix("x") for word in chosen] if relative else chosen
+    )
     try:
         return parse_schedule(":".join(words)), relative
     except ValueError as error:
-        raise ValueError(f"{error}; an x behind every entropy means: of the initial one") from None
+        raise ValueError(
+            f"{error}; an x behind every entropy means: of the initial one"
+        ) from None

@@ -3,4 +3,11 @@
 from entrostat.verify.pool import Verdict, VerifierPool
 from entrostat.verify.registry import NEEDS, SPELLINGS, VERIFIERS, check_verifier
 
-__all__ = ["NEEDS", "SPELLINGS", "VERIFIERS", "Verdict", "VerifierPool", "check_verifier"]
+__all__ = [
+    "NEEDS",
+    "SPELLINGS",
+    "VERIFIERS",
+    "Verdict",
+    "VerifierPool",
+    "check_verifier",
+]

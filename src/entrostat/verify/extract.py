@@ -34,7 +34,9 @@ def _number(completion: str) -> str | None:
 
 def _boxed(completion: str) -> str | None:
     given = boxed.last_box(completion)
-    return None if given is None or len(given) > boxed.LONGEST else " ".join(given.split())
+    return (
+        None if given is None or len(given) > boxed.LONGEST else " ".join(given.split())
+    )
 
 
 def _dapo(completion: str) -> str | None:

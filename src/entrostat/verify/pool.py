@@ -115,7 +115,9 @@ class VerifierPool:
     def __init__(self, verifier: str, *, processes: int = 2, timeout: float = 5.0):
         check_verifier(verifier)
         if processes < 1 or not 0 < timeout < float("inf"):
-            raise ValueError(f"processes is {processes} and timeout {timeout}: use at least 1, and seconds over 0")
+            raise ValueError(
+                f"processes is {processes} and timeout {timeout}: use at least 1, and seconds over 0"
+            )
         function = inspect.unwrap(registry.VERIFIERS[verifier])
         self.verifier, self.processes, self.timeout = verifier, processes, timeout
         self.timeouts = 0
@@ -150,13 +152,20 @@ class VerifierPool:
             raise
         return [verdicts[index] for index in range(len(pairs))]
 
-    def _listen(self, verdicts: dict[int, Verdict], waiting: deque[tuple[int, Pair]]) -> None:
+    def _listen(
+        self, verdicts: dict[int, Verdict], waiting: deque[tuple[int, Pair]]
+    ) -> None:
         """Takes what workers say until one of them is due: idle, gone, or over its time."""
-        busy = [worker for worker in self._workers if worker.pending or not worker.ready]
+        busy = [
+            worker for worker in self._workers if worker.pending or not worker.ready
+        ]
         with selectors.DefaultSelector() as selector:
             for worker in busy:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # pyright: ignore[reportArgumentType]
-            left = min(worker.since + self._limit(worker) for worker in busy) - time.monotonic()
+            left = (
+                min(worker.since + self._limit(worker) for worker in busy)
+                - time.monotonic()
+            )
             heard = [key.data for key, _ in selector.select(max(left, 0))]
         now = time.monotonic()  # before the nap: who answers in it is not over its time
         if heard and min(len(worker.pending) for worker in busy) > FEW:
@@ -172,14 +181,20 @@ class VerifierPool:
                     continue
                 index, _ = worker.pending.popleft()
                 verdicts[index] = Verdict(line.get("score"), line.get("error"))
-        for worker in [w for w in busy if w not in heard and now >= w.since + self._limit(w)]:
+        for worker in [
+            w for w in busy if w not in heard and now >= w.since + self._limit(w)
+        ]:
             self._replace(worker, "timed out", verdicts, waiting)
 
     def _limit(self, worker: _Worker) -> float:
         return self.timeout if worker.ready else START_SECONDS
 
     def _replace(
-        self, worker: _Worker, why: str, verdicts: dict[int, Verdict], waiting: deque[tuple[int, Pair]]
+        self,
+        worker: _Worker,
+        why: str,
+        verdicts: dict[int, Verdict],
+        waiting: deque[tuple[int, Pair]],
     ) -> None:
         """Kills a worker, reports the pair that it was at, and gives the rest of its chunk back."""
         self._workers.remove(worker)
@@ -196,7 +211,11 @@ class VerifierPool:
         elif worker.pending:
             index, _ = worker.pending.popleft()
             self.timeouts += why == "timed out"
-            said = f"timed out after {self.timeout:g} s" if why == "timed out" else f"the verifier died ({_how(code)})"
+            said = (
+                f"timed out after {self.timeout:g} s"
+                if why == "timed out"
+                else f"the verifier died ({_how(code)})"
+            )
             verdicts[index] = Verdict(None, said)
             waiting.extendleft(reversed(worker.pending))
 
@@ -219,7 +238,11 @@ class VerifierPool:
 def _chunk(waiting: deque[tuple[int, Pair]], size: int) -> list[tuple[int, Pair]]:
     """The first pairs that wait, taken off: at least one."""
     chunk, letters = [], 0
-    while waiting and len(chunk) < size and (not chunk or letters + sum(map(len, waiting[0][1])) <= LETTERS):
+    while (
+        waiting
+        and len(chunk) < size
+        and (not chunk or letters + sum(map(len, waiting[0][1])) <= LETTERS)
+    ):
         chunk.append(waiting.popleft())
         letters += sum(map(len, chunk[-1][1]))
     return chunk

@@ -45,4 +45,6 @@ def check_verifier(name: str) -> None:
         raise ValueError(f"unknown verifier {name!r}: {near(name, VERIFIERS)}")
     module, extra = NEEDS.get(name, ("", ""))
     if module and importlib.util.find_spec(module) is None:
-        raise ValueError(f"the verifier {name!r} needs {module}: pip install 'entrostat[{extra}]'")
+        raise ValueError(
+            f"the verifier {name!r} needs {module}: pip install 'entrostat[{extra}]'"
+        )

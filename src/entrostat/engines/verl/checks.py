@@ -28,20 +28,26 @@ def checked_options(config: DictConfig) -> EntrostatLossConfig:
         )
     chosen = omega_conf_to_dataclass(actor.policy_loss)
     if not isinstance(chosen, EntrostatLossConfig):
-        raise ValueError(f"{_LOSS} has no options of {NAME}: set {_LOSS}._target_={TARGET}")
+        raise ValueError(
+            f"{_LOSS} has no options of {NAME}: set {_LOSS}._target_={TARGET}"
+        )
     if actor.strategy not in ENGINES:
         raise ValueError(
             f"actor.strategy={actor.strategy!r} is not supported, only {' and '.join(ENGINES)}: there a loss call sees "
             "one micro-batch of one data-parallel rank; under pipeline stages it is missing who counts the tokens"
         )
     if config.get("distillation") and config.distillation.get("enabled", False):
-        raise ValueError(f"distillation sets a loss function of its own, and so does {NAME}: switch one of them off")
+        raise ValueError(
+            f"distillation sets a loss function of its own, and so does {NAME}: switch one of them off"
+        )
     check_can_act(config, chosen.make())
     sharded = actor.get("ulysses_sequence_parallel_size", 1) > 1 or (
         actor.fsdp_config.get("ulysses_sequence_parallel_size", 1) > 1
     )
     if chosen.dump_every and sharded:
-        raise ValueError(f"{_LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would write the same rows")
+        raise ValueError(
+            f"{_LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would write the same rows"
+        )
     return chosen
 
 
@@ -56,7 +62,10 @@ def check_can_act(config: DictConfig, strategy: Strategy) -> None:
         check_without_entropy(strategy, BYPASS, "set it to false")
         return
     actor = config.actor_rollout_ref.actor
-    one_update = actor.ppo_epochs == 1 and config.data.train_batch_size <= actor.ppo_mini_batch_size
+    one_update = (
+        actor.ppo_epochs == 1
+        and config.data.train_batch_size <= actor.ppo_mini_batch_size
+    )
     if one_update and not strategy.acts_on_fresh:
         raise ValueError(
             f"strategy {strategy_name(strategy)!r} cannot act: with one update a step every ratio is 1 and no clip "

@@ -26,9 +26,13 @@ class EntrostatLossConfig(PolicyLossConfig):
 
     def __post_init__(self):
         if not self.strategy:
-            raise ValueError(f"policy_loss.strategy is not set: choose one of {', '.join(STRATEGIES)}")
+            raise ValueError(
+                f"policy_loss.strategy is not set: choose one of {', '.join(STRATEGIES)}"
+            )
         if self.dump_every < 0:
-            raise ValueError(f"policy_loss.dump_every must be at least 0, got {self.dump_every}")
+            raise ValueError(
+                f"policy_loss.dump_every must be at least 0, got {self.dump_every}"
+            )
         self.make()
 
     def make(self) -> Strategy:

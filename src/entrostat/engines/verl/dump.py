@@ -22,7 +22,10 @@ SAMPLE, GROUP, REWARD = "entrostat_sample", "entrostat_group", "entrostat_reward
 
 def run_notes(config: DictConfig) -> dict[str, Any]:
     """What a dump notes of a run with this configuration of verl's; `vanilla` names the loss beneath ours."""
-    model, correction = config.actor_rollout_ref, config.algorithm.get("rollout_correction", None) or {}
+    model, correction = (
+        config.actor_rollout_ref,
+        config.algorithm.get("rollout_correction", None) or {},
+    )
     notes = {
         "loss_type": "vanilla",
         "loss_agg_mode": model.actor.loss_agg_mode,
@@ -69,13 +72,20 @@ class StepDump:
         if len(real):
             batch = _columns(data, logprobs, entropy, old_entropy, bounds, self._dual)
             batch = {name: value[real] for name, value in batch.items()}
-            prompts = [self.tokenizer.decode(data["prompts"][int(i)].tolist()) for i in real]
+            prompts = [
+                self.tokenizer.decode(data["prompts"][int(i)].tolist()) for i in real
+            ]
             known = {"step": self._step, "update": update, "prompt": prompts}
             self._parts.append(rows(decode=self.tokenizer.decode, **known, **batch))
         if self._seen == told["dump"] // ranks and self._parts:
             self.folder.mkdir(parents=True, exist_ok=True)
             name = file_name(self._step, torch.distributed.get_rank(dp_group), ranks)
-            save(self.folder / name, self._parts, notes=self.notes | {"ranks": ranks}, overwrite=True)
+            save(
+                self.folder / name,
+                self._parts,
+                notes=self.notes | {"ranks": ranks},
+                overwrite=True,
+            )
             self._parts = []
 
 
@@ -88,9 +98,13 @@ def _columns(
     dual: float,
 ) -> dict[str, Tensor]:
     """The columns of a dump's rows, on the CPU: (b t), and (b,) for what belongs to a completion."""
-    whole = data.select("responses", "response_mask", "old_log_probs", "advantages").to_padded_tensor()
+    whole = data.select(
+        "responses", "response_mask", "old_log_probs", "advantages"
+    ).to_padded_tensor()
     old, advantages = whole["old_log_probs"], whole["advantages"]
-    low, high = (torch.as_tensor(x, device=old.device).expand_as(old).float() for x in bounds)
+    low, high = (
+        torch.as_tensor(x, device=old.device).expand_as(old).float() for x in bounds
+    )
     below, above = clip_events(logprobs - old, advantages, low=low, high=high)
     # verl's dual clip: past it a token of A < 0 has no gradient either
     above = above | ((logprobs - old).exp() > dual) & (advantages < 0) & ~below

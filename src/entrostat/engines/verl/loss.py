@@ -48,17 +48,27 @@ class With:
 class MicroBatch:
     """What bounds and metrics of one micro-batch need beside the arguments of a policy loss."""
 
-    def __init__(self, strategy: Strategy, state: Any, old_entropy: Tensor | None, entropy: Tensor | None):
+    def __init__(
+        self,
+        strategy: Strategy,
+        state: Any,
+        old_entropy: Tensor | None,
+        entropy: Tensor | None,
+    ):
         self.strategy, self.state = strategy, state
         self.old_entropy, self.entropy = old_entropy, entropy
         self.sums: dict[str, float] = {}
         self.bounds: tuple[Bound, Bound] = (0.0, 0.0)
 
-    def set_bounds(self, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> tuple[Bound, Bound]:
+    def set_bounds(
+        self, old_logprobs: Tensor, advantages: Tensor, mask: Tensor
+    ) -> tuple[Bound, Bound]:
         """The half-widths for verl's clamp: numbers where they are the same for all tokens, else (b t)."""
         if not self.strategy.per_token:
             entropy = None if self.old_entropy is None else self.old_entropy[:1, :1]
-            first = self.strategy.bounds(self.state, TokenStats(old_logprobs[:1, :1], entropy))
+            first = self.strategy.bounds(
+                self.state, TokenStats(old_logprobs[:1, :1], entropy)
+            )
             self.bounds = first.low.item(), first.high.item()
             if sum(self.bounds) >= 0:
                 return self.bounds
@@ -85,11 +95,19 @@ def policy_loss(
     low, high = micro.set_bounds(old_log_prob, advantages, mask)
     windowed: Any = With(config, clip_ratio_low=low, clip_ratio_high=high)
     loss, metrics = compute_policy_loss_vanilla(
-        old_log_prob, log_prob, advantages, response_mask, loss_agg_mode, windowed, rollout_is_weights
+        old_log_prob,
+        log_prob,
+        advantages,
+        response_mask,
+        loss_agg_mode,
+        windowed,
+        rollout_is_weights,
     )
     stats = TokenStats(log_prob.detach(), micro.entropy)
     dual = config.get("clip_ratio_c", 3.0)
-    micro.sums = token_sums(stats, old_log_prob, advantages, mask, low=low, high=high, dual=dual)
+    micro.sums = token_sums(
+        stats, old_log_prob, advantages, mask, low=low, high=high, dual=dual
+    )
     return loss, metrics
 
 
@@ -100,23 +118,42 @@ class ControlledLoss:
         assert isinstance(config.policy_loss, EntrostatLossConfig)
         self.config, self.strategy, self.dump = config, config.policy_loss.make(), dump
 
-    def __call__(self, model_output: Any, data: TensorDict, dp_group: Any = None) -> tuple[Tensor, dict[str, Any]]:
+    def __call__(
+        self, model_output: Any, data: TensorDict, dp_group: Any = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         told = json.loads(str(tu.get_non_tensor_data(data, KEY, None)))
         state = state_from_json(self.strategy, told["state"])
         entropy = model_output.get("entropy")
-        with torch.no_grad():  # to detach a nested tensor costs more than the rest of it
+        with (
+            torch.no_grad()
+        ):  # to detach a nested tensor costs more than the rest of it
             micro = MicroBatch(
                 self.strategy,
                 state,
                 padded(data, "entropy").float() if "entropy" in data else None,
-                None if entropy is None else no_padding_2_padding(entropy, data).float(),
+                None
+                if entropy is None
+                else no_padding_2_padding(entropy, data).float(),
             )
         config: Any = With(self.config, **{KEY: micro})
-        loss, metrics = ppo_loss(config=config, model_output=model_output, data=data, dp_group=dp_group)
-        metrics |= {name: Metric(AggregationType.SUM, value) for name, value in micro.sums.items()}
+        loss, metrics = ppo_loss(
+            config=config, model_output=model_output, data=data, dp_group=dp_group
+        )
+        metrics |= {
+            name: Metric(AggregationType.SUM, value)
+            for name, value in micro.sums.items()
+        }
         if self.dump is not None and told["dump"]:
             logprobs = no_padding_2_padding(model_output["log_probs"].detach(), data)
-            self.dump.add(told, data, dp_group, logprobs, micro.entropy, micro.old_entropy, micro.bounds)
+            self.dump.add(
+                told,
+                data,
+                dp_group,
+                logprobs,
+                micro.entropy,
+                micro.old_entropy,
+                micro.bounds,
+            )
         return loss, metrics
 
 
@@ -128,7 +165,9 @@ def padded(data: TensorDict, name: str) -> Tensor:
 def _without_trainer(config: Any) -> MicroBatch:
     """Where another trainer than ours calls the loss: for strategies that need none."""
     if not isinstance(config.policy_loss, EntrostatLossConfig):
-        raise ValueError(f"loss_mode={NAME} has no options: set actor_rollout_ref.actor.policy_loss._target_={TARGET}")
+        raise ValueError(
+            f"loss_mode={NAME} has no options: set actor_rollout_ref.actor.policy_loss._target_={TARGET}"
+        )
     strategy = config.policy_loss.make()
     if transferqueue_utils.TQ_INITIALIZED:
         raise ValueError(
@@ -140,5 +179,9 @@ def _without_trainer(config: Any) -> MicroBatch:
             f"strategy {strategy_name(strategy)!r} keeps a state that is observed once a step, and this trainer hands "
             f"none on: set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}"
         )
-    check_without_entropy(strategy, "the v0 trainer", f"set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}")
+    check_without_entropy(
+        strategy,
+        "the v0 trainer",
+        f"set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}",
+    )
     return MicroBatch(strategy, NoState(), None, None)

@@ -48,34 +48,57 @@ def token_sums(
         for what in ("share", "own_term_kept", "own_term_clipped"):
             names += [f"{region.name}/{what}" for region in _REGIONS]
     sums = _sums(stats, old_logprobs, advantages, mask, low, high, dual)
-    if not all(map(math.isfinite, sums)):  # what a masked token holds, or an impossible token's ln p
+    if not all(
+        map(math.isfinite, sums)
+    ):  # what a masked token holds, or an impossible token's ln p
         stats = TokenStats(*(None if x is None else _tame(x, mask) for x in stats[:2]))  # pyright: ignore[reportArgumentType]
-        sums = _sums(stats, _tame(old_logprobs, mask), advantages, mask, low, high, dual)
+        sums = _sums(
+            stats, _tame(old_logprobs, mask), advantages, mask, low, high, dual
+        )
     return {_SUMS + name: value for name, value in zip(names, sums, strict=True)}
 
 
 def _sums(
-    stats: TokenStats, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, low: Bound, high: Bound, dual: float
+    stats: TokenStats,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    low: Bound,
+    high: Bound,
+    dual: float,
 ) -> list[float]:
     """The sums in the order of their names. It runs beside every loss call: few passes over memory, and no `where`,
     which costs as much as ten products on a CPU; few new tensors, whose pages the system has to clear."""
     logratio = stats.logprobs - old_logprobs
-    positive, negative = (advantages > 0).logical_and_(mask), (advantages < 0).logical_and_(mask)
+    positive, negative = (
+        (advantages > 0).logical_and_(mask),
+        (advantages < 0).logical_and_(mask),
+    )
     below, above = _beyond(logratio, low, high)
     below.logical_and_(negative)
     above.logical_and_(positive)
     dual_alone = torch.zeros((), dtype=torch.bool, device=mask.device)
     if not logratio.max() <= math.log(dual):  # also where the largest is NaN
-        dual_alone = (logratio > math.log(dual)).logical_and_(negative).logical_and_(~below)
+        dual_alone = (
+            (logratio > math.log(dual)).logical_and_(negative).logical_and_(~below)
+        )
     dropped = _dropped(positive, negative, low, high)
     counted = [mask, below, above, dual_alone, dropped]
     if stats.entropy is None:
         return _counts(counted).tolist()
     excess = stats.logprobs + stats.entropy
     likely, unlikely = excess > 0, excess < 0
-    counted += [positive & likely, positive & unlikely, negative & likely, negative & unlikely]
+    counted += [
+        positive & likely,
+        positive & unlikely,
+        negative & likely,
+        negative & unlikely,
+    ]
     # A r Q_a, whose negative is the entropy change; r p = exp(ln r + ln p)
-    own, spare = logratio.add_(stats.logprobs).exp_().mul_(excess).mul_(advantages), excess
+    own, spare = (
+        logratio.add_(stats.logprobs).exp_().mul_(excess).mul_(advantages),
+        excess,
+    )
     held = (below | above).logical_or_(dual_alone).to(own.dtype).mul_(own)
     own.sub_(held)
     signs = own.new_empty(2, *own.shape)
@@ -84,8 +107,12 @@ def _sums(
     # with the sign of A known, that of the term says which side of H the token is on: E1, E4 | E2, E3
     terms = []
     for each in (own, held):
-        first, fourth = torch.mv(signs, torch.clamp(each, min=0, out=spare).reshape(-1)).neg()
-        second, third = torch.mv(signs, torch.clamp(each, max=0, out=spare).reshape(-1)).neg()
+        first, fourth = torch.mv(
+            signs, torch.clamp(each, min=0, out=spare).reshape(-1)
+        ).neg()
+        second, third = torch.mv(
+            signs, torch.clamp(each, max=0, out=spare).reshape(-1)
+        ).neg()
         terms += [first, second, third, fourth]
     return torch.cat([_counts(counted).double(), torch.stack(terms).double()]).tolist()
 
@@ -101,7 +128,9 @@ def _beyond(logratio: Tensor, low: Bound, high: Bound) -> tuple[Tensor, Tensor]:
 
 def _counts(counted: list[Tensor]) -> Tensor:
     """How many are true in each. As bytes: twice as fast as count_nonzero."""
-    return torch.stack([each.view(torch.uint8).sum(dtype=torch.int32) for each in counted])
+    return torch.stack(
+        [each.view(torch.uint8).sum(dtype=torch.int32) for each in counted]
+    )
 
 
 def _tame(values: Tensor, mask: Tensor) -> Tensor:
@@ -111,14 +140,25 @@ def _tame(values: Tensor, mask: Tensor) -> Tensor:
 
 def step_means(metrics: dict[str, float]) -> dict[str, float]:
     """Takes the reduced sums out of a step's metrics and gives the means per trained token. Empty without sums."""
-    sums = {key.removeprefix(_SUMS): float(metrics.pop(key)) for key in list(metrics) if key.startswith(_SUMS)}
+    sums = {
+        key.removeprefix(_SUMS): float(metrics.pop(key))
+        for key in list(metrics)
+        if key.startswith(_SUMS)
+    }
     tokens = max(sums.pop("tokens", 0.0), 1e-9)
     return {PREFIX + name: value / tokens for name, value in sums.items()}
 
 
 def _dropped(positive: Tensor, negative: Tensor, low: Bound, high: Bound) -> Tensor:
     """Where the window does not let even a ratio of 1 through."""
-    if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low >= 0 and high >= 0:
+    if (
+        not isinstance(low, Tensor)
+        and not isinstance(high, Tensor)
+        and low >= 0
+        and high >= 0
+    ):
         return torch.zeros((), dtype=torch.bool, device=negative.device)
-    below, above = (torch.as_tensor(bound, device=negative.device) < 0 for bound in (low, high))
+    below, above = (
+        torch.as_tensor(bound, device=negative.device) < 0 for bound in (low, high)
+    )
     return (below & negative).logical_or_(above & positive)

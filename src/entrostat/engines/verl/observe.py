@@ -28,15 +28,23 @@ class Batch(NamedTuple):
     def groups(self) -> Int[Tensor, " b"]:
         """The number of a completion's prompt within the step."""
         numbers: dict[str, int] = {}
-        return torch.tensor([numbers.setdefault(uid, len(numbers)) for uid in self.uids])
+        return torch.tensor(
+            [numbers.setdefault(uid, len(numbers)) for uid in self.uids]
+        )
 
     def labels(self) -> tuple[Tensor, Tensor, Tensor]:
         """Number (under 0: padding), prompt's number and reward of each completion, for a dump."""
         sample = torch.arange(len(self.uids))
-        return torch.where(torch.tensor(self.is_padding), -1, sample), self.groups(), self.rewards
+        return (
+            torch.where(torch.tensor(self.is_padding), -1, sample),
+            self.groups(),
+            self.rewards,
+        )
 
 
-def observed(batch: Batch, *, progress: float, updates: int, ceiling: float) -> RolloutSummary:
+def observed(
+    batch: Batch, *, progress: float, updates: int, ceiling: float
+) -> RolloutSummary:
     """Token-weighted means of a step, the standard error over prompts included.
 
     Without the old policy's entropy: the mean of -ln p over the sampled tokens, which has the entropy's mean because
@@ -44,10 +52,22 @@ def observed(batch: Batch, *, progress: float, updates: int, ceiling: float) -> 
     """
     estimated = batch.old_entropy is None
     entropy = -batch.old_logprobs if batch.old_entropy is None else batch.old_entropy
-    sums = sequence_sums(TokenStats(batch.old_logprobs, entropy), batch.advantages, batch.mask, needs_sums=False)
-    numbers = batch.groups()
-    grouped = torch.zeros(int(numbers.max()) + 1, sums.size(1), dtype=torch.float64).index_add_(
-        0, numbers, sums.double()
+    sums = sequence_sums(
+        TokenStats(batch.old_logprobs, entropy),
+        batch.advantages,
+        batch.mask,
+        needs_sums=False,
     )
-    summary = summarise(grouped, needs_sums=False, group=1, progress=progress, updates=updates, ceiling=ceiling)
+    numbers = batch.groups()
+    grouped = torch.zeros(
+        int(numbers.max()) + 1, sums.size(1), dtype=torch.float64
+    ).index_add_(0, numbers, sums.double())
+    summary = summarise(
+        grouped,
+        needs_sums=False,
+        group=1,
+        progress=progress,
+        updates=updates,
+        ceiling=ceiling,
+    )
     return summary._replace(excess_surprisal=None) if estimated else summary

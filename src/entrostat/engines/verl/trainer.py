@@ -40,7 +40,9 @@ class EntropyControlTrainer(PPOTrainerSync):
     def __init__(self, config: DictConfig):
         self.options = checked_options(config)
         with open_dict(config):
-            config.trainer.v1.trainer_mode = "sync"  # verl compares this string in several places
+            config.trainer.v1.trainer_mode = (
+                "sync"  # verl compares this string in several places
+            )
         self.strategy = self.options.make()
         self.controller_state = self.strategy.init()
         self._ceiling = math.nan
@@ -62,7 +64,9 @@ class EntropyControlTrainer(PPOTrainerSync):
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         columns = self._columns(batch)
         actor = self.config.actor_rollout_ref.actor
-        updates = len(batch) // (actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n)
+        updates = len(batch) // (
+            actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
+        )
         summary = observed(
             columns,
             progress=(self.global_steps - 1) / self.total_training_steps,
@@ -70,7 +74,11 @@ class EntropyControlTrainer(PPOTrainerSync):
             ceiling=self._ceiling,
         )
         self.controller_state = self.strategy.observe(self.controller_state, summary)
-        told: dict[str, Any] = {"state": state_to_json(self.controller_state), "step": self.global_steps - 1, "dump": 0}
+        told: dict[str, Any] = {
+            "state": state_to_json(self.controller_state),
+            "step": self.global_steps - 1,
+            "dump": 0,
+        }
         if self.options.dump_every and told["step"] % self.options.dump_every == 0:
             batch = self._mark(batch, columns)
             told["dump"] = len(batch) * actor.ppo_epochs
@@ -78,7 +86,11 @@ class EntropyControlTrainer(PPOTrainerSync):
         batch = super()._update_actor(batch, metrics)
         signals = {"entropy": summary.entropy, "entropy_error": summary.entropy_error}
         signals |= self.strategy.signals(self.controller_state)
-        metrics |= {PREFIX + name: x for name, x in signals.items() if x is not None and math.isfinite(x)}
+        metrics |= {
+            PREFIX + name: x
+            for name, x in signals.items()
+            if x is not None and math.isfinite(x)
+        }
         metrics |= step_means(metrics)
         return batch
 
@@ -86,7 +98,9 @@ class EntropyControlTrainer(PPOTrainerSync):
         """The step's tokens of all ranks."""
         names = ["uid", "response_mask", "old_log_probs", "advantages", "rm_scores"]
         names += [] if bypasses(self.config) else ["entropy"]
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=str(batch.partition_id), select_fields=names)
+        data = tq.kv_batch_get(
+            keys=batch.keys, partition_id=str(batch.partition_id), select_fields=names
+        )
         uids = data.pop("uid").tolist()
         data = data.to_padded_tensor()
         return Batch(
@@ -101,16 +115,23 @@ class EntropyControlTrainer(PPOTrainerSync):
 
     def _mark(self, batch: KVBatchMeta, columns: Batch) -> KVBatchMeta:
         """Adds to the batch what a dump says of a completion."""
-        fields: dict[str, Tensor] = dict(zip((SAMPLE, GROUP, REWARD), columns.labels(), strict=True))
+        fields: dict[str, Tensor] = dict(
+            zip((SAMPLE, GROUP, REWARD), columns.labels(), strict=True)
+        )
         return tq.kv_batch_put(
-            keys=batch.keys, partition_id=str(batch.partition_id), fields=TensorDict(fields, batch_size=len(batch))
+            keys=batch.keys,
+            partition_id=str(batch.partition_id),
+            fields=TensorDict(fields, batch_size=len(batch)),
         )
 
     # Checkpoints
 
     @property
     def _dump_dir(self) -> Path:
-        return Path(self.options.dump_dir or Path(self.config.trainer.default_local_dir) / "entrostat_dumps").absolute()
+        return Path(
+            self.options.dump_dir
+            or Path(self.config.trainer.default_local_dir) / "entrostat_dumps"
+        ).absolute()
 
     def _take_folder(self) -> None:
         if self.global_steps:
@@ -121,10 +142,16 @@ class EntropyControlTrainer(PPOTrainerSync):
             )
 
     def _save_checkpoint(self) -> None:
-        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        folder = (
+            Path(self.config.trainer.default_local_dir)
+            / f"global_step_{self.global_steps}"
+        )
         folder.mkdir(parents=True, exist_ok=True)
         # before verl's: once "latest" names this folder, our state is there
-        write_state(folder / STATE_FILE, controller_payload(self.strategy, self.controller_state, None, None))
+        write_state(
+            folder / STATE_FILE,
+            controller_payload(self.strategy, self.controller_state, None, None),
+        )
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -133,7 +160,11 @@ class EntropyControlTrainer(PPOTrainerSync):
             return
         trainer = self.config.trainer
         folder = Path(trainer.default_local_dir) / f"global_step_{self.global_steps}"
-        resumed_from = Path(trainer.resume_from_path) if trainer.resume_mode == "resume_path" else folder
+        resumed_from = (
+            Path(trainer.resume_from_path)
+            if trainer.resume_mode == "resume_path"
+            else folder
+        )
         self.controller_state = restored(self.strategy, resumed_from)
 
 

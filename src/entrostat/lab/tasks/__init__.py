@@ -9,14 +9,23 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from entrostat.lab.tasks.base import Problem, ProblemSource, Split, Task, check_draw, split_of
+from entrostat.lab.tasks.base import (
+    Problem,
+    ProblemSource,
+    Split,
+    Task,
+    check_draw,
+    split_of,
+)
 from entrostat.lab.tasks.chain import Chain
 from entrostat.lab.tasks.countdown import Countdown
 from entrostat.lab.tasks.path import PathTask
 from entrostat.lab.tasks.times import Times
 from entrostat.texts import near
 
-TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Countdown(), PathTask(), Chain(), Times())})
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {task.name: task for task in (Countdown(), PathTask(), Chain(), Times())}
+)
 """Every task by its name."""
 
 
@@ -31,4 +40,13 @@ def make_task(name: str) -> Task:
     raise ValueError(f"unknown task {name!r}: {near(name, TASKS)}")
 
 
-__all__ = ["TASKS", "Problem", "ProblemSource", "Split", "Task", "check_draw", "make_task", "split_of"]
+__all__ = [
+    "TASKS",
+    "Problem",
+    "ProblemSource",
+    "Split",
+    "Task",
+    "check_draw",
+    "make_task",
+    "split_of",
+]

@@ -43,11 +43,15 @@ def parse_expression(text: str) -> Expression:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"{len(text)} characters; at most {MAX_LENGTH} are read")
     if _CHARACTERS.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is empty or has characters other than 0-9 ( ) + - *")
+        raise ValueError(
+            f"{text!r} is empty or has characters other than 0-9 ( ) + - *"
+        )
     parser = _Parser(_TOKEN.findall(text))
     value = parser.expression(depth=0)
     if parser.peek():
-        raise ValueError(f"{text!r} has {parser.peek()!r} where it should end or go on with an operator")
+        raise ValueError(
+            f"{text!r} has {parser.peek()!r} where it should end or go on with an operator"
+        )
     return Expression(value, tuple(parser.numbers))
 
 

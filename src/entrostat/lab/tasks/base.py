@@ -66,7 +66,9 @@ class ProblemSource(ABC):
         `completion` may be any text: it is parsed in bounded time and space, never evaluated, and never raises.
         """
 
-    def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[float | None]:
+    def judge(
+        self, problems: Sequence[Problem], completions: Sequence[str]
+    ) -> list[float | None]:
         """The score of each completion; None where there is none and the run is to go on without it.
 
         RewardError, with the sample, for a scorer that throws.

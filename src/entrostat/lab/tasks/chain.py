@@ -13,7 +13,14 @@ from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple, final
 
-from entrostat.lab.tasks.base import ModelSize, Problem, Split, Task, check_draw, split_of
+from entrostat.lab.tasks.base import (
+    ModelSize,
+    Problem,
+    Split,
+    Task,
+    check_draw,
+    split_of,
+)
 
 STEPS = 5
 RARITIES = (0.3, 0.001)
@@ -38,7 +45,9 @@ def _habits() -> dict[tuple[int, int], Habit]:
     habits = {}
     for rank, (total, digit) in enumerate(rng.sample(contexts, len(contexts) // 2)):
         error = rng.randrange(1, 10)
-        habits[total, digit] = Habit((total + digit + error) % 10, RARITIES[rank % len(RARITIES)])
+        habits[total, digit] = Habit(
+            (total + digit + error) % 10, RARITIES[rank % len(RARITIES)]
+        )
     return habits
 
 
@@ -70,14 +79,18 @@ class Chain(Task):
         check_draw(n, split)
         most = MOST[split]
         if n > most:
-            raise ValueError(f"n is {n}, but chain draws at most {most} {split} problems; ask for no more")
+            raise ValueError(
+                f"n is {n}, but chain draws at most {most} {split} problems; ask for no more"
+            )
         rng = random.Random(f"{self.name}/{split}/{seed}")
         drawn: dict[str, Problem] = {}
         while len(drawn) < n:
             digits = [rng.randrange(10) for _ in range(STEPS + 1)]
             key = "+".join(map(str, digits))
             if split_of(key) == split:
-                drawn.setdefault(key, Problem(prompt=f"{key}=", key=key, data={"digits": digits}))
+                drawn.setdefault(
+                    key, Problem(prompt=f"{key}=", key=key, data={"digits": digits})
+                )
         return list(drawn.values())
 
     def score(self, problem: Problem, completion: str) -> float:

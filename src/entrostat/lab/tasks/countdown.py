@@ -39,7 +39,9 @@ class Countdown(Task):
         check_draw(n, split)
         pool = _pool(split)
         if split == "test" and n > len(pool):
-            raise ValueError(f"n is {n}, but countdown has {len(pool)} test problems; ask for at most that many")
+            raise ValueError(
+                f"n is {n}, but countdown has {len(pool)} test problems; ask for at most that many"
+            )
         rng = random.Random(f"{self.name}/{split}/{seed}")
         drawn: list[tuple[tuple[int, ...], int]] = []
         while len(drawn) < n:
@@ -52,26 +54,34 @@ class Countdown(Task):
         except ValueError:
             return 0.0
         right = expression.value == problem.data["target"]
-        return float(right and sorted(expression.numbers) == sorted(problem.data["numbers"]))
+        return float(
+            right and sorted(expression.numbers) == sorted(problem.data["numbers"])
+        )
 
     def solve(self, problem: Problem, rng: random.Random) -> str:
         """One of the expression trees with the target as value, each equally likely, parenthesised at inner nodes.
 
         Trees are counted by the place of each number, so with equal numbers an expression counts once per order.
         """
-        return rng.choice(_solutions(tuple(sorted(problem.data["numbers"])))[problem.data["target"]])
+        return rng.choice(
+            _solutions(tuple(sorted(problem.data["numbers"])))[problem.data["target"]]
+        )
 
 
 def _problem(numbers: tuple[int, ...], target: int) -> Problem:
     key = f"{','.join(map(str, numbers))}>{target}"
-    return Problem(prompt=f"{key}=", key=key, data={"numbers": list(numbers), "target": target})
+    return Problem(
+        prompt=f"{key}=", key=key, data={"numbers": list(numbers), "target": target}
+    )
 
 
 @cache
 def _pool(split: Split) -> tuple[tuple[tuple[int, ...], int], ...]:
     """Every solvable (numbers, target) of a split, in a fixed order."""
     sets = combinations_with_replacement(range(1, LARGEST_NUMBER + 1), NUMBERS)
-    every = ((numbers, target) for numbers in sets for target in sorted(_solutions(numbers)))
+    every = (
+        (numbers, target) for numbers in sets for target in sorted(_solutions(numbers))
+    )
     return tuple(pair for pair in every if split_of(_problem(*pair).key) == split)
 
 
@@ -83,7 +93,11 @@ def _solutions(numbers: tuple[int, ...]) -> dict[int, tuple[str, ...]]:
         for text, value in _trees(order):
             if 1 <= value <= LARGEST_TARGET:
                 reached.setdefault(value, []).append(text)
-    return {target: tuple(texts) for target, texts in reached.items() if len(set(texts)) >= LEAST_ANSWERS}
+    return {
+        target: tuple(texts)
+        for target, texts in reached.items()
+        if len(set(texts)) >= LEAST_ANSWERS
+    }
 
 
 def _trees(order: tuple[int, ...]) -> list[tuple[str, int]]:

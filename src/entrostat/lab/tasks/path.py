@@ -37,7 +37,8 @@ class PathTask(Task):
     alphabet = f"{NODES},:>="
     max_completion = 14
     held_out_means = (
-        "No test problem occurs in training as it is written. With other names for its nodes nearly every one does."
+        "No test problem occurs in training as it is written. "
+        "With other names for its nodes nearly every one does."
     )
 
     def problems(self, n: int, *, split: Split, seed: int) -> list[Problem]:
@@ -51,12 +52,20 @@ class PathTask(Task):
         return list(drawn.values())
 
     def score(self, problem: Problem, completion: str) -> float:
-        if len(completion) > _LONGEST or len(completion) % 2 == 0 or set(completion[1::2]) != {">"}:
+        if (
+            len(completion) > _LONGEST
+            or len(completion) % 2 == 0
+            or set(completion[1::2]) != {">"}
+        ):
             return 0.0
         nodes = completion[::2]
         ends = (nodes[0], nodes[-1]) == (problem.data["start"], problem.data["goal"])
         steps = {tail + head for tail, head in pairwise(nodes)}
-        return float(ends and len(set(nodes)) == len(nodes) and steps <= set(problem.data["edges"]))
+        return float(
+            ends
+            and len(set(nodes)) == len(nodes)
+            and steps <= set(problem.data["edges"])
+        )
 
     def solve(self, problem: Problem, rng: random.Random) -> str:
         """One of the right answers, each equally likely."""
@@ -68,10 +77,15 @@ def _problem(edges: Iterable[str], ends: list[str]) -> Problem | None:
     """The problem of these edges and ends, or None if it is not one of the pool."""
     edges = sorted(edges)
     start, goal = ends
-    if start + goal in edges or sum(1 for _ in _paths(edges, start, goal)) < LEAST_ANSWERS:
+    if (
+        start + goal in edges
+        or sum(1 for _ in _paths(edges, start, goal)) < LEAST_ANSWERS
+    ):
         return None
     key = f"{','.join(edges)}:{start}>{goal}"
-    return Problem(prompt=f"{key}=", key=key, data={"edges": edges, "start": start, "goal": goal})
+    return Problem(
+        prompt=f"{key}=", key=key, data={"edges": edges, "start": start, "goal": goal}
+    )
 
 
 def _paths(edges: list[str], start: str, goal: str) -> Iterator[str]:
@@ -82,4 +96,8 @@ def _paths(edges: list[str], start: str, goal: str) -> Iterator[str]:
         if path[-1] == goal:
             yield path
         else:
-            pending += [f"{path}>{head}" for tail, head in edges if tail == path[-1] and head not in path]
+            pending += [
+                f"{path}>{head}"
+                for tail, head in edges
+                if tail == path[-1] and head not in path
+            ]

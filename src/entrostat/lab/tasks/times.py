@@ -14,7 +14,14 @@ from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple, final
 
-from entrostat.lab.tasks.base import ModelSize, Problem, Split, Task, check_draw, split_of
+from entrostat.lab.tasks.base import (
+    ModelSize,
+    Problem,
+    Split,
+    Task,
+    check_draw,
+    split_of,
+)
 
 COLUMNS = 3
 """Digits of the number that is multiplied."""
@@ -79,7 +86,9 @@ class Times(Task):
         check_draw(n, split)
         pool = _pool(split)
         if split == "test" and n > len(pool):
-            raise ValueError(f"n is {n}, but times has {len(pool)} test problems; ask for at most that many")
+            raise ValueError(
+                f"n is {n}, but times has {len(pool)} test problems; ask for at most that many"
+            )
         rng = random.Random(f"{self.name}/{split}/{seed}")
         drawn: list[Problem] = []
         while len(drawn) < n:
@@ -112,7 +121,13 @@ def _pool(split: Split) -> tuple[Problem, ...]:
     for *digits, multiplier in product(FACTORS, repeat=COLUMNS + 1):
         key = f"{''.join(map(str, digits))}*{multiplier}"
         if split_of(key) == split:
-            pool.append(Problem(prompt=f"{key}=", key=key, data={"digits": digits, "multiplier": multiplier}))
+            pool.append(
+                Problem(
+                    prompt=f"{key}=",
+                    key=key,
+                    data={"digits": digits, "multiplier": multiplier},
+                )
+            )
     return tuple(pool)
 
 

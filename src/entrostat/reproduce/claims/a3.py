@@ -15,10 +15,18 @@ EVERY = 10
 
 def runs(mode: Mode) -> dict[str, list[Job]]:
     """.2/.2 under both rewards, three seeds, with dumps."""
-    plain: dict[str, Any] = {"dump_every": EVERY, "eval_at": (), "eval_problems": 2, "eval_samples": 1}
+    plain: dict[str, Any] = {
+        "dump_every": EVERY,
+        "eval_at": (),
+        "eval_problems": 2,
+        "eval_samples": 1,
+    }
     setups: dict[str, Callable[..., Job]] = {"random": blind, "true": true}
     seeds = mode.repeats(3)
-    return {name: [setup(mode, seed, make_method("grpo"), **plain) for seed in seeds] for name, setup in setups.items()}
+    return {
+        name: [setup(mode, seed, make_method("grpo"), **plain) for seed in seeds]
+        for name, setup in setups.items()
+    }
 
 
 def jobs(mode: Mode, records: Records) -> list[Job]:
@@ -31,12 +39,18 @@ def judge(mode: Mode, records: Records) -> Result:
     parts, numbers = [], {}
     for reward, found in runs(mode).items():
         for at, bracket in enumerate(("bracket_low", "bracket_high")):
-            values = over_seeds(records, found, lambda record, b=bracket: record["tokens"][b])
+            values = over_seeds(
+                records, found, lambda record, b=bracket: record["tokens"][b]
+            )
             parts.append(above(f"{reward} reward: {bracket}, nats per token", values))
-            positive = over_seeds(records, found, lambda record, i=at: _positive(record["tokens"]["brackets"], i))
-            numbers[f"{reward} reward: share of dumped rollouts with {bracket} > 0"] = spread(
-                positive, limits=SHARE
-            )._asdict()
+            positive = over_seeds(
+                records,
+                found,
+                lambda record, i=at: _positive(record["tokens"]["brackets"], i),
+            )
+            numbers[f"{reward} reward: share of dumped rollouts with {bracket} > 0"] = (
+                spread(positive, limits=SHARE)._asdict()
+            )
     return conclude(parts, numbers)
 
 

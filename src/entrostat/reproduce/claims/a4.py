@@ -10,7 +10,18 @@ from typing import Any
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
-from entrostat.reproduce.effects import BOTH, EPS, NONE, EffectJob, change, effect, halves, level, one_sided, regime
+from entrostat.reproduce.effects import (
+    BOTH,
+    EPS,
+    NONE,
+    EffectJob,
+    change,
+    effect,
+    halves,
+    level,
+    one_sided,
+    regime,
+)
 from entrostat.reproduce.judge import SHARE, above, below, conclude, spread, within
 from entrostat.reproduce.runs import Records
 
@@ -29,12 +40,22 @@ WIDE = (NONE, *one_sided(0.2), make_method("grpo"))
 
 def small_step(mode: Mode) -> EffectJob:
     """No clipping as the base; each narrow side alone, and both."""
-    return EffectJob(regime(mode), (NONE, *one_sided(EPS), BOTH), len(mode.repeats(24)), first_seed=3000)
+    return EffectJob(
+        regime(mode),
+        (NONE, *one_sided(EPS), BOTH),
+        len(mode.repeats(24)),
+        first_seed=3000,
+    )
 
 
 def large_step(mode: Mode) -> EffectJob:
     """The same with the papers' .2 at the lab's default step."""
-    return EffectJob(regime(mode, learning_rate=LARGE_STEP), WIDE, len(mode.repeats(12)), first_seed=5000)
+    return EffectJob(
+        regime(mode, learning_rate=LARGE_STEP),
+        WIDE,
+        len(mode.repeats(12)),
+        first_seed=5000,
+    )
 
 
 def jobs(mode: Mode, records: Records) -> list[EffectJob]:
@@ -61,11 +82,15 @@ def judge(mode: Mode, records: Records) -> Result:
     numbers: dict[str, Any] = {
         "even part, (low + high) / 2": spread(even)._asdict(),
         f"{EPS}/{EPS}: change of ln H a rollout": spread(change(narrow, 3))._asdict(),
-        f"no clipping {at}: change of ln H a rollout": spread(change(wide, 0))._asdict(),
+        f"no clipping {at}: change of ln H a rollout": spread(
+            change(wide, 0)
+        )._asdict(),
     }
     for label, rows in ((f"at {EPS}", narrow), (f".2 {at}", wide)):
         for arm, name in enumerate(ARMS):
-            numbers[f"{name}, {label}: KL a rollout, nats a token"] = spread(level(rows, arm, "kl"))._asdict()
+            numbers[f"{name}, {label}: KL a rollout, nats a token"] = spread(
+                level(rows, arm, "kl")
+            )._asdict()
             for side in ("clip_low", "clip_high"):
                 share = spread(level(rows, arm, side), limits=SHARE)
                 numbers[f"{name}, {label}: {side}"] = share._asdict()

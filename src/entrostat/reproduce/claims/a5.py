@@ -35,10 +35,15 @@ def rungs(rows: Sequence[dict[str, Any]], side: str) -> list[list[float]]:
 def slopes(values: Sequence[float], of_seeds: Sequence[Sequence[float]]) -> list[float]:
     """For each seed the least-squares slope over ln(value); `of_seeds` has a row a value."""
     x = np.log(values) - np.mean(np.log(values))
-    return [float((x * column).sum() / (x * x).sum()) for column in np.asarray(of_seeds, dtype=np.float64).T]
+    return [
+        float((x * column).sum() / (x * x).sum())
+        for column in np.asarray(of_seeds, dtype=np.float64).T
+    ]
 
 
-def slope_parts(rows: Sequence[dict[str, Any]], values: Sequence[float], reward: str) -> list[Part]:
+def slope_parts(
+    rows: Sequence[dict[str, Any]], values: Sequence[float], reward: str
+) -> list[Part]:
     """Under 0 for low and over 0 for high: a tight low raises entropy, a tight high lowers it."""
     named = f"{reward} reward: slope of the effect on ln H in ln"
     return [
@@ -47,15 +52,21 @@ def slope_parts(rows: Sequence[dict[str, Any]], values: Sequence[float], reward:
     ]
 
 
-def rung_numbers(rows: Sequence[dict[str, Any]], values: Sequence[float]) -> dict[str, Any]:
+def rung_numbers(
+    rows: Sequence[dict[str, Any]], values: Sequence[float]
+) -> dict[str, Any]:
     """The effect of each rung, and how many steps of each ladder go the right way."""
     numbers: dict[str, Any] = {}
     for side, sign in (("low", -1), ("high", 1)):
         found = rungs(rows, side)
         for value, effects in zip(values, found, strict=True):
-            numbers[f"{side} {value:g}: effect on ln H a rollout"] = spread(effects)._asdict()
+            numbers[f"{side} {value:g}: effect on ln H a rollout"] = spread(
+                effects
+            )._asdict()
         means = [sign * float(np.mean(effects)) for effects in found]
-        numbers[f"{side}: steps the right way, of {len(values) - 1}"] = sum(b > a for a, b in pairwise(means))
+        numbers[f"{side}: steps the right way, of {len(values) - 1}"] = sum(
+            b > a for a, b in pairwise(means)
+        )
     return numbers
 
 

@@ -4,7 +4,16 @@ from typing import Any
 
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.claims import a4
-from entrostat.reproduce.effects import EPS, NONE, EffectJob, change, effect, halves, one_sided, regime
+from entrostat.reproduce.effects import (
+    EPS,
+    NONE,
+    EffectJob,
+    change,
+    effect,
+    halves,
+    one_sided,
+    regime,
+)
 from entrostat.reproduce.judge import above, conclude, spread
 from entrostat.reproduce.runs import Records
 
@@ -25,7 +34,9 @@ def laws(mode: Mode) -> list[str]:
 def job(mode: Mode, law: str) -> EffectJob:
     """a4's two sides under a law of the reward."""
     options: dict[str, Any] = LAWS[law]
-    return EffectJob(regime(mode, **options), (NONE, *one_sided(EPS)), len(mode.repeats(5, fast=3)))
+    return EffectJob(
+        regime(mode, **options), (NONE, *one_sided(EPS)), len(mode.repeats(5, fast=3))
+    )
 
 
 def jobs(mode: Mode, records: Records) -> list[EffectJob]:

@@ -4,7 +4,15 @@ import math
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
-from entrostat.reproduce.effects import BOTH, EPS, EffectJob, change, effect, level, regime
+from entrostat.reproduce.effects import (
+    BOTH,
+    EPS,
+    EffectJob,
+    change,
+    effect,
+    level,
+    regime,
+)
 from entrostat.reproduce.judge import SHARE, above, below, conclude, spread
 from entrostat.reproduce.runs import Records
 
@@ -30,11 +38,19 @@ def judge(mode: Mode, records: Records) -> Result:
     numbers = {}
     for task in TASKS:
         rows = records[job(mode, task)]["rows"]
-        parts.append(above(f"{task}: clip-high off, effect on ln H a rollout", effect(rows, 1)))
-        parts.append(below(f"{task}: clip-low off, effect on ln H a rollout", effect(rows, 2)))
-        numbers[f"{task}: change of ln H a rollout with both on"] = spread(change(rows, 0))._asdict()
+        parts.append(
+            above(f"{task}: clip-high off, effect on ln H a rollout", effect(rows, 1))
+        )
+        parts.append(
+            below(f"{task}: clip-low off, effect on ln H a rollout", effect(rows, 2))
+        )
+        numbers[f"{task}: change of ln H a rollout with both on"] = spread(
+            change(rows, 0)
+        )._asdict()
         for side in ("clip_low", "clip_high"):
-            numbers[f"{task}: {side} with both on"] = spread(level(rows, 0, side), limits=SHARE)._asdict()
+            numbers[f"{task}: {side} with both on"] = spread(
+                level(rows, 0, side), limits=SHARE
+            )._asdict()
     return conclude(parts, numbers)
 
 

@@ -6,9 +6,26 @@ entropy is nearest the base model's.
 
 from entrostat.lab.methods import Method, make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
-from entrostat.reproduce.judge import SHARE, SIGNED, above, below, conclude, differences, spread
+from entrostat.reproduce.judge import (
+    SHARE,
+    SIGNED,
+    above,
+    below,
+    conclude,
+    differences,
+    spread,
+)
 from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import INF, gain, late_entropy, mean_score, over_seeds, pass_score, start_entropy, true
+from entrostat.reproduce.setups import (
+    INF,
+    gain,
+    late_entropy,
+    mean_score,
+    over_seeds,
+    pass_score,
+    start_entropy,
+    true,
+)
 
 LOWS = (0.15, 0.05, 0.02, 0.005)
 CHOICE_SEEDS = (100, 101)
@@ -26,20 +43,30 @@ def choice(mode: Mode) -> dict[float, list[Job]]:
     """The runs by which the low is chosen; one low, from arXiv 2509.26114's range, when fast."""
     lows = LOWS[2:3] if mode.fast else LOWS
     return {
-        low: [true(mode, seed, _lower(low), eval_problems=2, eval_samples=1) for seed in _seeds(mode)] for low in lows
+        low: [
+            true(mode, seed, _lower(low), eval_problems=2, eval_samples=1)
+            for seed in _seeds(mode)
+        ]
+        for low in lows
     }
 
 
 def balanced(mode: Mode, records: Records) -> float:
     """The chosen low."""
-    off = {low: abs(sum(over_seeds(records, found, gain))) for low, found in choice(mode).items()}
+    off = {
+        low: abs(sum(over_seeds(records, found, gain)))
+        for low, found in choice(mode).items()
+    }
     return min(off, key=off.__getitem__)
 
 
 def runs(mode: Mode, low: float) -> dict[str, list[Job]]:
     """.2/.2 and the balanced low, five seeds."""
     methods = {".2/.2": make_method("grpo"), "balanced": _lower(low)}
-    return {name: [true(mode, seed, method) for seed in mode.repeats(5)] for name, method in methods.items()}
+    return {
+        name: [true(mode, seed, method) for seed in mode.repeats(5)]
+        for name, method in methods.items()
+    }
 
 
 def jobs(mode: Mode, records: Records) -> list[Job]:
@@ -47,7 +74,9 @@ def jobs(mode: Mode, records: Records) -> list[Job]:
     first = [job for found in choice(mode).values() for job in found]
     if not records.have(first):
         return first
-    return first + [job for found in runs(mode, balanced(mode, records)).values() for job in found]
+    return first + [
+        job for found in runs(mode, balanced(mode, records)).values() for job in found
+    ]
 
 
 def judge(mode: Mode, records: Records) -> Result:
@@ -56,10 +85,14 @@ def judge(mode: Mode, records: Records) -> Result:
     found = runs(mode, low)
     read = lambda name, statistic: over_seeds(records, found[name], statistic)  # noqa: E731
     plain, ours = ".2/.2", "balanced"
-    kept = [late_entropy(records[job]) / start_entropy(records[job]) for job in found[ours]]
+    kept = [
+        late_entropy(records[job]) / start_entropy(records[job]) for job in found[ours]
+    ]
     parts = [
         above(
-            "pass@n, balanced - .2/.2", differences(read(ours, pass_score()), read(plain, pass_score())), limits=SIGNED
+            "pass@n, balanced - .2/.2",
+            differences(read(ours, pass_score()), read(plain, pass_score())),
+            limits=SIGNED,
         ),
         above(
             "mean@n, balanced - .2/.2",
@@ -79,10 +112,15 @@ def judge(mode: Mode, records: Records) -> Result:
             limits=SIGNED,
         ),
     ]
-    numbers = {"chosen low": low, "balanced: pass@n": spread(read(ours, pass_score()), limits=SHARE)._asdict()}
+    numbers = {
+        "chosen low": low,
+        "balanced: pass@n": spread(read(ours, pass_score()), limits=SHARE)._asdict(),
+    }
     for score, statistic in (("mean@n", mean_score), ("pass@n", pass_score)):
         gained = differences(read(ours, statistic()), read(ours, statistic("start")))
-        numbers[f"balanced: {score}, end - start"] = spread(gained, limits=SIGNED)._asdict()
+        numbers[f"balanced: {score}, end - start"] = spread(
+            gained, limits=SIGNED
+        )._asdict()
     return conclude(parts, numbers)
 
 

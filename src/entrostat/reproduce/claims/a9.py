@@ -4,7 +4,15 @@ from typing import Any
 
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
-from entrostat.reproduce.judge import SHARE, above, below, conclude, differences, spread, within
+from entrostat.reproduce.judge import (
+    SHARE,
+    above,
+    below,
+    conclude,
+    differences,
+    spread,
+    within,
+)
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import (
     INF,
@@ -37,19 +45,30 @@ SCALE = (
 def random_runs(mode: Mode) -> dict[str, list[Job]]:
     """Four settings of the clip."""
     seeds = mode.repeats(5)
-    return {name: [blind(mode, seed, method, **PPO) for seed in seeds] for name, method in STATIC.items()}
+    return {
+        name: [blind(mode, seed, method, **PPO) for seed in seeds]
+        for name, method in STATIC.items()
+    }
 
 
 def true_runs(mode: Mode) -> dict[str, list[Job]]:
     """Three settings of the clip."""
     seeds = mode.repeats(5)
     options = {**PPO, "eval_at": ()}
-    return {name: [true(mode, seed, method, **options) for seed in seeds] for name, method in METHODS.items()}
+    return {
+        name: [true(mode, seed, method, **options) for seed in seeds]
+        for name, method in METHODS.items()
+    }
 
 
 def jobs(mode: Mode, records: Records) -> list[Job]:
     """Both."""
-    return [job for found in (random_runs(mode), true_runs(mode)) for runs in found.values() for job in runs]
+    return [
+        job
+        for found in (random_runs(mode), true_runs(mode))
+        for runs in found.values()
+        for job in runs
+    ]
 
 
 def judge(mode: Mode, records: Records) -> Result:
@@ -58,19 +77,41 @@ def judge(mode: Mode, records: Records) -> Result:
     change = {name: over_seeds(records, runs, gain) for name, runs in found.items()}
     start = over_seeds(records, found["none"], start_entropy)
     drift = [c / h for c, h in zip(change["none"], start, strict=True)]
-    end = {name: over_seeds(records, runs, late_entropy) for name, runs in true_runs(mode).items()}
+    end = {
+        name: over_seeds(records, runs, late_entropy)
+        for name, runs in true_runs(mode).items()
+    }
     parts = [
-        above("random: clip-low alone - no clipping, nats", differences(change["low only"], change["none"])),
-        below("random: clip-high alone - no clipping, nats", differences(change["high only"], change["none"])),
+        above(
+            "random: clip-low alone - no clipping, nats",
+            differences(change["low only"], change["none"]),
+        ),
+        below(
+            "random: clip-high alone - no clipping, nats",
+            differences(change["high only"], change["none"]),
+        ),
         below("random: .2/.2, end - start, nats", change["both"]),
         within("random: no clipping, (end - start) / start", drift, STILL),
-        above("true: entropy at .2/inf - .2/.2, nats", differences(end["high inf"], end[".2/.2"])),
-        below("true: entropy at 1/.2 - .2/.2, nats", differences(end["low 1"], end[".2/.2"])),
+        above(
+            "true: entropy at .2/inf - .2/.2, nats",
+            differences(end["high inf"], end[".2/.2"]),
+        ),
+        below(
+            "true: entropy at 1/.2 - .2/.2, nats",
+            differences(end["low 1"], end[".2/.2"]),
+        ),
     ]
-    numbers = {f"true, {name}: entropy at the end": spread(values)._asdict() for name, values in end.items()}
+    numbers = {
+        f"true, {name}: entropy at the end": spread(values)._asdict()
+        for name, values in end.items()
+    }
     for name, runs in true_runs(mode).items():
-        numbers[f"true, {name}: mean@n"] = spread(over_seeds(records, runs, mean_score()), limits=SHARE)._asdict()
-        numbers[f"true, {name}: pass@n"] = spread(over_seeds(records, runs, pass_score()), limits=SHARE)._asdict()
+        numbers[f"true, {name}: mean@n"] = spread(
+            over_seeds(records, runs, mean_score()), limits=SHARE
+        )._asdict()
+        numbers[f"true, {name}: pass@n"] = spread(
+            over_seeds(records, runs, pass_score()), limits=SHARE
+        )._asdict()
     return conclude(parts, numbers)
 
 

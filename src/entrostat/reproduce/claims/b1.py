@@ -12,7 +12,14 @@ from entrostat.entropy import Region
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Part, Result
 from entrostat.reproduce.inner_product import Products, by, products
-from entrostat.reproduce.judge import SIGNED, above, below, conclude, differences, spread
+from entrostat.reproduce.judge import (
+    SIGNED,
+    above,
+    below,
+    conclude,
+    differences,
+    spread,
+)
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import late_entropy, over_seeds, true
 
@@ -25,7 +32,11 @@ WINDOW = 5
 
 def runs(mode: Mode, shut: Region | None) -> list[Job]:
     """.2/.2 with the gradient of one region shut off, or of none; five seeds."""
-    method = make_method("grpo") if shut is None else make_method("regions", **{shut.name.lower(): -1.0})
+    method = (
+        make_method("grpo")
+        if shut is None
+        else make_method("regions", **{shut.name.lower(): -1.0})
+    )
     steps = FAST_STEPS if mode.fast else STEPS
     options = {"steps": steps, "eval_at": (), "eval_problems": 2, "eval_samples": 1}
     return [true(mode, seed, method, **options) for seed in mode.repeats(5)]
@@ -39,18 +50,34 @@ def jobs(mode: Mode, records: Records) -> list[Job]:
 def judge(mode: Mode, records: Records) -> Result:
     """Directions of the runs, signs of the exact inner products, and the estimate's correlations."""
     plain = over_seeds(records, runs(mode, None), late_entropy)
-    effects = {shut: differences(over_seeds(records, runs(mode, shut), late_entropy), plain) for shut in REGIONS}
-    parts = [_against(f"{shut.name} shut - .2/.2, nats", effects[shut], -SIGNS[shut]) for shut in REGIONS]
+    effects = {
+        shut: differences(over_seeds(records, runs(mode, shut), late_entropy), plain)
+        for shut in REGIONS
+    }
+    parts = [
+        _against(f"{shut.name} shut - .2/.2, nats", effects[shut], -SIGNS[shut])
+        for shut in REGIONS
+    ]
     predicted = [records[job]["regions"] for job in runs(mode, None)]
     by_region = [[-found[shut.name] for shut in REGIONS] for found in predicted]
     measured = np.array([effects[shut] for shut in REGIONS]).T
-    ranks = [_spearman(np.array(p), m) for p, m in zip(by_region, measured, strict=True)]
-    parts.append(above("rank correlation of predicted and measured effect, over regions", ranks, limits=SIGNED))
+    ranks = [
+        _spearman(np.array(p), m) for p, m in zip(by_region, measured, strict=True)
+    ]
+    parts.append(
+        above(
+            "rank correlation of predicted and measured effect, over regions",
+            ranks,
+            limits=SIGNED,
+        )
+    )
     batches = [products(seed) for seed in mode.repeats(5)]
     parts += _exact(batches)
     along = [rollout_correlation(records[job]) for job in runs(mode, None)]
     numbers = {
-        f"correlation of predicted and measured change, {WINDOW} rollouts": spread(along, limits=SIGNED)._asdict()
+        f"correlation of predicted and measured change, {WINDOW} rollouts": spread(
+            along, limits=SIGNED
+        )._asdict()
     }
     numbers["correlation of estimate and exact inner product, over tokens"] = spread(
         [float(np.corrcoef(batch.exact, batch.estimate)[0, 1]) for batch in batches],
@@ -72,14 +99,25 @@ def rollout_correlation(record: dict) -> float:
 def _exact(batches: list[Products]) -> list[Part]:
     sums = [by(batch.region, batch.exact) for batch in batches]
     parts = [
-        _against(f"exact inner product of {region.name}'s gradient", [float(x[region]) for x in sums], SIGNS[region])
+        _against(
+            f"exact inner product of {region.name}'s gradient",
+            [float(x[region]) for x in sums],
+            SIGNS[region],
+        )
         for region in REGIONS
     ]
-    pairs = [(by(batch.sequence, batch.exact), by(batch.sequence, batch.estimate)) for batch in batches]
+    pairs = [
+        (by(batch.sequence, batch.exact), by(batch.sequence, batch.estimate))
+        for batch in batches
+    ]
     correlations = [float(np.corrcoef(*pair)[0, 1]) for pair in pairs]
     return [
         *parts,
-        above("correlation of the estimate with the exact inner product, over sequences", correlations, limits=SIGNED),
+        above(
+            "correlation of the estimate with the exact inner product, over sequences",
+            correlations,
+            limits=SIGNED,
+        ),
     ]
 
 

@@ -24,19 +24,28 @@ def judge(mode: Mode, records: Records) -> Result:
     """Each side against .2/.2 and against the static threshold of its clip share."""
     rows = records[job(mode)]["rows"]
     parts: list[Part] = []
-    numbers: dict[str, Any] = {"change of ln H a rollout at .2/.2": spread(change(rows, 0))._asdict()}
+    numbers: dict[str, Any] = {
+        "change of ln H a rollout at .2/.2": spread(change(rows, 0))._asdict()
+    }
     for side, name in NAMES.items():
         check = above if side == "high" else below
         moved = effect(rows, arm(DYNAMIC[side]))
         parts.append(check(f"dynamic {name} - .2/.2, ln H a rollout", moved))
         parts.append(
-            check(f"dynamic {name} - static of its clip share, ln H a rollout", differences(moved, matched(rows, side)))
+            check(
+                f"dynamic {name} - static of its clip share, ln H a rollout",
+                differences(moved, matched(rows, side)),
+            )
         )
         numbers[f"{side} of as many tokens as dynamic {name}"] = equal(rows, side)
         for label, method in (("dynamic", DYNAMIC[side]), (".2/.2", PLAIN)):
             shares = level(rows, arm(method), f"clip_{side}")
-            numbers[f"clip_{side} share, {label} {name}"] = spread(shares, limits=SHARE)._asdict()
-            numbers[f"KL a rollout, {label} {name}"] = spread(level(rows, arm(method), "kl"))._asdict()
+            numbers[f"clip_{side} share, {label} {name}"] = spread(
+                shares, limits=SHARE
+            )._asdict()
+            numbers[f"KL a rollout, {label} {name}"] = spread(
+                level(rows, arm(method), "kl")
+            )._asdict()
     return conclude(parts, numbers)
 
 

@@ -26,7 +26,11 @@ they are nearly .2/.2, and OD lowers until entropy has come to its floor."""
 def job(mode: Mode) -> EffectJob:
     """A whole schedule along a run at .2/.2: each rollout is trained on by each strategy at that rollout's progress."""
     point = wide(mode, length=4 if mode.fast else 32)
-    return EffectJob(point, (PLAIN, *(make_method(name) for name in NAMES)), len(mode.repeats(6, fast=3)))
+    return EffectJob(
+        point,
+        (PLAIN, *(make_method(name) for name in NAMES)),
+        len(mode.repeats(6, fast=3)),
+    )
 
 
 def jobs(mode: Mode, records: Records) -> list[EffectJob]:
@@ -39,17 +43,28 @@ def judge(mode: Mode, records: Records) -> Result:
     made = job(mode)
     rows, length = records[made]["rows"], made.point.length
     parts: list[Part] = []
-    numbers: dict[str, Any] = {"change of ln H a rollout at .2/.2": spread(change(rows, 0))._asdict()}
+    numbers: dict[str, Any] = {
+        "change of ln H a rollout at .2/.2": spread(change(rows, 0))._asdict()
+    }
     for at, name in enumerate(NAMES, 1):
         for start, end, sign in PHASES[name]:
             moved = effect(stretch(rows, length, start, end), at)
             check = above if sign > 0 else below
-            parts.append(check(f"{name}, progress {start:g} to {end:g}: effect on ln H a rollout", moved))
+            parts.append(
+                check(
+                    f"{name}, progress {start:g} to {end:g}: effect on ln H a rollout",
+                    moved,
+                )
+            )
         for side in ("clip_low", "clip_high"):
-            numbers[f"{name}: {side}"] = spread(level(rows, at, side), limits=SHARE)._asdict()
+            numbers[f"{name}: {side}"] = spread(
+                level(rows, at, side), limits=SHARE
+            )._asdict()
     for side in ("clip_low", "clip_high"):
         numbers[f".2/.2: {side}"] = spread(level(rows, 0, side), limits=SHARE)._asdict()
-    numbers["od: rollouts to its floor, by .2/.2's change and its own"] = _to_the_floor(rows)
+    numbers["od: rollouts to its floor, by .2/.2's change and its own"] = _to_the_floor(
+        rows
+    )
     return conclude(parts, numbers)
 
 
@@ -57,7 +72,11 @@ def _to_the_floor(rows: Sequence[dict[str, Any]]) -> float | str:
     """How many rollouts OD takes from its start to where it first raises, at the mean speed of these rows."""
     by_itself, by_od = change(rows, 0), effect(rows, NAMES.index("od") + 1)
     speed = sum(by_itself) / len(by_itself) + sum(by_od) / len(by_od)
-    return float(round(math.log(Od().floor) / speed)) if speed < 0 else "never: entropy rises"
+    return (
+        float(round(math.log(Od().floor) / speed))
+        if speed < 0
+        else "never: entropy rises"
+    )
 
 
 CLAIM = Claim(

@@ -2,7 +2,14 @@
 
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.claims import b8
-from entrostat.reproduce.judge import SIGNED, above, conclude, differences, spread, within
+from entrostat.reproduce.judge import (
+    SIGNED,
+    above,
+    conclude,
+    differences,
+    spread,
+    within,
+)
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import halfway, mean_score, over_seeds, pass_score
 
@@ -21,14 +28,32 @@ def judge(mode: Mode, records: Records) -> Result:
     when = halfway(found["id"][0])
     mean, passed, entropy = (
         {name: over_seeds(records, runs, statistic) for name, runs in found.items()}
-        for statistic in (mean_score(when), pass_score(when), lambda record: record["scores"][when]["entropy"])
+        for statistic in (
+            mean_score(when),
+            pass_score(when),
+            lambda record: record["scores"][when]["entropy"],
+        )
     )
     parts = [
-        above("pass@n half way, id - .2/.2", differences(passed["id"], passed["grpo"]), limits=SIGNED),
-        within("mean@n half way, id - .2/.2", differences(mean["id"], mean["grpo"]), MARGIN, limits=SIGNED),
+        above(
+            "pass@n half way, id - .2/.2",
+            differences(passed["id"], passed["grpo"]),
+            limits=SIGNED,
+        ),
+        within(
+            "mean@n half way, id - .2/.2",
+            differences(mean["id"], mean["grpo"]),
+            MARGIN,
+            limits=SIGNED,
+        ),
     ]
-    numbers = {f"{name}: entropy half way": spread(values)._asdict() for name, values in entropy.items()}
-    learnt = differences(mean["grpo"], over_seeds(records, found["grpo"], mean_score("start")))
+    numbers = {
+        f"{name}: entropy half way": spread(values)._asdict()
+        for name, values in entropy.items()
+    }
+    learnt = differences(
+        mean["grpo"], over_seeds(records, found["grpo"], mean_score("start"))
+    )
     numbers[".2/.2: mean@n half way - start"] = spread(learnt, limits=SIGNED)._asdict()
     return conclude(parts, numbers)
 

@@ -3,9 +3,22 @@
 from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.claims import b8
-from entrostat.reproduce.judge import SHARE, SIGNED, above, conclude, differences, spread
+from entrostat.reproduce.judge import (
+    SHARE,
+    SIGNED,
+    above,
+    conclude,
+    differences,
+    spread,
+)
 from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import late_entropy, learning, mean_score, over_seeds, pass_score
+from entrostat.reproduce.setups import (
+    late_entropy,
+    learning,
+    mean_score,
+    over_seeds,
+    pass_score,
+)
 
 SHARES, BEST = (0.3, 0.4, 0.5, 0.6), 0.5
 SEEDS = 8
@@ -13,7 +26,10 @@ SEEDS = 8
 
 def runs(mode: Mode, share: float) -> list[Job]:
     """ID with this first phase, in b8's set-up."""
-    return [learning(mode, seed, make_method("id", first_phase=share)) for seed in mode.repeats(SEEDS)]
+    return [
+        learning(mode, seed, make_method("id", first_phase=share))
+        for seed in mode.repeats(SEEDS)
+    ]
 
 
 def jobs(mode: Mode, records: Records) -> list[Job]:
@@ -23,10 +39,17 @@ def jobs(mode: Mode, records: Records) -> list[Job]:
 
 def judge(mode: Mode, records: Records) -> Result:
     """mean@n of .5 over each other's."""
-    score = {share: over_seeds(records, runs(mode, share), mean_score()) for share in SHARES}
+    score = {
+        share: over_seeds(records, runs(mode, share), mean_score()) for share in SHARES
+    }
     others = [share for share in SHARES if share != BEST]
     parts = [
-        above(f"mean@n, {BEST} - {share}", differences(score[BEST], score[share]), limits=SIGNED) for share in others
+        above(
+            f"mean@n, {BEST} - {share}",
+            differences(score[BEST], score[share]),
+            limits=SIGNED,
+        )
+        for share in others
     ]
     numbers = {}
     for share in SHARES:
@@ -34,7 +57,9 @@ def judge(mode: Mode, records: Records) -> Result:
         numbers[f"{share}: pass@n"] = spread(
             over_seeds(records, runs(mode, share), pass_score()), limits=SHARE
         )._asdict()
-        numbers[f"{share}: entropy at the end"] = spread(over_seeds(records, runs(mode, share), late_entropy))._asdict()
+        numbers[f"{share}: entropy at the end"] = spread(
+            over_seeds(records, runs(mode, share), late_entropy)
+        )._asdict()
     return conclude(parts, numbers)
 
 

@@ -4,16 +4,33 @@ from entrostat.lab.methods import Method
 from entrostat.reproduce import ladder
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.claims import b8
-from entrostat.reproduce.judge import SHARE, SIGNED, above, conclude, differences, spread
+from entrostat.reproduce.judge import (
+    SHARE,
+    SIGNED,
+    above,
+    conclude,
+    differences,
+    spread,
+)
 from entrostat.reproduce.runs import AnyJob, Job, Records
-from entrostat.reproduce.setups import learning, mean_score, over_seeds, pass_score, share
+from entrostat.reproduce.setups import (
+    learning,
+    mean_score,
+    over_seeds,
+    pass_score,
+    share,
+)
 
 SEEDS = 8
 
 
 def static(mode: Mode, records: Records, side: ladder.Side) -> Method:
     """The static threshold that took as many tokens as the dynamic one in b2's measurement; 1.5 x .2 when fast."""
-    value = 0.3 if mode.fast else round(ladder.equal(records[ladder.job(mode)]["rows"], side), 2)
+    value = (
+        0.3
+        if mode.fast
+        else round(ladder.equal(records[ladder.job(mode)]["rows"], side), 2)
+    )
     return ladder.static(side, value)
 
 
@@ -27,7 +44,11 @@ def jobs(mode: Mode, records: Records) -> list[AnyJob]:
     first = ladder.job(mode)
     if first not in records:
         return [first]
-    methods = [method for side in ladder.NAMES for method in (ladder.DYNAMIC[side], static(mode, records, side))]
+    methods = [
+        method
+        for side in ladder.NAMES
+        for method in (ladder.DYNAMIC[side], static(mode, records, side))
+    ]
     return [first, *(job for method in methods for job in runs(mode, method))]
 
 
@@ -35,10 +56,22 @@ def judge(mode: Mode, records: Records) -> Result:
     """Scores of each dynamic threshold over those of the static one."""
     parts, numbers = [], {}
     for side, name in ladder.NAMES.items():
-        dynamic, plain = runs(mode, ladder.DYNAMIC[side]), runs(mode, static(mode, records, side))
+        dynamic, plain = (
+            runs(mode, ladder.DYNAMIC[side]),
+            runs(mode, static(mode, records, side)),
+        )
         for score, statistic in (("mean@n", mean_score()), ("pass@n", pass_score())):
-            found, other = over_seeds(records, dynamic, statistic), over_seeds(records, plain, statistic)
-            parts.append(above(f"{score}, dynamic {name} - static", differences(found, other), limits=SIGNED))
+            found, other = (
+                over_seeds(records, dynamic, statistic),
+                over_seeds(records, plain, statistic),
+            )
+            parts.append(
+                above(
+                    f"{score}, dynamic {name} - static",
+                    differences(found, other),
+                    limits=SIGNED,
+                )
+            )
             numbers[f"dynamic {name}: {score}"] = spread(found, limits=SHARE)._asdict()
         for label, some in ((f"dynamic {name}", dynamic), (f"static {name}", plain)):
             shares = over_seeds(records, some, share(f"clip_{side}"))

@@ -7,7 +7,15 @@ from typing import Any
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.claims import b2
 from entrostat.reproduce.effects import EffectJob, level
-from entrostat.reproduce.judge import SHARE, SIGNED, above, below, conclude, differences, spread
+from entrostat.reproduce.judge import (
+    SHARE,
+    SIGNED,
+    above,
+    below,
+    conclude,
+    differences,
+    spread,
+)
 from entrostat.reproduce.ladder import DYNAMIC, PLAIN, arm, job
 from entrostat.reproduce.runs import Records
 
@@ -21,25 +29,37 @@ def judge(mode: Mode, records: Records) -> Result:
     """The old probability of tokens that clip-high takes: under that of all it could take, and higher when dynamic."""
     rows = records[job(mode)]["rows"]
     static, dynamic = arm(PLAIN), arm(DYNAMIC["high"])
-    taken = {at: _ratio(rows, at, "clip_high_p", "clip_high") for at in (static, dynamic)}
+    taken = {
+        at: _ratio(rows, at, "clip_high_p", "clip_high") for at in (static, dynamic)
+    }
     could = _ratio(rows, static, "positive_p", "positive")
     parts = [
         below(
-            "static: mean p of clip-high tokens - of all with A > 0", differences(taken[static], could), limits=SIGNED
+            "static: mean p of clip-high tokens - of all with A > 0",
+            differences(taken[static], could),
+            limits=SIGNED,
         ),
         above(
-            "mean p of clip-high tokens, dynamic - static", differences(taken[dynamic], taken[static]), limits=SIGNED
+            "mean p of clip-high tokens, dynamic - static",
+            differences(taken[dynamic], taken[static]),
+            limits=SIGNED,
         ),
     ]
     numbers = {
-        "static: mean p of clip-high tokens": spread(taken[static], limits=SHARE)._asdict(),
-        "dynamic: mean p of clip-high tokens": spread(taken[dynamic], limits=SHARE)._asdict(),
+        "static: mean p of clip-high tokens": spread(
+            taken[static], limits=SHARE
+        )._asdict(),
+        "dynamic: mean p of clip-high tokens": spread(
+            taken[dynamic], limits=SHARE
+        )._asdict(),
         "mean p of tokens with A > 0": spread(could, limits=SHARE)._asdict(),
     }
     return conclude(parts, numbers)
 
 
-def _ratio(rows: Sequence[dict[str, Any]], at: int, above: str, below: str) -> list[float]:
+def _ratio(
+    rows: Sequence[dict[str, Any]], at: int, above: str, below: str
+) -> list[float]:
     """Of two of a branch's numbers, a value a seed; nan where there is no such token."""
     pairs = zip(level(rows, at, above), level(rows, at, below), strict=True)
     return [a / b if b else math.nan for a, b in pairs]

@@ -2,9 +2,22 @@
 
 from entrostat.lab.methods import Method, make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
-from entrostat.reproduce.judge import SHARE, SIGNED, above, conclude, differences, spread
+from entrostat.reproduce.judge import (
+    SHARE,
+    SIGNED,
+    above,
+    conclude,
+    differences,
+    spread,
+)
 from entrostat.reproduce.runs import Job, Records
-from entrostat.reproduce.setups import late_entropy, learning, mean_score, over_seeds, pass_score
+from entrostat.reproduce.setups import (
+    late_entropy,
+    learning,
+    mean_score,
+    over_seeds,
+    pass_score,
+)
 
 SEEDS = 16
 METHODS: dict[str, Method] = {
@@ -33,11 +46,27 @@ def jobs(mode: Mode, records: Records) -> list[Job]:
 def judge(mode: Mode, records: Records) -> Result:
     """mean@n and pass@n of ID, DID and OD over .2/.2's; the whole table as numbers."""
     found = {name: runs(mode, name) for name in METHODS}
-    mean = {name: over_seeds(records, some, mean_score()) for name, some in found.items()}
-    passed = {name: over_seeds(records, some, pass_score()) for name, some in found.items()}
-    parts = [above(f"mean@n, {name} - grpo", differences(mean[name], mean["grpo"]), limits=SIGNED) for name in OURS]
+    mean = {
+        name: over_seeds(records, some, mean_score()) for name, some in found.items()
+    }
+    passed = {
+        name: over_seeds(records, some, pass_score()) for name, some in found.items()
+    }
+    parts = [
+        above(
+            f"mean@n, {name} - grpo",
+            differences(mean[name], mean["grpo"]),
+            limits=SIGNED,
+        )
+        for name in OURS
+    ]
     parts += [
-        above(f"pass@n, {name} - grpo", differences(passed[name], passed["grpo"]), limits=SIGNED) for name in OURS
+        above(
+            f"pass@n, {name} - grpo",
+            differences(passed[name], passed["grpo"]),
+            limits=SIGNED,
+        )
+        for name in OURS
     ]
     base = (
         over_seeds(records, found["grpo"], mean_score("start")),
@@ -50,9 +79,13 @@ def judge(mode: Mode, records: Records) -> Result:
     for name, some in found.items():
         numbers[f"{name}: mean@n"] = spread(mean[name], limits=SHARE)._asdict()
         numbers[f"{name}: pass@n"] = spread(passed[name], limits=SHARE)._asdict()
-        numbers[f"{name}: entropy at the end"] = spread(over_seeds(records, some, late_entropy))._asdict()
+        numbers[f"{name}: entropy at the end"] = spread(
+            over_seeds(records, some, late_entropy)
+        )._asdict()
         if name != "grpo":
-            numbers[f"{name} - grpo: mean@n"] = spread(differences(mean[name], mean["grpo"]), limits=SIGNED)._asdict()
+            numbers[f"{name} - grpo: mean@n"] = spread(
+                differences(mean[name], mean["grpo"]), limits=SIGNED
+            )._asdict()
     return conclude(parts, numbers)
 
 

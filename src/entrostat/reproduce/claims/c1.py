@@ -18,7 +18,9 @@ TRUE_VALUES = (0.025, 0.05, 0.1, 0.2)
 def true_job(mode: Mode) -> EffectJob:
     """Both ladders under the true reward."""
     point = regime(mode, reward="true", scale_rewards="group")
-    return EffectJob(point, a5.ladder(TRUE_VALUES), len(mode.repeats(10, fast=3)), first_seed=2000)
+    return EffectJob(
+        point, a5.ladder(TRUE_VALUES), len(mode.repeats(10, fast=3)), first_seed=2000
+    )
 
 
 def jobs(mode: Mode, records: Records) -> list[EffectJob]:
@@ -30,7 +32,10 @@ def judge(mode: Mode, records: Records) -> Result:
     """The slope of the effect in ln(threshold), four times."""
     random = a5.slope_parts(records[a5.job(mode)]["rows"], a5.VALUES, "random")
     rows = records[true_job(mode)]["rows"]
-    return conclude([*random, *a5.slope_parts(rows, TRUE_VALUES, "true")], a5.rung_numbers(rows, TRUE_VALUES))
+    return conclude(
+        [*random, *a5.slope_parts(rows, TRUE_VALUES, "true")],
+        a5.rung_numbers(rows, TRUE_VALUES),
+    )
 
 
 CLAIM = Claim(
