@@ -7,8 +7,10 @@ from statistics import fmean
 import plotly.graph_objects as go
 import pytest
 
+from entrostat.report.figure import literal
 from entrostat.report.figures import REGIONS, control, entropy, figures, pass_at_k, regions
-from entrostat.report.plots import COLOURS, SYMBOLS, groups, literal, mean_line
+from entrostat.report.lines import mean_line
+from entrostat.report.look import COLOURS, SYMBOLS, groups
 from entrostat.report.read import read_runs
 
 INF = float("inf")

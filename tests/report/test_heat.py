@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import pytest
 
 from entrostat.report.heat import LONGEST_TITLE, MOST_MAPS, position, response
+from entrostat.report.look import groups
 from entrostat.report.page import page
-from entrostat.report.plots import groups
 from entrostat.report.read import read_runs
 from made_up_runs import HIGHS, LOWS, response_map
 

@@ -22,7 +22,8 @@ from entrostat.report.page import (
     settings,
     summary,
 )
-from entrostat.report.read import LONGEST_TEXT, read_runs
+from entrostat.report.read import read_runs
+from entrostat.report.untrusted import LONGEST_TEXT
 from made_up_runs import response_map
 
 HOSTILE = '</script><script>pwned=1</script><img src="http://x.test/" onerror=pwned=1>\u2028\u2029\u202e\ud800\'"&lt;'
@@ -146,11 +147,11 @@ def test_figures_tell_what_they_show(make_run):
 def test_the_summary_states_what_all_runs_share(make_run):
     one = read_runs([make_run("a", "grpo")])
     assert summary(one) == (
-        "1 run of grpo on countdown: seed 0, 100 rollouts, 32 prompts a rollout, 16 samples a prompt, "
-        "8 updates a rollout, learning rate 0.0001, reward true."
+        "1 run of grpo on countdown: seed 0, 100 rollouts, 32 prompts per rollout, 16 samples per prompt, "
+        "8 updates per rollout, learning rate 0.0001, reward true."
     )
     both = read_runs([make_run("b", "grpo"), make_run("c", "id", seed=1, steps=50)])
-    assert summary(both).startswith("2 runs of grpo and id on countdown: seeds 0 and 1, 32 prompts a rollout,")
+    assert summary(both).startswith("2 runs of grpo and id on countdown: seeds 0 and 1, 32 prompts per rollout,")
     assert notices(both) == ["The runs differ in more than their strategy: steps."]
 
 

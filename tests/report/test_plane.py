@@ -5,8 +5,8 @@ import json
 import plotly.graph_objects as go
 import pytest
 
+from entrostat.report.look import BASE, groups
 from entrostat.report.plane import plane
-from entrostat.report.plots import BASE, groups
 from entrostat.report.read import read_runs
 from made_up_runs import evaluation, score
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from entrostat.report import read
-from entrostat.report.read import Score, integer, number, read_runs, text
+from entrostat.report import maps, read, scores, untrusted
+from entrostat.report.read import read_runs
+from entrostat.report.scores import Score
+from entrostat.report.untrusted import integer, number, text
 from made_up_runs import HIGHS, LOWS, evaluation, response_map
 
 
@@ -58,7 +60,7 @@ def test_a_cut_anywhere_loses_at_most_the_line_it_is_in(make_run, tmp_path_facto
     [
         "[1, 2]", '"step"', "null", "{}", '{"step": null}', '{"step": "3"}', '{"step": -1}', '{"step": 1.5}',
         '{"step": true}', '{"step": 1e300}', '{"step": NaN}', "[" * 100_000, "{\"a\":" * 100_000, "9" * 5000, "\x00",
-        '{"step": 5, "note": "' + "a" * 3 * read.LONGEST_LINE + '"}',
+        '{"step": 5, "note": "' + "a" * 3 * untrusted.LONGEST_LINE + '"}',
     ],
 )  # fmt: skip
 def test_a_line_that_is_no_rollout_is_counted_and_skipped(make_run, line):
@@ -99,8 +101,8 @@ def test_a_broken_config_or_summary_is_told_and_the_rest_shown(make_run, content
 
 def test_a_config_too_large_to_read_is_told(make_run):
     path = make_run("a", steps=1)
-    (path / "config.json").write_text('{"x": "' + "a" * read.LARGEST_JSON + '"}')
-    assert only(path).problems == (f"config.json is over {read.LARGEST_JSON} characters and was not read",)
+    (path / "config.json").write_text('{"x": "' + "a" * untrusted.LARGEST_JSON + '"}')
+    assert only(path).problems == (f"config.json is over {untrusted.LARGEST_JSON} characters and was not read",)
 
 
 @pytest.mark.parametrize("value", [None, 3, [], "x", {"value": "0.5"}, {"value": None}, {"low": 0.1, "high": 0.2}])
@@ -114,7 +116,7 @@ def test_a_score_of_another_shape_is_missing(make_run, value):
 
 
 def test_half_an_interval_is_none():
-    assert read._score({"value": 0.5, "low": 0.4, "high": None}) == Score(0.5)
+    assert scores._score({"value": 0.5, "low": 0.4, "high": None}) == Score(0.5)
 
 
 def test_names_tell_the_runs_apart(make_run):
@@ -212,7 +214,7 @@ def test_the_maps_of_a_run(make_run):
     [
         {"step": -1}, {"step": 0.5}, {"step": None}, {"lows": []}, {"lows": [0.1, 0.1, 0.2, 0.3]}, {"lows": None},
         {"lows": [0.4, 0.3, 0.2, 0.1]}, {"lows": [0.1, 0.2, "nan", "inf"]}, {"highs": [0.1, 0.2, "inf", 0.3, "inf"]},
-        {"highs": [0.1, 0.2, 0.3, 0.4, 1e9]}, {"highs": list(range(1, read.MOST_THRESHOLDS + 2))}, {"change": None},
+        {"highs": [0.1, 0.2, 0.3, 0.4, 1e9]}, {"highs": list(range(1, maps.MOST_THRESHOLDS + 2))}, {"change": None},
         {"change": [[0.0] * 5] * 3}, {"change": [[0.0] * 4] * 4}, {"change": [0.0] * 4},
     ],
 )  # fmt: skip
@@ -253,5 +255,5 @@ def test_evaluations_in_the_course_of_a_run(make_run):
 
 
 def test_of_very_many_evaluations_the_first_are_read(make_run):
-    path = make_run("a", steps=1, between={k: {"mean@4": 0.5} for k in range(1, read.MOST_EVALUATIONS + 20)})
-    assert list(only(path).between) == list(range(1, read.MOST_EVALUATIONS + 1))
+    path = make_run("a", steps=1, between={k: {"mean@4": 0.5} for k in range(1, scores.MOST_EVALUATIONS + 20)})
+    assert list(only(path).between) == list(range(1, scores.MOST_EVALUATIONS + 1))

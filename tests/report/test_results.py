@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrostat.report.read import Evaluation, Run, Score, read_runs
+from entrostat.report.read import Run, read_runs
 from entrostat.report.results import best_label, rows, score_names, terms
+from entrostat.report.scores import Evaluation, Score
 
 
 def bold(lines):

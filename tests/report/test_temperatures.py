@@ -6,7 +6,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 import pytest
 
-from entrostat.report.plots import groups
+from entrostat.report.look import groups
 from entrostat.report.read import read_runs
 from entrostat.report.temperatures import MOST_TEMPERATURES, sweep, temperatures
 from made_up_runs import evaluation

@@ -13,11 +13,12 @@ from entrostat.data.benchmarks import Benchmark
 from entrostat.data.prompts import plain_notes
 from entrostat.evaluation.backend import Backend, Drawn, Prompt
 from entrostat.evaluation.folder import Folder, Sample, check_benchmark, read_record
-from entrostat.evaluation.plot import pass_at_k_svg
 from entrostat.evaluation.scores import scores
 from entrostat.evaluation.settings import Settings, differences
 from entrostat.evaluation.spell import spell
 from entrostat.files import held, is_taken, write_atomic, write_json
+from entrostat.report.scores import evaluation
+from entrostat.report.svg import pass_at_k_svg
 from entrostat.verify import SPELLINGS, VerifierPool
 from entrostat.verify.extract import extracted
 
@@ -92,7 +93,8 @@ def _summed_up(out: Path) -> dict[str, Any]:
                     [samples[key] for key in sorted(samples)]
                 )
         write_json(out / "scores.json", results)
-        write_atomic(out / "pass-at-k.svg", pass_at_k_svg(results))
+        curves = {name: evaluation(found).pass_at for name, found in results.items()}
+        write_atomic(out / "pass-at-k.svg", pass_at_k_svg(curves))
     return results
 
 

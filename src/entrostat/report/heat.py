@@ -1,221 +1,259 @@
-"""The heat map of response.jsonl: predicted entropy change at every pair of clip thresholds, a rollout at a time."""
+"""The heat map of response.jsonl.
+
+It shows the predicted entropy change at every pair of clip thresholds, one rollout at a
+time.
+"""
 
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
-from entrostat.report.plots import (
-    SYMBOLS,
+from entrostat.report.figure import (
     Choice,
     Figure,
-    Group,
-    Panel,
+    Specification,
     Table,
     digits,
-    groups,
-    layouts,
     literal,
     short,
     spread,
 )
-from entrostat.report.read import ResponseMap, Run
+from entrostat.report.layout import Panel, axis_key, layouts, panel_axes
+from entrostat.report.look import SYMBOLS, Group, groups, has_seeds
+from entrostat.report.maps import ResponseMap
+from entrostat.report.read import Run
 
 MOST_MAPS = 36
-"""Of all panels and rollouts together: a page must not grow with the length of its runs."""
-# Okabe and Ito's blue and vermilion, which the colour-blind tell apart; one light middle for both colour schemes
+"""Of all panels and rollouts together: a page must not grow with its runs' length."""
+# Okabe and Ito's blue and vermilion, which the colour-blind tell apart; one light
+# middle for both colour schemes.
 SCALE = ((0.0, "#0072B2"), (0.5, "#F7F7F7"), (1.0, "#D55E00"))
 CAPTION = (
-    "First-order entropy change of one rollout's updates, had other thresholds clipped the same tokens: per trained "
-    "token, in nats per unit step in the logits. Blue lowers entropy, orange raises it. This is no forecast of another "
-    "run: the ratios are this run's own, and under other thresholds they would differ from the next update on. White "
-    "circle: the thresholds in force. Where these differ by token it stands at their mean over the tokens that they "
-    "can clip, and its cell need not be what was kept. Made from a sample of tokens, without intervals; each rollout "
-    "has its own range of colours."
+    "First-order entropy change of one rollout's updates, had other thresholds clipped "
+    "the same tokens: per trained token, in nats per unit step in the logits. Blue "
+    "lowers entropy, orange raises it. This is no forecast of another run: the ratios "
+    "are this run's own, and under other thresholds they would differ from the next "
+    "update on. White circle: the thresholds in force. Where these differ by token it "
+    "stands at their mean over the tokens that they can clip, and its cell need not be "
+    "what was kept. Made from a sample of tokens, without intervals; each rollout has "
+    "its own range of colours."
 )
 LONGEST_TITLE = 36
-"""Characters: what fits over a panel. The whole name is in the table and in the alternative text."""
+"""Characters: what fits over a panel. The whole name is in the table and in the
+alternative text."""
+
+
+class Shown(NamedTuple):
+    """A run that has a panel."""
+
+    panel: int
+    group: Group
+    run: Run
+
+    @property
+    def last(self) -> int:
+        """The step of its last map."""
+        return max(self.run.maps)
+
+
+class Cell(NamedTuple):
+    """One pair of thresholds and its entropy change."""
+
+    change: float
+    low: float
+    high: float
 
 
 def response(runs: Sequence[Run]) -> Figure | None:
-    """The maps of each label's first run that has any, a panel each; the reader picks the rollout."""
-    shown = [
-        (group, run)
-        for group in groups(runs)
-        if (run := next((r for r in group.runs if r.maps), None))
-    ]
+    """The maps of each label's first run that has any; the reader picks the rollout.
+
+    Each label has a panel.
+    """
+    grouped = groups(runs)
+    shown: list[Shown] = []
+    for group in grouped:
+        with_maps = [run for run in group.runs if run.maps]
+        if with_maps:
+            shown.append(Shown(len(shown), group, with_maps[0]))
     if not shown:
         return None
-    steps = spread(
-        sorted({step for _, run in shown for step in run.maps}),
-        max(1, MOST_MAPS // len(shown)),
-    )
-    choices = tuple(_choice(shown, step) for step in steps)
+    steps: set[int] = set()
+    for one in shown:
+        steps.update(one.run.maps)
+    most_steps = max(1, MOST_MAPS // len(shown))
+    choices = [_choice(shown, step) for step in spread(sorted(steps), most_steps)]
     layout, narrow = _layouts(shown)
-    last = choices[-1]
     caption = CAPTION
-    if any(len(group.runs) > 1 for group, _ in shown):
+    if has_seeds([one.group for one in shown]):
         caption += " Of several seeds, the first that has maps."
+    last = choices[-1]
     return Figure(
-        "response",
-        "What other thresholds would have done",
-        caption,
-        last.alt,
-        last.data,
-        {**layout, **last.layout},
-        narrow,
-        _table([run for _, run in shown]),
-        choices,
+        key="response",
+        title="What other thresholds would have done",
+        caption=caption,
+        alt=last.alt,
+        data=last.data,
+        layout=layout | last.layout,
+        narrow=narrow,
+        table=_table(shown),
+        choices=tuple(choices),
     )
 
 
-def _choice(shown: Sequence[tuple[Group, Run]], step: int) -> Choice:
-    found = [
-        (i, group, run, run.maps[step])
-        for i, (group, run) in enumerate(shown)
-        if step in run.maps
-    ]
-    sizes = [
-        abs(value)
-        for *_, one in found
-        for row in one.change
-        for value in row
-        if value is not None
-    ]
-    # 0 where nothing changes at all: any range shows it as the middle
-    most = max(sizes, default=0.0) or 1.0
-    bar = {
+def _choice(shown: Sequence[Shown], step: int) -> Choice:
+    """The panels of one rollout; a run that has no map of it has an empty one."""
+    traces = []
+    sentences = []
+    largest = 0.0
+    for one in shown:
+        if step not in one.run.maps:
+            continue
+        response_map = one.run.maps[step]
+        traces += [_cells(one, response_map), _mark(one, response_map)]
+        sentences.append(_sentence(one.run.name, step, response_map))
+        for cell in _known_cells(response_map):
+            largest = max(largest, abs(cell.change))
+    # where nothing changes at all, any range shows 0 as the middle
+    reach = largest or 1.0
+    axis = {
+        "colorscale": SCALE,
+        "cmin": -reach,
+        "cmax": reach,
+        "colorbar": _colour_bar(),
+    }
+    start = "Heat map of entropy change by low and high threshold."
+    alt = " ".join([start, *sentences])
+    return Choice(f"rollout {step}", alt, tuple(traces), {"coloraxis": axis})
+
+
+def _colour_bar() -> Specification:
+    """A thin bar below all panels."""
+    return {
         "orientation": "h",
         "thickness": 12,
         "len": 0.9,
         "yref": "container",
         "y": 0.0,
         "yanchor": "bottom",
+        "tickformat": "~g",
+        "outlinewidth": 0,
+        "nticks": 7,
+        "ticks": "outside",
     }
-    bar |= {"tickformat": "~g", "outlinewidth": 0, "nticks": 7, "ticks": "outside"}
-    axis = {"colorscale": SCALE, "cmin": -most, "cmax": most, "colorbar": bar}
-    data = [
-        trace
-        for i, group, run, one in found
-        for trace in (_cells(i, group, run, one), _mark(i, group, one))
-    ]
-    alt = "Heat map of entropy change by low and high threshold. " + " ".join(
-        _alt(run.name, step, one) for _, _, run, one in found
-    )
-    return Choice(f"rollout {step}", alt, tuple(data), {"coloraxis": axis})
 
 
-def _cells(panel: int, group: Group, run: Run, one: ResponseMap) -> dict[str, Any]:
-    said = [
-        [
-            f"{_pair(low, high)}: {digits(value, 5)}"
-            for high, value in zip(one.highs, row, strict=True)
-        ]
-        for low, row in zip(one.lows, one.change, strict=True)
-    ]
+def _cells(shown: Shown, response_map: ResponseMap) -> Specification:
+    """The map as a grid of colours, each cell with its numbers for the pointer."""
+    texts = []
+    for low, changes in zip(response_map.lows, response_map.change, strict=True):
+        row = []
+        for high, change in zip(response_map.highs, changes, strict=True):
+            row.append(f"{_pair(low, high)}: {digits(change, 5)}")
+        texts.append(row)
     return {
         "type": "heatmap",
-        "z": [short(row) for row in one.change],
-        "text": said,
+        "z": [short(changes) for changes in response_map.change],
+        "text": texts,
         "hovertemplate": "%{text}<extra></extra>",
         "coloraxis": "coloraxis",
-        "name": literal(run.name),
-        **_place(panel, group),
+        "name": literal(shown.run.name),
+        **_place(shown),
     }
 
 
-def _mark(panel: int, group: Group, one: ResponseMap) -> dict[str, Any]:
-    said = f"in force: low {_force(one.low)}, high {_force(one.high)}; kept {digits(one.kept, 5)}"
+def _mark(shown: Shown, response_map: ResponseMap) -> Specification:
+    """The white circle at the thresholds in force."""
+    low, high = _in_force(response_map)
+    hover = f"in force: low {low}, high {high}; kept {digits(response_map.kept, 5)}"
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [position(one.high, one.highs)],
-        "y": [position(one.low, one.lows)],
+        "x": [position(response_map.high, response_map.highs)],
+        "y": [position(response_map.low, response_map.lows)],
         "marker": {
             "symbol": "circle",
             "size": 12,
             "color": "#ffffff",
             "line": {"color": "#000000", "width": 3},
         },
-        "hovertemplate": f"{said}<extra></extra>",
+        "hovertemplate": f"{hover}<extra></extra>",
         "name": "in force",
-        **_place(panel, group),
+        **_place(shown),
     }
 
 
-def _place(panel: int, group: Group) -> dict[str, Any]:
-    suffix = "" if panel == 0 else str(panel + 1)
-    return {
-        "legendgroup": group.key,
-        "showlegend": False,
-        "xaxis": f"x{suffix}",
-        "yaxis": f"y{suffix}",
-    }
+def _place(shown: Shown) -> Specification:
+    """Its panel, and the box that hides it."""
+    legend = {"legendgroup": shown.group.key, "showlegend": False}
+    return legend | panel_axes(shown.panel)
 
 
 def position(threshold: float | None, grid: Sequence[float]) -> float:
-    """Where `threshold` lies on an axis that gives each of `grid` one unit: between two by its logarithm, at an end
-    where it is beyond it. None, which clips nothing, is at the upper end.
+    """Where `threshold` lies on an axis that gives each of `grid` one unit.
 
-    >>> position(0.2, [0.1, 0.2, 0.4]), position(0.2, [0.1, 0.4]), position(-1.0, [0.1, 0.4]), position(None, [1.0])
-    (1.0, 0.5, 0.0, 0.0)
+    Between two of them it lies by its logarithm, and beyond them at an end. None, which
+    clips nothing, is at the upper end.
+
+    >>> position(0.2, [0.1, 0.2, 0.4]), position(0.2, [0.1, 0.4])
+    (1.0, 0.5)
+    >>> position(-1.0, [0.1, 0.4]), position(None, [0.1, 1.0])
+    (0.0, 1.0)
     """
     last = len(grid) - 1
-    above = last + 1 if threshold is None else bisect_right(grid, threshold)
-    if threshold is None or not 0 < above <= last:
-        return float(last if above else 0)
+    if threshold is None:
+        return float(last)
+    above = bisect_right(grid, threshold)
+    if above == 0:
+        return 0.0
+    if above > last:
+        return float(last)
     low, high = grid[above - 1], grid[above]
     if math.isinf(high):
         return above - 1 + (0.5 if threshold > low else 0.0)
-    reach, way = high - low, threshold - low
-    share = (
-        math.log1p(way / low) / math.log1p(reach / low) if low > 1e-6 else way / reach
-    )
+    # log1p of the relative distance, which does not cancel where the two are close
+    share = (threshold - low) / (high - low)
+    if low > 1e-6:
+        share = math.log1p((threshold - low) / low) / math.log1p((high - low) / low)
     return round(above - 1 + share, 3)
 
 
-def _layouts(
-    shown: Sequence[tuple[Group, Run]],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Panels of cells of one size; each axis has the names of its own panel's thresholds, every second one."""
-    panels = [
-        Panel(f"{SYMBOLS[group.symbol]} {_cut(run.name)}", "low threshold")
-        for group, run in shown
-    ]
-    both = layouts(panels, x="high threshold")
-    for axes in both:
-        axes |= {
-            "showlegend": False,
-            "hovermode": "closest",
-            "margin": axes["margin"] | {"b": 100},
-        }
+def _layouts(shown: Sequence[Shown]) -> tuple[Specification, Specification]:
+    """Panels of cells of one size, with room for the colour bar."""
+    panels = []
+    for one in shown:
+        title = f"{SYMBOLS[one.group.symbol]} {_cut(one.run.name)}"
+        panels.append(Panel(title, "low threshold"))
+    layout, narrow = layouts(panels, x="high threshold")
+    for axes in (layout, narrow):
+        axes["showlegend"] = False
+        axes["hovermode"] = "closest"
+        axes["margin"] = axes["margin"] | {"b": 100}
         axes["height"] += 16
-        for i, (_, run) in enumerate(shown):
-            _, one = _last(run)
-            for letter, grid in (("x", one.highs), ("y", one.lows)):
-                axis = axes[f"{letter}axis{'' if i == 0 else i + 1}"]
-                axis.pop("matches", None)
-                ticks = list(range(0, len(grid), 2))
-                axis |= {
-                    "tickvals": ticks,
-                    "ticktext": [_name(grid[k]) for k in ticks],
-                    "showgrid": False,
-                }
-                axis |= {
-                    "range": [-0.5, len(grid) - 0.5],
-                    "zeroline": False,
-                    "tickformat": "",
-                }
-    return both
+        for one in shown:
+            response_map = one.run.maps[one.last]
+            _name_cells(axes[axis_key("x", one.panel)], response_map.highs)
+            _name_cells(axes[axis_key("y", one.panel)], response_map.lows)
+    return layout, narrow
+
+
+def _name_cells(axis: Specification, grid: Sequence[float]) -> None:
+    """Makes the axis one of cells: every second one is named by its threshold."""
+    # the grids of two panels may differ
+    axis.pop("matches", None)
+    every_second = range(0, len(grid), 2)
+    axis |= {
+        "tickvals": list(every_second),
+        "ticktext": [_name(grid[i]) for i in every_second],
+        "tickformat": "",
+        "range": [-0.5, len(grid) - 0.5],
+        "showgrid": False,
+        "zeroline": False,
+    }
 
 
 def _cut(name: str) -> str:
     return name if len(name) <= LONGEST_TITLE else name[:LONGEST_TITLE] + "…"
-
-
-def _last(run: Run) -> tuple[int, ResponseMap]:
-    step = max(run.maps)
-    return step, run.maps[step]
 
 
 def _pair(low: float, high: float) -> str:
@@ -226,40 +264,58 @@ def _name(threshold: float) -> str:
     return "∞" if math.isinf(threshold) else f"{threshold:g}".replace("-", "−", 1)
 
 
-def _force(threshold: float | None) -> str:
-    return "none" if threshold is None else digits(threshold)
-
-
-def _alt(name: str, step: int, one: ResponseMap) -> str:
-    cells = [
-        (value, low, high)
-        for low, row in zip(one.lows, one.change, strict=True)
-        for high, value in zip(one.highs, row, strict=True)
-        if value is not None
-    ]
-    said = f"{name}, rollout {step}: in force low {_force(one.low)} and high {_force(one.high)}, "
-    said += f"which kept {digits(one.kept, 5)} of {digits(one.unclipped, 5)}"
-    for what, pick in (("lowest", min), ("highest", max)):
-        if cells:
-            value, low, high = pick(cells)
-            said += f"; {what} {digits(value, 5)} at {_pair(low, high)}"
-    return f"{said}."
-
-
-def _table(shown: Sequence[Run]) -> Table:
-    """The last map of each run, a row for each low threshold."""
-    highs = sorted({high for run in shown for high in _last(run)[1].highs})
-    rows = []
-    for run in shown:
-        step, one = _last(run)
-        for low, row in zip(one.lows, one.change, strict=True):
-            cells = dict(zip(one.highs, row, strict=True))
-            rows.append(
-                (
-                    f"{run.name}, rollout {step}, low {_name(low)}",
-                    *(digits(cells.get(h), 5) for h in highs),
-                )
-            )
-    return Table(
-        ("entropy change", *(f"high {_name(high)}" for high in highs)), tuple(rows)
+def _in_force(response_map: ResponseMap) -> tuple[str, str]:
+    """The low and the high threshold in force; "none" where nothing is clipped."""
+    low, high = response_map.low, response_map.high
+    return (
+        "none" if low is None else digits(low),
+        "none" if high is None else digits(high),
     )
+
+
+def _known_cells(response_map: ResponseMap) -> list[Cell]:
+    """The cells that have a number."""
+    cells = []
+    for low, changes in zip(response_map.lows, response_map.change, strict=True):
+        for high, change in zip(response_map.highs, changes, strict=True):
+            if change is not None:
+                cells.append(Cell(change, low, high))
+    return cells
+
+
+def _sentence(name: str, step: int, response_map: ResponseMap) -> str:
+    """What a map shows, in words."""
+    low, high = _in_force(response_map)
+    kept = digits(response_map.kept, 5)
+    unclipped = digits(response_map.unclipped, 5)
+    parts = [
+        f"{name}, rollout {step}: in force low {low} and high {high}, "
+        f"which kept {kept} of {unclipped}"
+    ]
+    cells = _known_cells(response_map)
+    if cells:
+        parts.append(f"lowest {_cell_text(min(cells))}")
+        parts.append(f"highest {_cell_text(max(cells))}")
+    return f"{'; '.join(parts)}."
+
+
+def _cell_text(cell: Cell) -> str:
+    return f"{digits(cell.change, 5)} at {_pair(cell.low, cell.high)}"
+
+
+def _table(shown: Sequence[Shown]) -> Table:
+    """The last map of each run, a row for each low threshold."""
+    all_highs: set[float] = set()
+    for one in shown:
+        all_highs.update(one.run.maps[one.last].highs)
+    highs = sorted(all_highs)
+    rows = []
+    for one in shown:
+        response_map = one.run.maps[one.last]
+        for low, changes in zip(response_map.lows, response_map.change, strict=True):
+            by_high = dict(zip(response_map.highs, changes, strict=True))
+            name = f"{one.run.name}, rollout {one.last}, low {_name(low)}"
+            cells = [digits(by_high.get(high), 5) for high in highs]
+            rows.append((name, *cells))
+    head = [f"high {_name(high)}" for high in highs]
+    return Table(("entropy change", *head), tuple(rows))

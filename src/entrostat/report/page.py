@@ -1,30 +1,48 @@
 """Puts a report's page together: what it says of the runs, and the HTML that says it.
 
-All text goes through Jinja's autoescape. What does not is made here: the marker, the style sheet, the scripts, and the
-figures' JSON, in which every character is escaped that could end a script element. A content security policy allows
-these scripts alone, by their hashes, and no request of any kind: a hole in the escaping would still run nothing.
+All text goes through Jinja's autoescape. What does not is made here: the marker, the
+style sheet, the scripts, and the figures' JSON, in which every character is escaped
+that could end a script element. A content security policy allows these scripts alone,
+by their hashes, and no request of any kind: a hole in the escaping would still run
+nothing.
 """
 
 import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 import entrostat
 from entrostat.report import figures, results
-from entrostat.report.plots import BASE, INK, SYMBOLS, Figure, groups
-from entrostat.report.read import EXPERIMENT, Run, experiment, text
+from entrostat.report.figure import Figure
+from entrostat.report.look import BASE, INK, SYMBOLS, groups
+from entrostat.report.read import EXPERIMENT, Run, experiment
+from entrostat.report.untrusted import text
 
 MARKER = '<meta name="generator" content="entrostat report">'
 """What tells a report of ours from any other file."""
 
 MOST_SETTINGS = 300
 DEEPEST_SETTING = 6
+MOST_LISTED = 6
+"""Of a list in a sentence; the rest are counted."""
+BASE_GLYPH = "╍"
 _TOOLS = "a report needs plotly and jinja2: pip install 'entrostat[train]'"
+_PHRASES = {
+    "steps": "{} rollouts",
+    "prompts": "{} prompts per rollout",
+    "samples": "{} samples per prompt",
+    "updates_per_rollout": "{} updates per rollout",
+    "learning_rate": "learning rate {}",
+    "reward": "reward {}",
+    "model": "model {}",
+}
+"""How `summary` says a setting, in this order."""
 
 
 def page(runs: Sequence[Run], title: str | None = None) -> str:
@@ -36,26 +54,28 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
     except ImportError:
         raise ImportError(_TOOLS) from None
     drawn = figures.figures(runs)
-    scripts = [inline_script(get_plotlyjs()), inline_script(_asset("page.js"))]
+    # Markup is what Jinja does not escape
+    plotly = Markup(inline_script(get_plotlyjs()))
+    own = Markup(inline_script(_asset("page.js")))
+    specifications = script_json([_specification(figure) for figure in drawn])
+    table = {
+        "rows": results.rows(runs),
+        "scores": results.score_names(runs),
+        "terms": results.terms(runs),
+    }
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     return environment.from_string(_asset("page.html")).render(
         marker=Markup(MARKER),
         style=Markup(_asset("page.css")),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=" ".join(f"'sha256-{_sha256(script)}'" for script in scripts),
-        data=Markup(script_json([_specification(figure) for figure in drawn])),
-        title=text(title)
-        if title
-        else f"entrostat: {_listed(_labels(runs))}{_on_task(runs)}",
+        scripts=[plotly, own],
+        script_hashes=f"{_csp_hash(plotly)} {_csp_hash(own)}",
+        data=Markup(specifications),
+        title=text(title) if title else _title(runs),
         summary=summary(runs),
         notices=notices(runs),
-        results={
-            "rows": results.rows(runs),
-            "scores": results.score_names(runs),
-            "terms": results.terms(runs),
-        },
+        results=table,
         glyphs=SYMBOLS,
         figures=drawn,
         toggles=_toggles(runs, drawn),
@@ -75,64 +95,66 @@ def script_json(value: Any) -> str:
 
 
 def inline_script(source: str) -> str:
-    """JavaScript `source` that holds nothing an HTML parser would act on inside a script element."""
+    """JavaScript `source` without what an HTML parser acts on in a script element."""
     return re.sub(r"<(/script|!--)", r"<\\\1", source, flags=re.IGNORECASE)
+
+
+def _csp_hash(script: str) -> str:
+    """What allows a script in a content security policy."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@cache
+def _asset(name: str) -> str:
+    folder = files(__package__ or "entrostat.report")
+    return (folder / name).read_text(encoding="utf-8")
 
 
 def summary(runs: Sequence[Run]) -> str:
     """What was run, in one sentence; settings in which the runs differ are left out."""
-    labels = _labels(runs)
-    shared = {
-        key: value
-        for key, value in experiment(runs[0]).items()
-        if all(_has(run, key, value) for run in runs)
-    }
+    labels = _listed(_labels(runs))
+    subject = f"{_count(len(runs), 'run')} of {labels}{_on_task(runs)}"
+    parts = []
     seeds = sorted({run.seed for run in runs if run.seed is not None})
-    subject = f"{_count(len(runs), 'run')} of {_listed(labels)}{_on_task(runs)}"
-    parts = (
-        [
-            f"seed{'s' if len(seeds) > 1 else ''} {_listed([str(seed) for seed in seeds])}"
-        ]
-        if seeds
-        else []
-    )
-    parts += [
-        phrase.format(shared[key]) for key, phrase in _PHRASES.items() if key in shared
-    ]
+    if seeds:
+        word = "seed" if len(seeds) == 1 else "seeds"
+        parts.append(f"{word} {_listed(map(str, seeds))}")
+    settings_by_run = [experiment(run) for run in runs]
+    for key, phrase in _PHRASES.items():
+        values = {settings.get(key) for settings in settings_by_run}
+        value = values.pop()
+        if not values and value is not None:
+            parts.append(phrase.format(value))
     return f"{subject}: {', '.join(parts)}." if parts else f"{subject}."
 
 
-_PHRASES = {
-    "steps": "{} rollouts",
-    "prompts": "{} prompts a rollout",
-    "samples": "{} samples a prompt",
-    "updates_per_rollout": "{} updates a rollout",
-    "learning_rate": "learning rate {}",
-    "reward": "reward {}",
-    "model": "model {}",
-}
-
-
 def notices(runs: Sequence[Run]) -> list[str]:
-    """What a reader must know before comparing: unfinished runs, files that could not be read, unequal settings."""
+    """What a reader must know before comparing the runs.
+
+    That is unfinished runs, files that could not be read, and unequal settings.
+    """
     lines = []
     for run in runs:
         if not run.finished:
             planned = "" if run.planned is None else f" of {run.planned}"
-            lines.append(
-                f"{run.name} is unfinished: {len(run.rows)}{planned} rollouts, no final scores."
-            )
+            rollouts = f"{len(run.rows)}{planned} rollouts"
+            lines.append(f"{run.name} is unfinished: {rollouts}, no final scores.")
         if run.skipped:
+            skipped = _count(run.skipped, "line")
             lines.append(
-                f"{run.name}: {_count(run.skipped, 'line')} of metrics.jsonl cut or unreadable, skipped."
+                f"{run.name}: {skipped} of metrics.jsonl cut or unreadable, skipped."
             )
         lines += [f"{run.name}: {problem}." for problem in run.problems]
-    settings = [experiment(run) for run in runs if run.config]
-    differ = [
-        key for key in EXPERIMENT if len({each.get(key) for each in settings}) > 1
-    ]
-    if differ:
-        lines.append(f"The runs differ in more than their strategy: {_listed(differ)}.")
+    settings_by_run = [experiment(run) for run in runs if run.config]
+    unequal = []
+    for key in EXPERIMENT:
+        values = {settings.get(key) for settings in settings_by_run}
+        if len(values) > 1:
+            unequal.append(key)
+    if unequal:
+        differ = _listed(unequal)
+        lines.append(f"The runs differ in more than their strategy: {differ}.")
     return lines
 
 
@@ -149,60 +171,63 @@ def settings(
 
 
 def _run(run: Run) -> dict[str, Any]:
-    pairs = [
-        pair
-        for pair, _ in zip(settings(run.config), range(MOST_SETTINGS), strict=False)
-    ]
+    """What page.html shows of one run."""
     return {
         "name": run.name,
         "command": run.command(),
         "rebuilt": not run.config.get("command"),
-        "settings": pairs,
+        "settings": list(islice(settings(run.config), MOST_SETTINGS)),
     }
 
 
 def _specification(figure: Figure) -> dict[str, Any]:
-    choices = [
-        {"alt": one.alt, "data": one.data, "layout": one.layout}
-        for one in figure.choices
-    ]
-    shown = {
+    """What page.js draws a figure from."""
+    choices = []
+    for choice in figure.choices:
+        state = {"alt": choice.alt, "data": choice.data, "layout": choice.layout}
+        choices.append(state)
+    return {
         "key": figure.key,
         "layout": figure.layout,
         "narrow": figure.narrow,
         "choices": choices,
+        # the last choice has the same
+        "data": [] if choices else figure.data,
     }
-    return shown | {"data": [] if choices else figure.data}
 
 
 def _toggles(runs: Sequence[Run], drawn: Sequence[Figure]) -> list[dict[str, str]]:
-    """What the reader can hide: each label, and the base model where a figure has it."""
-    base = any(
-        trace["legendgroup"] == BASE for figure in drawn for trace in figure.data
-    )
-    toggles = [
-        {
-            "key": group.key,
-            "label": group.label,
-            "colour": group.colour,
-            "glyph": SYMBOLS[group.symbol],
-        }
-        for group in groups(runs)
-    ]
-    return toggles + (
-        [{"key": BASE, "label": "base model", "colour": INK, "glyph": "╍"}]
-        if base
-        else []
-    )
+    """What the reader can hide: each label, and the base model where a figure has it.
+
+    A toggle has the keys key (the legend group), label, colour and glyph.
+    """
+    toggles = []
+    for group in groups(runs):
+        glyph = SYMBOLS[group.symbol]
+        toggles.append(_toggle(group.key, group.label, group.colour, glyph))
+    keys: set[str] = set()
+    for figure in drawn:
+        keys.update(trace["legendgroup"] for trace in figure.data)
+    if BASE in keys:
+        toggles.append(_toggle(BASE, "base model", INK, BASE_GLYPH))
+    return toggles
+
+
+def _toggle(key: str, label: str, colour: str, glyph: str) -> dict[str, str]:
+    return {"key": key, "label": label, "colour": colour, "glyph": glyph}
 
 
 def _versions(runs: Sequence[Run], plotly: str) -> str:
-    made = _listed(
-        list(
-            dict.fromkeys(text(run.config.get("entrostat", "unknown")) for run in runs)
-        )
+    """The last line of the page."""
+    versions = [text(run.config.get("entrostat", "unknown")) for run in runs]
+    return (
+        f"Report by entrostat {entrostat.__version__}, with plotly.js {plotly}. "
+        f"Runs by entrostat {_listed(dict.fromkeys(versions))}."
     )
-    return f"Report by entrostat {entrostat.__version__}, with plotly.js {plotly}. Runs by entrostat {made}."
+
+
+def _title(runs: Sequence[Run]) -> str:
+    return f"entrostat: {_listed(_labels(runs))}{_on_task(runs)}"
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
@@ -210,33 +235,23 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 
 def _on_task(runs: Sequence[Run]) -> str:
-    named = [run.config.get("dataset") or run.config.get("task") for run in runs]
-    tasks = {text(name) for name in named if isinstance(name, str)}
+    """` on` and what the runs were trained on, empty where no run says it."""
+    tasks: set[str] = set()
+    for run in runs:
+        name = run.config.get("dataset") or run.config.get("task")
+        if isinstance(name, str):
+            tasks.add(text(name))
     return f" on {_listed(sorted(tasks))}" if tasks else ""
-
-
-def _has(run: Run, key: str, value: str) -> bool:
-    return experiment(run).get(key) == value
 
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _listed(words: Sequence[str], most: int = 6) -> str:
-    """`a, b and c`, and how many more where there are over `most`."""
-    shown = (
-        [*words[:most], f"{len(words) - most} more"]
-        if len(words) > most
-        else list(words)
-    )
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def _sha256(source: str) -> str:
-    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files(__package__ or "entrostat.report") / name).read_text(encoding="utf-8")
+def _listed(words: Iterable[str]) -> str:
+    """`a, b and c`, and how many more where there are over `MOST_LISTED`."""
+    words = list(words)
+    if len(words) > MOST_LISTED:
+        words[MOST_LISTED:] = [f"{len(words) - MOST_LISTED} more"]
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

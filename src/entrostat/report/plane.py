@@ -1,23 +1,24 @@
-"""The plane of mean@n and pass@n: whether a method trades breadth for sharpness, with the base model as reference."""
+"""The plane of mean@n and pass@n, with the base model as reference.
+
+It shows whether a method trades breadth for sharpness.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from entrostat.report.plots import (
-    BASE,
-    INK,
+from entrostat.report.figure import (
     Figure,
-    Group,
-    Panel,
+    Specification,
     Table,
     digits,
-    groups,
     interval,
-    layouts,
     literal,
 )
-from entrostat.report.read import Evaluation, Run, Score
+from entrostat.report.layout import Panel, layouts
+from entrostat.report.look import BASE, INK, Group, groups
+from entrostat.report.read import Run
+from entrostat.report.scores import Evaluation, Score
 
 
 class Point(NamedTuple):
@@ -25,56 +26,48 @@ class Point(NamedTuple):
 
     when: str
     mean: Score
-    most: Score
+    """mean@n, to the right."""
+    best: Score
+    """pass@n, upwards."""
+
+
+class Way(NamedTuple):
+    """A run's evaluations; a point is None where it was not scored with n samples."""
+
+    start: Point | None
+    """The base model's."""
+    between: list[Point]
+    end: Point | None
+
+    @property
+    def points(self) -> list[Point]:
+        """All but the base model's, in order."""
+        return self.between if self.end is None else [*self.between, self.end]
 
 
 def plane(runs: Sequence[Run]) -> Figure | None:
-    """mean@n against pass@n at the end of each run, and on the way there where it was evaluated."""
+    """mean@n against pass@n at the end of each run, and on the way there."""
     n = most_common_samples(runs)
     if n is None:
         return None
-    bases = list(
-        dict.fromkeys(
-            point for run in runs if (point := _point("base model", run.start, n))
-        )
-    )
-    placed = {run.name: found for run in runs if (found := _points(run, n))}
-    data = [
-        one
-        for group in groups(runs)
-        for run in group.runs
-        if run.name in placed
-        for one in _path(group, run, n)
-    ]
-    data += [_base(point, i == 0) for i, point in enumerate(bases)]
-    data += [one for group in groups(runs) for one in _ends(group, n)]
-    layout, narrow = layouts(
-        [Panel("", f"pass@{n}", "~%")], x=f"mean@{n}, which estimates pass@1"
-    )
-    for axes in (layout, narrow):
-        axes["hovermode"] = "closest"
-        axes["xaxis"] |= {"tickformat": "~%"}
-        axes["yaxis"] |= {"rangemode": "normal"}
+    ways = {run.name: _way(run, n) for run in runs}
+    starts = [way.start for way in ways.values() if way.start is not None]
+    # runs that started from one base model have the same scores
+    bases = list(dict.fromkeys(starts))
     rows = [("base model", "", point) for point in bases]
-    rows += [
-        (name, point.when, point) for name, points in placed.items() for point in points
-    ]
-    cells = tuple(
-        (name, when, interval(point.mean), interval(point.most))
-        for name, when, point in rows
-    )
-    alt = f"Chart of pass@{n} against mean@{n}. " + " ".join(_alt(*row) for row in rows)
-    table = Table(("run", "evaluated", f"mean@{n}", f"pass@{n}"), cells)
-    title = f"pass@{n} against mean@{n}"
+    for name, way in ways.items():
+        rows += [(name, point.when, point) for point in way.points]
+    layout, narrow = _layouts(n)
+    sentences = [_sentence(*row) for row in rows]
     return Figure(
-        "plane",
-        title,
-        _caption(runs, placed, n),
-        alt,
-        tuple(data),
-        layout,
-        narrow,
-        table,
+        key="plane",
+        title=f"pass@{n} against mean@{n}",
+        caption=_caption(runs, ways, n),
+        alt=" ".join([f"Chart of pass@{n} against mean@{n}.", *sentences]),
+        data=tuple(_traces(runs, ways, bases)),
+        layout=layout,
+        narrow=narrow,
+        table=_table(rows, n),
     )
 
 
@@ -82,98 +75,116 @@ def most_common_samples(runs: Sequence[Run]) -> int | None:
     """The n of mean@n and pass@n that most runs have, the largest of several."""
     held: Counter[int] = Counter()
     for run in runs:
-        names = {
-            name for one in (run.end, *run.between.values()) for name in one.scores
-        }
-        held.update(
-            int(name[5:])
-            for name in names
-            if name.startswith("mean@") and f"pass@{name[5:]}" in names
-        )
+        names = set(run.end.scores)
+        for evaluation in run.between.values():
+            names.update(evaluation.scores)
+        for name in names:
+            kind, _, n = name.partition("@")
+            if kind == "mean" and f"pass@{n}" in names:
+                held[int(n)] += 1
     return max(held, key=lambda n: (held[n], n), default=None)
 
 
-def _caption(runs: Sequence[Run], placed: dict[str, Any], n: int) -> str:
+def _way(run: Run, n: int) -> Way:
+    between = []
+    for rollouts, evaluation in run.between.items():
+        point = _point(f"after {rollouts} rollouts", evaluation, n)
+        if point is not None:
+            between.append(point)
+    start = _point("base model", run.start, n)
+    return Way(start, between, _point("at the end", run.end, n))
+
+
+def _point(when: str, evaluation: Evaluation, n: int) -> Point | None:
+    mean = evaluation.scores.get(f"mean@{n}")
+    best = evaluation.scores.get(f"pass@{n}")
+    return None if mean is None or best is None else Point(when, mean, best)
+
+
+def _layouts(n: int) -> tuple[Specification, Specification]:
+    panels = [Panel("", f"pass@{n}", "~%")]
+    layout, narrow = layouts(panels, x=f"mean@{n}, which estimates pass@1")
+    for axes in (layout, narrow):
+        axes["hovermode"] = "closest"
+        axes["xaxis"]["tickformat"] = "~%"
+        axes["yaxis"]["rangemode"] = "normal"
+    return layout, narrow
+
+
+def _caption(runs: Sequence[Run], ways: Mapping[str, Way], n: int) -> str:
     caption = (
-        f"How often a sample is right (mean@{n}) against how often any of {n} is (pass@{n}), on held-out problems. Up "
-        "and to the right is better; training that only sharpens the policy moves right and down. Bars: 95% intervals."
+        f"How often a sample is right (mean@{n}) against how often any of {n} is "
+        f"(pass@{n}), on held-out problems. Up and to the right is better; training "
+        "that only sharpens the policy moves right and down. Bars: 95% intervals."
     )
-    if any(len(points) > 1 for points in placed.values()):
-        caption += " Small markers: evaluations during training, in order along the line from the base model."
-    others = [
-        run.name
-        for run in runs
-        if run.name not in placed and (run.end.scores or run.between)
-    ]
-    return caption + (
-        f" Left out, scored with other numbers of samples: {'; '.join(others)}."
-        if others
-        else ""
-    )
+    if any(len(way.points) > 1 for way in ways.values()):
+        caption += " Small markers: evaluations during training, in order along the "
+        caption += "line from the base model."
+    others = []
+    for run in runs:
+        is_scored = bool(run.end.scores or run.between)
+        if is_scored and not ways[run.name].points:
+            others.append(run.name)
+    if others:
+        names = "; ".join(others)
+        caption += f" Left out, scored with other numbers of samples: {names}."
+    return caption
 
 
-def _point(when: str, one: Evaluation, n: int) -> Point | None:
-    mean, most = one.scores.get(f"mean@{n}"), one.scores.get(f"pass@{n}")
-    return None if mean is None or most is None else Point(when, mean, most)
+def _traces(
+    runs: Sequence[Run], ways: Mapping[str, Way], bases: Sequence[Point]
+) -> list[Specification]:
+    """The ways of the runs, and above them the base models and the ends."""
+    traces: list[Specification] = []
+    for group in groups(runs):
+        for run in group.runs:
+            traces += _path(group, run.name, ways[run.name])
+    for i, point in enumerate(bases):
+        base = _markers([point], BASE, "base model", INK, "hexagram", size=12)
+        traces.append(base | {"showlegend": i == 0})
+    for group in groups(runs):
+        traces += _ends(group, ways)
+    return traces
 
 
-def _points(run: Run, n: int) -> list[Point]:
-    """The run's evaluations in order, without the base model's."""
-    found = [
-        _point(f"after {rollouts} rollouts", one, n)
-        for rollouts, one in run.between.items()
-    ]
-    return [
-        point
-        for point in (*found, _point("at the end", run.end, n))
-        if point is not None
-    ]
+def _path(group: Group, name: str, way: Way) -> list[Specification]:
+    """The line through a run's evaluations, and small markers on those in between.
 
-
-def _path(group: Group, run: Run, n: int) -> list[dict[str, Any]]:
-    """The line through the evaluations of a run that has some before its end, and small markers on those."""
-    points = _points(run, n)
-    between = points[: len(points) - (_point("", run.end, n) is not None)]
-    if not between:
+    Nothing where there are none in between.
+    """
+    if not way.between:
         return []
-    start = _point("", run.start, n)
+    points = way.points if way.start is None else [way.start, *way.points]
     line = {
         "type": "scatter",
         "mode": "lines",
-        "x": [point.mean.value for point in (start, *points) if point],
-        "y": [point.most.value for point in (start, *points) if point],
+        "x": [point.mean.value for point in points],
+        "y": [point.best.value for point in points],
         "line": {"color": group.colour, "width": 1},
         "opacity": 0.7,
         "hoverinfo": "skip",
-        "name": literal(run.name),
+        "name": literal(name),
         "legendgroup": group.key,
         "showlegend": False,
     }
-    return [
-        line,
-        _markers(between, group.key, run.name, group.colour, f"{group.symbol}-open")
-        | {"opacity": 0.5},
-    ]
+    symbol = f"{group.symbol}-open"
+    markers = _markers(way.between, group.key, name, group.colour, symbol)
+    return [line, markers | {"opacity": 0.5}]
 
 
-def _ends(group: Group, n: int) -> list[dict[str, Any]]:
-    """The end points of a label's runs; the first stands for the label in the legend."""
-    ends = [
-        (run.name, point)
-        for run in group.runs
-        if (point := _point("at the end", run.end, n))
-    ]
-    return [
-        _markers([point], group.key, name, group.colour, group.symbol, size=10)
-        | {"name": literal(group.label if i == 0 else name), "showlegend": i == 0}
-        for i, (name, point) in enumerate(ends)
-    ]
-
-
-def _base(point: Point, first: bool) -> dict[str, Any]:
-    return _markers([point], BASE, "base model", INK, "hexagram", size=12) | {
-        "showlegend": first
-    }
+def _ends(group: Group, ways: Mapping[str, Way]) -> list[Specification]:
+    """The end points of a label's runs; the first stands for it in the legend."""
+    traces: list[Specification] = []
+    for run in group.runs:
+        end = ways[run.name].end
+        if end is None:
+            continue
+        look = (group.key, run.name, group.colour, group.symbol)
+        marker = _markers([end], *look, size=10)
+        if not traces:
+            marker |= {"name": literal(group.label), "showlegend": True}
+        traces.append(marker)
+    return traces
 
 
 def _markers(
@@ -184,48 +195,59 @@ def _markers(
     symbol: str,
     *,
     size: int = 6,
-) -> dict[str, Any]:
-    said = [
-        f"{literal(name)}, {point.when}" if point.when != name else literal(name)
-        for point in points
-    ]
+) -> Specification:
+    """Points with their intervals, in the legend group `key`, but not in the legend."""
+    texts = []
+    for point in points:
+        # the base model's point is named like its time
+        is_base = point.when == name
+        texts.append(literal(name) if is_base else f"{literal(name)}, {point.when}")
+    means = [point.mean for point in points]
+    bests = [point.best for point in points]
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [point.mean.value for point in points],
-        "y": [point.most.value for point in points],
-        "text": said,
+        "x": [score.value for score in means],
+        "y": [score.value for score in bests],
+        "text": texts,
         "hovertemplate": "%{text}<br>%{x:.3f}, %{y:.3f}<extra></extra>",
         "name": literal(name),
         "legendgroup": key,
         "showlegend": False,
         "marker": {"symbol": symbol, "size": size, "color": colour},
-        "error_x": _bars([point.mean for point in points], colour),
-        "error_y": _bars([point.most for point in points], colour),
+        "error_x": _bars(means, colour),
+        "error_y": _bars(bests, colour),
     }
 
 
-def _bars(scores: Sequence[Score], colour: str) -> dict[str, Any]:
+def _bars(scores: Sequence[Score], colour: str) -> Specification:
     """How far the intervals reach on both sides; nowhere where a score has none."""
-    known = [
-        (
-            s.value if s.low is None else s.low,
-            s.value,
-            s.value if s.high is None else s.high,
-        )
-        for s in scores
-    ]
+    up = []
+    down = []
+    for score in scores:
+        low = score.value if score.low is None else score.low
+        high = score.value if score.high is None else score.high
+        up.append(max(0.0, high - score.value))
+        down.append(max(0.0, score.value - low))
     return {
         "type": "data",
         "symmetric": False,
-        "array": [max(0.0, high - value) for _, value, high in known],
-        "arrayminus": [max(0.0, value - low) for low, value, _ in known],
+        "array": up,
+        "arrayminus": down,
         "color": colour,
         "thickness": 1,
         "width": 3,
     }
 
 
-def _alt(name: str, when: str, point: Point) -> str:
-    said = f"{name} {when}".strip()
-    return f"{said}: {digits(point.mean.value)}, {digits(point.most.value)}."
+def _table(rows: Sequence[tuple[str, str, Point]], n: int) -> Table:
+    cells = []
+    for name, when, point in rows:
+        cells.append((name, when, interval(point.mean), interval(point.best)))
+    return Table(("run", "evaluated", f"mean@{n}", f"pass@{n}"), tuple(cells))
+
+
+def _sentence(name: str, when: str, point: Point) -> str:
+    """A point, in words."""
+    subject = f"{name} {when}".strip()
+    return f"{subject}: {digits(point.mean.value)}, {digits(point.best.value)}."

@@ -1,29 +1,31 @@
-"""Scores by the sampler's temperature, where runs were scored at several: the base model beside each run's end."""
+"""Scores by the sampler's temperature, where runs were scored at several.
+
+The base model stands beside each run's end.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from statistics import fmean
 from typing import Any, NamedTuple
 
+from entrostat.report.figure import Figure, Specification, Table, digits, interval
+from entrostat.report.layout import Panel, layouts, log_axis, panel_axes
+from entrostat.report.lines import Line, base_trace, seed_traces, trace, with_markers
+from entrostat.report.look import BASE, INK, Group, groups
 from entrostat.report.plane import most_common_samples
-from entrostat.report.plots import (
-    BASE,
-    INK,
-    Figure,
-    Group,
-    Panel,
-    Table,
-    digits,
-    groups,
-    interval,
-    layouts,
-    trace,
-)
-from entrostat.report.read import Evaluation, Run, evaluation, number
+from entrostat.report.read import Run
+from entrostat.report.scores import Evaluation, Score, evaluation
+from entrostat.report.untrusted import mapping, number
 
 MOST_TEMPERATURES = 64
 """Of one model; later ones are left out."""
+X_TITLE = "temperature (log scale)"
+CAPTION = (
+    "Scores on held-out problems by the temperature that the model is sampled at. "
+    "Rings: its best temperature, chosen on validation problems. Training that only "
+    "sharpens the policy moves its curve to the right and no higher, so compare the "
+    "curves at their rings, not at one temperature."
+)
 _TEMPERATURE = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,12})?(?:e-[0-9]{1,2})?")
 
 
@@ -33,201 +35,180 @@ class Sweep(NamedTuple):
     at: Mapping[float, Evaluation]
     """Ascending, two or more."""
     best: float | None
-    """The temperature that was chosen on validation problems; None where the record names none of its own."""
+    """The temperature that was chosen on validation problems; None where the record
+    names none of its own."""
+
+    def line(self, name: str) -> dict[float, float]:
+        """The score of that name by temperature, where there is one."""
+        values = {}
+        for temperature, scored in self.at.items():
+            if name in scored.scores:
+                values[temperature] = scored.scores[name].value
+        return values
 
 
 def sweep(record: Any) -> Sweep | None:
-    """What a record of scores says of several temperatures; None where it says nothing of two."""
-    fields = record if isinstance(record, dict) else {}
-    by_temperature = fields.get("by_temperature")
-    if not isinstance(by_temperature, dict):
-        return None
-    found: dict[float, Evaluation] = {}
-    for key, value in islice(by_temperature.items(), MOST_TEMPERATURES):
+    """What a record of scores says of several temperatures.
+
+    None where it says nothing of two.
+    """
+    fields = mapping(record)
+    by_temperature = mapping(fields.get("by_temperature"))
+    at: dict[float, Evaluation] = {}
+    for key, scored in islice(by_temperature.items(), MOST_TEMPERATURES):
         if _TEMPERATURE.fullmatch(key) and float(key) > 0:
-            found[float(key)] = evaluation(value)
-    best = number(fields.get("best_temperature"))
-    if len(found) < 2:
+            at[float(key)] = evaluation(scored)
+    if len(at) < 2:
         return None
-    return Sweep(dict(sorted(found.items())), best if best in found else None)
+    best = number(fields.get("best_temperature"))
+    return Sweep(dict(sorted(at.items())), best if best in at else None)
 
 
 def temperatures(runs: Sequence[Run]) -> Figure | None:
-    """mean@n and pass@n against temperature, of the base model and at the end of each run."""
-    ends = {run.name: one for run in runs if (one := sweep(run.summary))}
+    """mean@n and pass@n against temperature, of the base model and of each run."""
+    ends: dict[str, Sweep] = {}
+    for run in runs:
+        end = sweep(run.summary)
+        if end is not None:
+            ends[run.name] = end
     swept = [run for run in runs if run.name in ends]
     n = most_common_samples(swept)
     if n is None:
         return None
     names = (f"mean@{n}", f"pass@{n}")
     bases = _bases(swept)
-    data: list[dict[str, Any]] = []
+    traces: list[Specification] = []
     for panel, name in enumerate(names):
         for i, base in enumerate(bases):
-            drawn = _curve(base, name, panel, _BASE)
-            data += (
-                [drawn[0] | {"showlegend": i == panel == 0}, *drawn[1:]]
-                if drawn
-                else []
-            )
+            traces += _base_traces(base, name, panel, in_legend=i == panel == 0)
         for group in groups(runs):
-            data += _group_curves(group, ends, name, panel)
-    rows = [("base model", base) for base in bases] + list(ends.items())
-    at = sorted({temperature for _, one in rows for temperature in one.at})
-    layout, narrow = layouts(
-        [Panel(name, "" if i else "score", "~%") for i, name in enumerate(names)], x=_X
-    )
-    for axes in (layout, narrow):
-        for axis in ("xaxis", "xaxis2"):
-            axes[axis] |= {
-                "type": "log",
-                "tickvals": at,
-                "ticktext": [f"{each:g}" for each in at],
-            }
-    said = " ".join(_alt(*row, names) for row in rows)
-    alt = f"Line charts of {names[0]} and {names[1]} against temperature. {said}"
-    table = _table(rows, names)
-    several = any(
-        sum(run.name in ends for run in group.runs) > 1 for group in groups(runs)
-    )
-    caption = _CAPTION + (" Thin: single seeds. Thick: their mean." if several else "")
+            traces += _group_traces(group, ends, name, panel)
+    rows = [*(("base model", base) for base in bases), *ends.items()]
+    layout, narrow = _layouts(names, rows)
+    sentences = [_sentence(*row, names) for row in rows]
+    caption = CAPTION
+    # not has_seeds: a seed that was scored at one temperature has no curve
+    if len(swept) > len({run.label for run in swept}):
+        caption += " Thin: single seeds. Thick: their mean."
+    start = f"Line charts of {names[0]} and {names[1]} against temperature."
     return Figure(
-        "temperature",
-        "Scores by temperature",
-        caption,
-        alt,
-        tuple(data),
-        layout,
-        narrow,
-        table,
+        key="temperature",
+        title="Scores by temperature",
+        caption=caption,
+        alt=" ".join([start, *sentences]),
+        data=tuple(traces),
+        layout=layout,
+        narrow=narrow,
+        table=_table(rows, names),
     )
-
-
-_X = "temperature (log scale)"
-_CAPTION = (
-    "Scores on held-out problems by the temperature that the model is sampled at. Rings: its best temperature, chosen "
-    "on validation problems. Training that only sharpens the policy moves its curve to the right and no higher, so "
-    "compare the curves at their rings, not at one temperature."
-)
-
-
-class _Look(NamedTuple):
-    """How a model's curve looks."""
-
-    key: str
-    shown: str
-    colour: str
-    symbol: str
-    dash: str = "solid"
-
-
-_BASE = _Look(BASE, "base model", INK, "hexagram", "dash")
 
 
 def _bases(runs: Sequence[Run]) -> list[Sweep]:
     """Each base model once. Runs that started from one have the same scores."""
-    found: list[Sweep] = []
+    bases: list[Sweep] = []
     for run in runs:
         start = sweep((run.summary or {}).get("start"))
-        if start is not None and start not in found:
-            found.append(start)
-    return found
+        if start is not None and start not in bases:
+            bases.append(start)
+    return bases
 
 
-def _group_curves(
-    group: Group, ends: Mapping[str, Sweep], name: str, panel: int
-) -> list[dict[str, Any]]:
-    """A curve a run; of several seeds these are thin, and their mean stands for the label."""
-    found = {run.name: ends[run.name] for run in group.runs if run.name in ends}
-    look = _Look(group.key, group.label, group.colour, group.symbol)
-    lines = [line for each in found.values() if (line := _line(each, name))]
-    if not lines:
-        return []
-    several = len(found) > 1
-    data: list[dict[str, Any]] = []
-    for run_name, each in found.items():
-        data += _curve(
-            each,
-            name,
-            panel,
-            look._replace(shown=run_name) if several else look,
-            thin=several,
-        )
-    if several:
-        common = set.intersection(*(set(line) for line in lines))
-        mean = {
-            temperature: fmean(line[temperature] for line in lines)
-            for temperature in sorted(common)
-        }
-        data.append(_drawn(mean, panel, look))
-    # the mean, or the one run
-    data[-1 if several else 0]["showlegend"] = panel == 0
-    return data
-
-
-def _curve(
-    one: Sweep, name: str, panel: int, look: _Look, *, thin: bool = False
-) -> list[dict[str, Any]]:
-    """The line of one model, and a ring where its best temperature is."""
-    line = _line(one, name)
+def _base_traces(
+    base: Sweep, name: str, panel: int, *, in_legend: bool
+) -> list[Specification]:
+    """A base model's line with a marker on each point, and its ring."""
+    line = base.line(name)
     if not line:
         return []
-    drawn = _drawn(line, panel, look, thin=thin)
-    if one.best not in line:
-        return [drawn]
+    marker = {"symbol": "hexagram", "size": 7, "color": INK}
+    look = {"mode": "lines+markers", "marker": marker, "showlegend": in_legend}
+    drawn = base_trace(line) | panel_axes(panel) | look
+    return [drawn, *_ring(base, name, panel, (BASE, "base model", INK))]
+
+
+def _group_traces(
+    group: Group, ends: Mapping[str, Sweep], name: str, panel: int
+) -> list[Specification]:
+    """A curve for each run of a label, of several seeds their mean, and their rings."""
+    lines: dict[str, Line] = {}
+    for run in group.runs:
+        line = ends[run.name].line(name) if run.name in ends else {}
+        if line:
+            lines[run.name] = line
+    if not lines:
+        return []
+    traces = seed_traces(group, lines)
+    for drawn in traces:
+        drawn |= panel_axes(panel)
+    traces[-1] |= {"showlegend": panel == 0, **with_markers(group)}
+    several = len(lines) > 1
+    for run_name in lines:
+        shown = run_name if several else group.label
+        look = (group.key, shown, group.colour)
+        traces += _ring(ends[run_name], name, panel, look, faint=several)
+    return traces
+
+
+def _ring(
+    swept: Sweep,
+    name: str,
+    panel: int,
+    look: tuple[str, str, str],
+    *,
+    faint: bool = False,
+) -> list[Specification]:
+    """A ring where the best temperature is; nothing where none was chosen.
+
+    Args:
+        look: its legend group, its name and its colour.
+    """
+    line = swept.line(name)
+    if swept.best is None or swept.best not in line:
+        return []
+    key, shown, colour = look
+    point = trace({swept.best: line[swept.best]}, key, shown, colour, thin=True)
     ring = {
         "symbol": "circle-open",
         "size": 14,
-        "color": look.colour,
+        "color": colour,
         "line": {"width": 2},
     }
-    best = trace(
-        {one.best: line[one.best]}, look.key, look.shown, look.colour, thin=True
-    )
-    return [
-        drawn,
-        best
-        | _axes(panel)
-        | {"mode": "markers", "marker": ring, "opacity": 0.5 if thin else 1},
-    ]
+    marks = {"mode": "markers", "marker": ring, "opacity": 0.5 if faint else 1}
+    return [point | panel_axes(panel) | marks]
 
 
-def _drawn(
-    line: dict[float, float], panel: int, look: _Look, *, thin: bool = False
-) -> dict[str, Any]:
-    one = trace(line, look.key, look.shown, look.colour, look.dash, thin=thin) | _axes(
-        panel
-    )
-    marker = {"symbol": look.symbol, "size": 7, "color": look.colour}
-    return one if thin else one | {"mode": "lines+markers", "marker": marker}
-
-
-def _line(one: Sweep, name: str) -> dict[float, float]:
-    return {
-        t: scored.scores[name].value
-        for t, scored in one.at.items()
-        if name in scored.scores
-    }
-
-
-def _axes(panel: int) -> dict[str, str]:
-    return {"xaxis": "x2", "yaxis": "y2"} if panel else {"xaxis": "x", "yaxis": "y"}
+def _layouts(
+    names: Sequence[str], rows: Sequence[tuple[str, Sweep]]
+) -> tuple[Specification, Specification]:
+    """A panel for each score, with a tick at each temperature."""
+    panels = [Panel(names[0], "score", "~%"), Panel(names[1], "", "~%")]
+    layout, narrow = layouts(panels, x=X_TITLE)
+    at: set[float] = set()
+    for _, swept in rows:
+        at.update(swept.at)
+    for axes in (layout, narrow):
+        for axis in ("xaxis", "xaxis2"):
+            axes[axis] |= log_axis(sorted(at))
+    return layout, narrow
 
 
 def _table(rows: Sequence[tuple[str, Sweep]], names: tuple[str, str]) -> Table:
     cells: list[tuple[str, ...]] = []
-    for run, one in rows:
-        for temperature, scored in one.at.items():
-            chosen = "best" if temperature == one.best else ""
-            scores = (interval(scored.scores.get(name)) for name in names)
+    for run, swept in rows:
+        for temperature, scored in swept.at.items():
+            scores = [interval(scored.scores.get(name)) for name in names]
+            chosen = "best" if temperature == swept.best else ""
             cells.append((run, f"{temperature:g}", *scores, chosen))
     return Table(("run", "temperature", *names, "on validation problems"), tuple(cells))
 
 
-def _alt(run: str, one: Sweep, names: tuple[str, str]) -> str:
+def _sentence(run: str, swept: Sweep, names: tuple[str, str]) -> str:
     """The scores at the best temperature, or at the highest where none was chosen."""
-    at = max(one.at) if one.best is None else one.best
-    which = "highest" if one.best is None else "best"
-    mean, most = (one.at[at].scores.get(name) for name in names)
-    values = f"{digits(mean.value if mean else None)}, {digits(most.value if most else None)}"
-    return f"{run} at its {which} temperature {at:g}: {values}."
+    which = "best" if swept.best is not None else "highest"
+    at = swept.best if swept.best is not None else max(swept.at)
+    values = [_value(swept.at[at].scores.get(name)) for name in names]
+    return f"{run} at its {which} temperature {at:g}: {', '.join(values)}."
+
+
+def _value(score: Score | None) -> str:
+    return digits(None if score is None else score.value)

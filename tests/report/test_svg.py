@@ -2,14 +2,15 @@
 
 import xml.etree.ElementTree as ET
 
-from entrostat.evaluation.plot import pass_at_k_svg
+from entrostat.report.scores import evaluation
+from entrostat.report.svg import pass_at_k_svg
 
 NAME = '<script>alert("1")</script>&'
 
 
 def curve(*values):
     at = {str(2**i): {"value": v, "low": v - 0.1, "high": v + 0.1} for i, v in enumerate(values)}
-    return {"pass@k": at}
+    return evaluation({"pass@k": at}).pass_at
 
 
 def test_a_line_and_an_area_a_benchmark_with_names_as_text():

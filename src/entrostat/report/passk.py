@@ -1,0 +1,110 @@
+"""The figure of pass@k against k after training, with the base model's."""
+
+from collections.abc import Mapping, Sequence
+
+from entrostat.report.figure import Figure, Specification, Table, digits, interval
+from entrostat.report.layout import Panel, layouts, log_axis
+from entrostat.report.lines import Line, band, base_trace, seed_traces, with_markers
+from entrostat.report.look import BASE, INK, Group, groups
+from entrostat.report.read import Run
+from entrostat.report.scores import Score
+
+PassAt = Mapping[int, Score]
+"""pass@k by k."""
+CAPTION = (
+    "Share of held-out problems with at least one right answer among k samples. Bands: "
+    "95% intervals. Where a curve is under the base model's, training has lost answers "
+    "that the base model finds within k samples."
+)
+
+
+def pass_at_k(runs: Sequence[Run]) -> Figure | None:
+    """pass@k against k; None where no run has been scored at its end."""
+    ends = [(run.name, run.end.pass_at) for run in runs if run.end.pass_at]
+    if not ends:
+        return None
+    bases = _bases(runs)
+    rows = [("base model", pass_at) for pass_at in bases] + ends
+    ks: set[int] = set()
+    for _, pass_at in rows:
+        ks.update(pass_at)
+    x_title = "k, samples per problem (log scale)"
+    layout, narrow = layouts([Panel("", "pass@k", "~%")], x=x_title)
+    for axes in (layout, narrow):
+        axes["xaxis"] |= log_axis(sorted(ks))
+        axes["yaxis"] |= {"range": [0, 1.02]}
+    sentences = [_sentence(name, pass_at) for name, pass_at in rows]
+    return Figure(
+        key="passk",
+        title="pass@k",
+        caption=CAPTION,
+        alt=" ".join(["Line chart of pass@k against k.", *sentences]),
+        data=(*_bands(runs, bases), *_lines(runs, bases)),
+        layout=layout,
+        narrow=narrow,
+        table=_table(rows, sorted(ks)),
+    )
+
+
+def _bases(runs: Sequence[Run]) -> list[PassAt]:
+    """Each base model once. Runs that started from one have the same scores."""
+    bases: list[PassAt] = []
+    for run in runs:
+        if run.start.pass_at and run.start.pass_at not in bases:
+            bases.append(run.start.pass_at)
+    return bases
+
+
+def _bands(runs: Sequence[Run], bases: Sequence[PassAt]) -> list[Specification]:
+    """The intervals of all curves, the fainter the more there are.
+
+    They go before the lines, so that no band hides a line.
+    """
+    bands = [band(pass_at, BASE, INK) for pass_at in bases]
+    for group in groups(runs):
+        for run in group.runs:
+            bands.append(band(run.end.pass_at, group.key, group.colour))
+    areas = list(filter(None, bands))
+    opacity = min(0.15, 0.6 / max(len(areas), 1))
+    return [area | {"opacity": opacity} for area in areas]
+
+
+def _lines(runs: Sequence[Run], bases: Sequence[PassAt]) -> list[Specification]:
+    """The base models' lines and each label's; each has one entry in the legend."""
+    lines = [base_trace(_values(pass_at)) for pass_at in bases]
+    if lines:
+        lines[0]["showlegend"] = True
+    for group in groups(runs):
+        lines += _group_lines(group)
+    return lines
+
+
+def _group_lines(group: Group) -> list[Specification]:
+    values: dict[str, Line] = {}
+    for run in group.runs:
+        if run.end.pass_at:
+            values[run.name] = _values(run.end.pass_at)
+    traces = seed_traces(group, values)
+    if traces:
+        traces[-1] |= {"showlegend": True, **with_markers(group)}
+    return traces
+
+
+def _values(pass_at: PassAt) -> dict[int, float]:
+    return {k: score.value for k, score in pass_at.items()}
+
+
+def _table(rows: Sequence[tuple[str, PassAt]], ks: Sequence[int]) -> Table:
+    cells = []
+    for name, pass_at in rows:
+        scores = [interval(pass_at.get(k)) for k in ks]
+        cells.append((name, *scores))
+    return Table(("run", *(f"k = {k}" for k in ks)), tuple(cells))
+
+
+def _sentence(name: str, pass_at: PassAt) -> str:
+    """The ends of a curve, in words."""
+    first, last = min(pass_at), max(pass_at)
+    low_k = f"{digits(pass_at[first].value)} at k = {first}"
+    high_k = f"{digits(pass_at[last].value)} at k = {last}"
+    return f"{name}: {low_k}, {high_k}."
