@@ -15,8 +15,9 @@ from entrostat.data.benchmarks import Question, load_benchmark
 from entrostat.evaluation.folder import Folder
 from entrostat.evaluation.on_transformers import TransformersBackend
 from entrostat.evaluation.presets import Sampling
-from entrostat.evaluation.run import Watcher, evaluate
+from entrostat.evaluation.run import evaluate
 from entrostat.evaluation.settings import Settings
+from entrostat.evaluation.watch import Watcher
 from tiny_benchmark import CONTEXT, made_up_model, write_benchmark
 
 SETTINGS = {"samples": 3, "sampling": Sampling(temperature=0.9, top_k=100), "max_tokens": 10}

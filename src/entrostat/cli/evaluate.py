@@ -52,7 +52,8 @@ def _benchmarks(options: Any, preset: Any) -> int:
     from entrostat.evaluation.load import load_backend
     from entrostat.evaluation.run import evaluate
     from entrostat.evaluation.settings import Settings
-    from entrostat.evaluation.show import Screen, scores_table
+    from entrostat.evaluation.tables import scores_table
+    from entrostat.evaluation.watch import Screen
     from entrostat.lab.train import quiet
 
     given = {name: getattr(options, name) for name in ("temperature", "top_p", "top_k")}
@@ -93,7 +94,7 @@ def _benchmarks(options: Any, preset: Any) -> int:
 
 def _compare(args: list[str]) -> int:
     from entrostat.evaluation.compare import compare
-    from entrostat.evaluation.show import comparison_table
+    from entrostat.evaluation.tables import comparison_table
 
     @dataclasses.dataclass(frozen=True)
     class Compare:

@@ -1,4 +1,4 @@
-"""What a backend is: something that samples completions of prompts that are token ids already."""
+"""What a backend is: it samples completions of prompts that are token ids already."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -11,7 +11,8 @@ class Prompt(NamedTuple):
 
     ids: list[int]
     seed: int
-    """Of the random numbers of this prompt's samples, in [0, 2^31): they depend on nothing else."""
+    """Of the random numbers of this prompt's samples, in [0, 2^31). They depend on
+    nothing else."""
 
 
 class Drawn(NamedTuple):
@@ -22,8 +23,8 @@ class Drawn(NamedTuple):
     tokens: int
     """The end of sequence included."""
     entropy: float | None
-    """Mean over the tokens of the entropy of softmax(logits / temperature), nats: top-p and top-k do not enter. None
-    where the backend can't give it."""
+    """Mean over the tokens of the entropy of softmax(logits / temperature), in nats;
+    top-p and top-k do not enter. None where the backend can't give it."""
     ended: bool
     """By an end of sequence; False where it ran into its limit."""
 
@@ -42,7 +43,10 @@ class Backend(Protocol):
 
     @property
     def context(self) -> int | None:
-        """Tokens of prompt and completion together, at most; None where the model names no limit."""
+        """Tokens of prompt and completion together, at most.
+
+        None where the model names no limit.
+        """
         ...
 
     def generate(
@@ -53,5 +57,10 @@ class Backend(Protocol):
 
 
 def room(max_tokens: int, context: int | None, prompt: Sequence[int]) -> int:
-    """Tokens that a completion may have: what is asked for, or what the prompt leaves of the context."""
-    return max_tokens if context is None else min(max_tokens, context - len(prompt))
+    """Tokens that a completion may have.
+
+    That is what is asked for, or what the prompt leaves of the context.
+    """
+    if context is None:
+        return max_tokens
+    return min(max_tokens, context - len(prompt))

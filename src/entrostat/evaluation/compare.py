@@ -1,4 +1,7 @@
-"""Two evaluations over the same problems: the difference of each score, paired, with an interval and a p-value."""
+"""Two evaluations over the same problems, compared problem by problem.
+
+Each score's difference has an interval and a p-value, both of which are paired.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,53 +12,59 @@ from entrostat.evaluation.folder import Folder
 from entrostat.evaluation.scores import Problems, interval, per_problem, powers
 
 FLIPS = 20_000
+FLIPS_AT_A_TIME = 1000
+"""What bounds the memory: (flips, problems) signs."""
 EXACT = 14
 """Up to so many problems that differ, all 2^n flips are counted."""
+NOT_COMPARED = ("model", "weights", "entrostat")
+"""Settings that may differ: they are what is compared."""
 
 
 def compare(first: Path, second: Path) -> dict[str, Any]:
-    """What `second` scores above `first`, by benchmark that both have, and each measure that both know.
+    """What `second` scores above `first`, by benchmark and measure that both have.
 
-    A JSON-able dict: "a", "b" (the folders), "differ" (settings that are not the same, by benchmark), "benchmarks":
-    each measure {"a", "b", "difference", "low", "high", "p"}. The interval is a 95% bootstrap of the problems'
-    differences, p that of `sign_flip`; neither is corrected for the number of rows.
+    A JSON-able dict: "a" and "b", the folders; "differ", the settings that are not the
+    same, by benchmark; "benchmarks", by name each measure as {"a", "b", "difference",
+    "low", "high", "p"}. The interval is a 95% bootstrap of the problems' differences, p
+    that of `sign_flip`; neither is corrected for the number of rows.
 
     Raises:
-        ValueError: a folder that is no finished evaluation, no benchmark in common, or one whose problems differ.
+        ValueError: a folder that is no finished evaluation, no benchmark in common, or
+            one whose problems differ.
     """
     ours, theirs = _folders(first), _folders(second)
     shared = [name for name in ours if name in theirs]
     if not shared:
         raise ValueError(
-            f"{first} has {', '.join(ours)} and {second} has {', '.join(theirs)}: no benchmark in common"
+            f"{first} has {', '.join(ours)} and {second} has {', '.join(theirs)}: "
+            "no benchmark in common"
         )
-    result: dict[str, Any] = {
-        "a": str(first),
-        "b": str(second),
-        "differ": {},
-        "benchmarks": {},
-    }
+    differ: dict[str, list[str]] = {}
+    benchmarks: dict[str, dict[str, dict[str, float]]] = {}
     for name in shared:
         a, b = ours[name], theirs[name]
         if a.record["questions"] != b.record["questions"]:
             raise ValueError(
-                f"{a.path} and {b.path} have other problems: only scores of the same ones can be paired"
+                f"{a.path} and {b.path} have other problems: "
+                "only scores of the same ones can be paired"
             )
-        result["differ"][name] = [
-            key
-            for key in a.record
-            if key not in ("model", "weights", "entrostat")
-            and a.record[key] != b.record.get(key)
-        ]
-        result["benchmarks"][name] = _differences(*_paired(a, b))
-    return result
+        differ[name] = _unequal_settings(a, b)
+        benchmarks[name] = _differences(*_paired(a, b))
+    return {
+        "a": str(first),
+        "b": str(second),
+        "differ": differ,
+        "benchmarks": benchmarks,
+    }
 
 
 def sign_flip(differences: np.ndarray, *, seed: int = 0) -> float:
-    """Two-sided p-value of a paired permutation test (Fisher 1935): under no difference each problem's sign is a coin.
+    """Two-sided p-value of a paired permutation test (Fisher 1935).
 
-    The share of sign flips whose mean is at least as far from 0. Exact where few problems differ; else from `FLIPS`
-    random ones, the observed among them, so that it is never 0.
+    Under no difference each problem's sign is a coin. The p-value is the share of sign
+    flips whose mean is at least as far from 0. It is exact where few problems differ,
+    else from `FLIPS` random flips. The observed one counts among those, so that p is
+    never 0.
 
     Args:
         differences: (problems,).
@@ -63,60 +72,87 @@ def sign_flip(differences: np.ndarray, *, seed: int = 0) -> float:
     >>> sign_flip(np.array([1.0, 1.0, 1.0, 0.0]))  # 2 of 8
     0.25
     """
+    # a problem without a difference has the same sum whatever its sign
     moved = differences[differences != 0]
     if not len(moved):
         return 1.0
     # rounding must not tell flips of equal sums apart
     bar = abs(moved.sum()) * (1 - 1e-9)
     if len(moved) <= EXACT:
-        signs = 1 - 2 * (
-            np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
-        )
-        return float(np.mean(abs(signs @ moved) >= bar))
+        sums = _all_flips(len(moved)) @ moved
+        return float(np.mean(abs(sums) >= bar))
     rng = np.random.default_rng(seed)
-    sums = np.concatenate(
-        [
-            rng.choice([-1.0, 1.0], size=(1000, len(moved))) @ moved
-            for _ in range(FLIPS // 1000)
-        ]
-    )
-    return float((1 + np.sum(abs(sums) >= bar)) / (1 + FLIPS))
+    as_far = 0
+    for _ in range(FLIPS // FLIPS_AT_A_TIME):
+        signs = rng.choice([-1.0, 1.0], size=(FLIPS_AT_A_TIME, len(moved)))
+        as_far += int(np.sum(abs(signs @ moved) >= bar))
+    return (1 + as_far) / (1 + FLIPS)
+
+
+def _all_flips(n: int) -> np.ndarray:
+    """All signs of n numbers: (2^n, n), the bits of 0 to 2^n - 1."""
+    bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    return 1 - 2 * bits
+
+
+def _unequal_settings(a: Folder, b: Folder) -> list[str]:
+    unequal = []
+    for key, value in a.record.items():
+        if key not in NOT_COMPARED and value != b.record.get(key):
+            unequal.append(key)
+    return unequal
 
 
 def _differences(a: Problems, b: Problems) -> dict[str, dict[str, float]]:
+    """The rows of one benchmark, by measure."""
+    # pass@k of both at the same k, as far as the smaller number of samples goes
     ks = powers(min(len(a[0]), len(b[0])))
-    ours, theirs = per_problem(a, ks), per_problem(b, ks)
+    of_a, of_b = per_problem(a, ks), per_problem(b, ks)
     rows = {}
-    for name in (name for name in ours if name in theirs):
-        apart = theirs[name] - ours[name]
-        found = interval(apart)
-        means = {"a": float(ours[name].mean()), "b": float(theirs[name].mean())}
-        rows[name] = means | {
-            "difference": found.pop("value"),
-            **found,
-            "p": sign_flip(apart),
+    for measure, numbers in of_a.items():
+        if measure not in of_b:
+            continue
+        difference = of_b[measure] - numbers
+        bootstrap = interval(difference)
+        rows[measure] = {
+            "a": float(numbers.mean()),
+            "b": float(of_b[measure].mean()),
+            "difference": bootstrap["value"],
+            "low": bootstrap["low"],
+            "high": bootstrap["high"],
+            "p": sign_flip(difference),
         }
     return rows
 
 
 def _folders(path: Path) -> dict[str, Folder]:
-    found = {
-        each.parent.name: Folder.read(each.parent)
-        for each in sorted(path.glob("*/settings.json"))
-    }
-    if not found:
+    """The benchmarks of an evaluation, by name."""
+    folders = {}
+    for settings in sorted(path.glob("*/settings.json")):
+        folder = settings.parent
+        folders[folder.name] = Folder.read(folder)
+    if not folders:
         raise ValueError(
-            f"{path} is no evaluation: give a folder that entrostat evaluate --benchmark made"
+            f"{path} is no evaluation: "
+            "give a folder that entrostat evaluate --benchmark made"
         )
-    return found
+    return folders
 
 
 def _paired(a: Folder, b: Folder) -> tuple[Problems, Problems]:
-    of_a, of_b = a.samples(), b.samples()
-    for folder, found in ((a, of_a), (b, of_b)):
-        if len(found) != folder.record["problems"]:
-            raise ValueError(
-                f"{folder.path} is not finished, {len(found)} of {folder.record['problems']} problems: "
-                "give its command again with the same --out"
-            )
-    return [of_a[key] for key in sorted(of_a)], [of_b[key] for key in sorted(of_a)]
+    """The samples of both, in one order of problems."""
+    of_a, of_b = _finished(a), _finished(b)
+    keys = sorted(of_a)
+    return [of_a[key] for key in keys], [of_b[key] for key in keys]
+
+
+def _finished(folder: Folder) -> dict[str, Any]:
+    """The samples by problem. ValueError where some are missing."""
+    samples = folder.samples()
+    problems = folder.record["problems"]
+    if len(samples) != problems:
+        raise ValueError(
+            f"{folder.path} is not finished, {len(samples)} of {problems} problems: "
+            "give its command again with the same --out"
+        )
+    return samples

@@ -1,5 +1,8 @@
-"""One token a sequence from its logits and one uniform number: temperature, then top-k, then top-p, as transformers has
-them, and inversion of the cumulative distribution."""
+"""One token per sequence, from its logits and one uniform number.
+
+Temperature, then top-k, then top-p, as transformers has them, and inversion of the
+cumulative distribution.
+"""
 
 import torch
 from jaxtyping import Float, Int
@@ -13,15 +16,17 @@ def draw(
 ) -> Int[Tensor, " b"]:
     """The token of each sequence whose share of the unit interval holds its number.
 
-    A number a token, where a draw by exponential noise takes one for each entry of the vocabulary: so a sample's random
-    numbers can be its problem's own. Sums are in float64: in float32 the tail of a large vocabulary would be lost.
-    Where logits tie at the k-th place one of them is kept, where transformers keeps all.
+    It takes one number per token, where a draw by exponential noise takes one for each
+    entry of the vocabulary: so a sample's random numbers can be its problem's own. Sums
+    are in float64: in float32 the tail of a large vocabulary would be lost. Where
+    logits tie at the k-th place one of them is kept, where transformers keeps all.
 
     Args:
         logits: unscaled; -inf has probability 0.
         uniform: in [0, 1), float64.
     """
     scaled = logits.float() / sampling.temperature
+    # the token of each column, once columns are no longer in the vocabulary's order
     ids = None
     if 0 < sampling.top_k < scaled.size(-1):
         scaled, ids = scaled.topk(sampling.top_k, dim=-1)
@@ -30,10 +35,13 @@ def draw(
     probs = scaled.softmax(dim=-1).double()
     if sampling.top_p < 1:
         before = probs.cumsum(dim=-1) - probs
-        # the likeliest stays in any case
+        # the likeliest token stays in any case: before it is no mass
         probs = torch.where(before < sampling.top_p, probs, 0.0)
     ends = probs.cumsum(dim=-1)
-    at = torch.searchsorted(ends, (uniform * ends[:, -1])[:, None], right=True).clamp(
-        max=ends.size(-1) - 1
-    )
-    return (at if ids is None else ids.gather(1, at)).squeeze(1)
+    # what is left need not sum to 1, so the number is scaled to its sum
+    targets = uniform * ends[:, -1]
+    columns = torch.searchsorted(ends, targets[:, None], right=True)
+    # rounding may put a number on the very end
+    columns = columns.clamp(max=ends.size(-1) - 1)
+    tokens = columns if ids is None else ids.gather(1, columns)
+    return tokens.squeeze(1)

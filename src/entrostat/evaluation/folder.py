@@ -1,6 +1,7 @@
-"""The samples of one benchmark on disk: settings.json, and a Parquet file for each batch of problems.
+"""The samples of one benchmark on disk.
 
-A file is written whole or not at all, so after a kill at any moment the folder holds what was finished.
+That is settings.json, and a Parquet file for each batch of problems. A file is written
+whole or not at all, so after a kill at any moment the folder holds what was finished.
 """
 
 import contextlib
@@ -8,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,18 +32,22 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
+"""The fields of `Sample`."""
+MEND = "move the file away to have its problems sampled again"
 
 
 class Sample(NamedTuple):
     """A row: one completion and its verdict."""
 
     id: str
+    """The problem's."""
     sample: int
     """Its number among the problem's, from 0."""
     text: str
     tokens: int
     ended: bool
     entropy: float | None
+    """These four as in `Drawn`."""
     answer: str | None
     """What the verifier takes for the answer; None where there is none."""
     score: float | None
@@ -55,11 +60,15 @@ class Folder:
     """One benchmark's folder in an evaluation's."""
 
     def __init__(self, path: Path, record: dict[str, Any]):
-        self.path, self.record = path, record
+        self.path = path
+        self.record = record
+        """What settings.json says."""
 
     @classmethod
     def open(cls, path: Path, record: dict[str, Any]) -> "Folder":
-        """The folder of the evaluation that `record` describes, a new one or the one to go on with; writes nothing.
+        """The folder of the evaluation that `record` describes; writes nothing.
+
+        It is a new one, or the one to go on with.
 
         Raises:
             ValueError: it belongs to another evaluation, or to something else.
@@ -68,7 +77,8 @@ class Folder:
             differ = differences(read_record(path), record)
             if differ:
                 raise ValueError(
-                    f"{path} holds another evaluation ({'; '.join(differ)}): give another --out"
+                    f"{path} holds another evaluation ({'; '.join(differ)}): "
+                    "give another --out"
                 )
         return cls(path, record)
 
@@ -79,16 +89,19 @@ class Folder:
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
-        """Makes the folder, or clears it of what a kill left half written, and holds it against a second writer.
+        """Makes the folder and holds it against a second writer.
+
+        Clears it of what a kill left half written.
 
         Raises:
-            ValueError: there is one, or another evaluation has begun there since `open`.
+            ValueError: there is a second writer, or another evaluation has begun there
+                since `open`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with held(
-            self.path,
-            f"{self.path} is being written by another process: wait for it, or stop it",
-        ):
+        taken = (
+            f"{self.path} is being written by another process: wait for it, or stop it"
+        )
+        with held(self.path, taken):
             Folder.open(self.path, self.record)
             for half in self.path.glob(".*.parquet"):
                 half.unlink(missing_ok=True)
@@ -97,55 +110,62 @@ class Folder:
             yield
 
     def save(self, first: int, samples: Sequence[Sample]) -> None:
-        """Writes the samples of some problems in one step; `first` is the number of one of them in its benchmark."""
+        """Writes the samples of some problems in one step.
+
+        `first` is the number of one of these problems in the benchmark, which names the
+        file.
+        """
+        rows = [sample._asdict() for sample in samples]
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
         name = f"{first:06d}.parquet"
-        columns = zip(*samples, strict=True)
-        arrays = [
-            pa.array(column, field.type)
-            for column, field in zip(columns, SCHEMA, strict=True)
-        ]
         half = self.path / f".{name}"
         with half.open("wb") as file:
-            pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), file)
+            pq.write_table(table, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(half, self.path / name)
 
     def samples(self) -> dict[str, list[Sample]]:
-        """All samples, by problem. ValueError naming a file that is damaged or not ours."""
-        found: dict[str, list[Sample]] = {}
-        wanted = list(range(self.record["samples"]))
+        """All samples, by problem. ValueError naming a file that is damaged."""
+        samples: dict[str, list[Sample]] = {}
         for file in sorted(self.path.glob("[0-9]*.parquet")):
-            here: dict[str, list[Sample]] = {}
-            for sample in _rows(file):
-                here.setdefault(sample.id, []).append(sample)
-            for key, rows in here.items():
-                if key in found or [row.sample for row in rows] != wanted:
-                    raise ValueError(
-                        f"{file}: not {len(wanted)} samples of problem {key[:80]!r}, once: {_MEND}"
-                    )
-            found |= here
-        return found
+            of_file = _read_samples(file)
+            self._check(file, of_file, known=samples)
+            samples |= of_file
+        return samples
+
+    def _check(
+        self,
+        file: Path,
+        samples: dict[str, list[Sample]],
+        known: dict[str, list[Sample]],
+    ) -> None:
+        """Each problem must be in one file, with all its samples in order."""
+        wanted = list(range(self.record["samples"]))
+        for key, rows in samples.items():
+            if key in known or [row.sample for row in rows] != wanted:
+                raise ValueError(
+                    f"{file}: not {len(wanted)} samples of problem {key[:80]!r}, "
+                    f"once: {MEND}"
+                )
 
 
-_MEND = "move the file away to have its problems sampled again"
-
-
-def _rows(file: Path) -> list[Sample]:
+def _read_samples(file: Path) -> dict[str, list[Sample]]:
+    """The samples of a file, by problem. ValueError where it can't be read."""
     try:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"{file} can't be read ({first_line(error)}): {_MEND}"
+            f"{file} can't be read ({first_line(error)}): {MEND}"
         ) from None
     if not table.schema.equals(SCHEMA):
         raise ValueError(
-            f"{file} has other columns than an evaluation's samples: {_MEND}"
+            f"{file} has other columns than an evaluation's samples: {MEND}"
         )
-    return [
-        Sample(*cast(Any, row))
-        for row in zip(*(column.to_pylist() for column in table.columns), strict=True)
-    ]
+    samples: dict[str, list[Sample]] = {}
+    for row in table.to_pylist():
+        samples.setdefault(row["id"], []).append(Sample(**row))
+    return samples
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -160,17 +180,22 @@ def read_record(path: Path) -> dict[str, Any]:
         or not isinstance(record.get("samples"), int)
     ):
         raise ValueError(
-            f"{path} is no evaluation of entrostat's: give another --out, or a folder that evaluate made"
+            f"{path} is no evaluation of entrostat's: "
+            "give another --out, or a folder that evaluate made"
         )
     return record
 
 
 def check_benchmark(folder: Folder, benchmark: Benchmark) -> dict[str, list[Sample]]:
-    """The samples there are of the benchmark's problems. ValueError for those of other problems."""
-    found = folder.samples()
-    stray = found.keys() - {question.id for question in benchmark.questions}
+    """The samples that the folder has, by problem.
+
+    ValueError where one is of a problem that is not the benchmark's.
+    """
+    samples = folder.samples()
+    stray = samples.keys() - {question.id for question in benchmark.questions}
     if stray:
         raise ValueError(
-            f"{folder.path} has samples of problem {min(stray)[:80]!r}, which {benchmark.name} has not"
+            f"{folder.path} has samples of problem {min(stray)[:80]!r}, "
+            f"which {benchmark.name} has not"
         )
-    return found
+    return samples

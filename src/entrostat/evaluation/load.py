@@ -1,17 +1,18 @@
-"""The registry of backends, which are imported when they are chosen."""
+"""The backends by name. Each is imported when it is chosen."""
 
 from entrostat.evaluation.backend import Backend
 
 
 def load_backend(name: str, model: str, batch: int | None = None) -> Backend:
-    """The backend of that name with `model`; `batch` is its own default without one.
+    """The backend of that name with `model`; without `batch`, its own default.
 
     ImportError with its cure where vLLM is missing; ValueError for no model.
     """
     if name == "vllm":
-        from entrostat.evaluation.on_vllm import BATCH, VllmBackend
+        from entrostat.evaluation import on_vllm
 
-        return VllmBackend(model, batch=batch or BATCH)
-    from entrostat.evaluation.on_transformers import BATCH, TransformersBackend
+        return on_vllm.VllmBackend(model, batch=batch or on_vllm.BATCH)
+    from entrostat.evaluation import on_transformers
 
-    return TransformersBackend.load(model, batch=batch or BATCH)
+    load = on_transformers.TransformersBackend.load
+    return load(model, batch=batch or on_transformers.BATCH)

@@ -1,17 +1,20 @@
-"""Sampling by transformers' own generate, with random numbers and entropy of ours in a logits processor.
+"""Sampling by transformers' own generate, with random numbers and entropy of ours.
 
-The random numbers are the prompt's own, drawn on the CPU, so that a sample depends on neither what was sampled before
-nor which other prompts share its batch, but for the rounding of the model's arithmetic. Entropy is taken from the
-logits on their way to the sampler: it costs no second pass.
+Both come in by a logits processor. The random numbers are the prompt's own, drawn on
+the CPU. So a sample depends on neither what was sampled before nor which other prompts
+share its batch, but for the rounding of the model's arithmetic. Entropy is taken from
+the logits on their way to the sampler: it costs no second pass.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -31,45 +34,63 @@ BATCH = 64
 """Sequences at a time: 7B parameters and 4096 tokens of each fit 80 GB."""
 
 
+@dataclass
+class _Completion:
+    """A completion on its way."""
+
+    prompt: list[int]
+    uniform: Tensor
+    """(max tokens,): its random numbers, in [0, 1), float64."""
+    limit: int
+    """Tokens at most."""
+    tokens: list[int] = field(default_factory=list)
+    entropy: list[Tensor] = field(default_factory=list)
+    """Nats: (tokens of a round,) for each round."""
+
+
 class TransformersBackend:
     """A causal language model in memory, on the GPU where there is one."""
 
     def __init__(self, model: Any, tokenizer: Any, *, batch: int = BATCH):
-        self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.batch = batch
         self.stops = ends(model.generation_config.eos_token_id, tokenizer)
-        # Padding is masked, so any token does.
-        self.pad = next(
-            i for i in (tokenizer.pad_token_id, *self.stops, 0) if i is not None
-        )
-        # A hub model's own settings (a repetition penalty, top-p) would change what is measured.
+        self.pad = tokenizer.pad_token_id
+        if self.pad is None:
+            # padding is masked, so any token does
+            self.pad = next(iter(self.stops), 0)
+        # A hub model's own settings (a repetition penalty, top-p) would change what is
+        # measured.
         model.generation_config = GenerationConfig(
             eos_token_id=self.stops or None, pad_token_id=self.pad
         )
 
     @classmethod
     def load(cls, source: str, *, batch: int = BATCH) -> "TransformersBackend":
-        """From a folder or a hub name: float32 on a CPU, the checkpoint's own type on a GPU. ValueError, one line."""
+        """From a folder or a hub name. ValueError, one line, where there is no model.
+
+        Float32 on a CPU, the checkpoint's own type on a GPU.
+        """
         # what can only be a folder is not looked up on the hub
-        if not Path(source).is_dir() and (
-            source.count("/") > 1 or source.startswith((".", "/", "~"))
-        ):
+        is_path = source.count("/") > 1 or source.startswith((".", "/", "~"))
+        if is_path and not Path(source).is_dir():
             raise ValueError(
-                f"MODEL {source!r} is no folder: give one with a model and its tokenizer, or a hub name"
+                f"MODEL {source!r} is no folder: "
+                "give one with a model and its tokenizer, or a hub name"
             )
         gpu = torch.cuda.is_available()
+        dtype = "auto" if gpu else torch.float32
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype="auto" if gpu else torch.float32
-            )
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         except Exception as error:
-            said = first_line(error)
             raise ValueError(
-                f"no causal language model with a tokenizer in {source!r} ({said})"
+                f"no causal language model with a tokenizer in {source!r} "
+                f"({first_line(error)})"
             ) from None
-        return cls(
-            cast(Any, model).to("cuda" if gpu else "cpu"), tokenizer, batch=batch
-        )
+        placed = cast(Any, model).to("cuda" if gpu else "cpu")
+        return cls(placed, tokenizer, batch=batch)
 
     @property
     def context(self) -> int | None:
@@ -80,101 +101,101 @@ class TransformersBackend:
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int
     ) -> list[list[Drawn]]:
         """n completions of each prompt, `batch` sequences at a time."""
-        rows = _rows(prompts, n, max_tokens)
+        completions = self._completions(prompts, n, max_tokens)
         drawn: list[Drawn] = []
-        while part := list(islice(rows, self.batch)):
-            drawn += self._generate(
-                [ids for ids, _ in part], torch.stack([u for _, u in part]), sampling
-            )
-        return [drawn[i * n : (i + 1) * n] for i in range(len(prompts))]
+        while part := list(islice(completions, self.batch)):
+            self._complete(part, sampling)
+            drawn += map(self._drawn, part)
+        return [drawn[start : start + n] for start in range(0, len(drawn), n)]
 
-    def _generate(
-        self, prompts: list[list[int]], uniform: Tensor, sampling: Sampling
-    ) -> list[Drawn]:
-        """A completion of each, in rounds: each ends where the context ends for the longest that goes on."""
-        limits = [room(uniform.size(1), self.context, prompt) for prompt in prompts]
-        texts = [list(prompt) for prompt in prompts]
-        entropy: list[list[Tensor]] = [[] for _ in prompts]
-        going, done = list(range(len(prompts))), 0
+    def _completions(
+        self, prompts: Sequence[Prompt], n: int, max_tokens: int
+    ) -> Iterator[_Completion]:
+        """Each prompt n times, with the random numbers of a sample's tokens."""
+        for prompt in prompts:
+            limit = room(max_tokens, self.context, prompt.ids)
+            generator = torch.Generator().manual_seed(prompt.seed)
+            for _ in range(n):
+                # as many numbers whatever the limit is, so that the next sample's are
+                # the same on a model with another context
+                uniform = torch.rand(
+                    max_tokens, generator=generator, dtype=torch.float64
+                )
+                yield _Completion(prompt.ids, uniform, limit)
+
+    def _complete(self, going: list[_Completion], sampling: Sampling) -> None:
+        """Samples all to their ends.
+
+        They go in rounds, since the context ends first for the longest prompt: a round
+        ends where the first of those that go on reaches its limit.
+        """
         while going:
-            until = min(limits[i] for i in going)
-            found = self._round(
-                [texts[i] for i in going], uniform[going, done:until], sampling
-            )
-            for i, (tokens, nats) in zip(going, found, strict=True):
-                texts[i] += tokens
-                entropy[i].append(nats)
-            done = until
-            going = [
-                i for i in going if limits[i] > done and texts[i][-1] not in self.stops
-            ]
-        return [
-            self._one(text[len(prompt) :], torch.cat(nats))
-            for text, prompt, nats in zip(texts, prompts, entropy, strict=True)
-        ]
+            until = min(completion.limit for completion in going)
+            self._round(going, until, sampling)
+            going = [completion for completion in going if self._goes_on(completion)]
+
+    def _goes_on(self, completion: _Completion) -> bool:
+        has_room = len(completion.tokens) < completion.limit
+        return has_room and completion.tokens[-1] not in self.stops
 
     @torch.no_grad()
-    def _round(
-        self, prompts: list[list[int]], uniform: Tensor, sampling: Sampling
-    ) -> Iterator[tuple[list[int], Tensor]]:
-        """The next tokens of each, up to its end or one for each of its random numbers, and their entropies."""
-        width, device = max(map(len, prompts)), self.model.device
-        ids = torch.tensor(
-            [[self.pad] * (width - len(p)) + p for p in prompts], device=device
-        )
-        mask = torch.tensor(
-            [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device
-        )
+    def _round(self, going: list[_Completion], until: int, sampling: Sampling) -> None:
+        """Gives each its tokens up to the end of sequence, or up to `until` of them."""
+        # all that go on have as many tokens
+        done = len(going[0].tokens)
+        texts = [torch.tensor(one.prompt + one.tokens) for one in going]
+        uniform = torch.stack([one.uniform[done:until] for one in going])
+        device = self.model.device
+        ids = pad_sequence(texts, True, self.pad, "left").to(device)
+        masks = [torch.ones_like(text) for text in texts]
+        mask = pad_sequence(masks, True, 0, "left").to(device)
+        width = ids.size(1)
         sampler = _Sampler(width, uniform.to(device), sampling)
         whole = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
             do_sample=False,  # the processor leaves one token
-            max_new_tokens=uniform.size(1),
+            max_new_tokens=until - done,
             logits_processor=LogitsProcessorList([sampler]),
         )
-        completions = whole[:, width:].cpu()
+        new = whole[:, width:].cpu()
         entropy = torch.stack(sampler.entropy, dim=1).cpu()
-        for completion, nats in zip(completions, entropy, strict=True):
-            stop = torch.isin(completion, torch.tensor(self.stops)).nonzero()
-            tokens = int(stop[0]) + 1 if len(stop) else len(completion)
-            yield completion[:tokens].tolist(), nats[:tokens]
+        stops = torch.isin(new, torch.tensor(self.stops))
+        for row, completion in enumerate(going):
+            ends_at = stops[row].nonzero()
+            tokens = int(ends_at[0]) + 1 if len(ends_at) else new.size(1)
+            completion.tokens += new[row, :tokens].tolist()
+            completion.entropy.append(entropy[row, :tokens])
 
-    def _one(self, completion: list[int], entropy: Tensor) -> Drawn:
-        ended = completion[-1] in self.stops
-        text = self.tokenizer.decode(
-            completion[: len(completion) - ended], skip_special_tokens=True
-        )
-        return Drawn(text, len(completion), float(entropy.mean()), ended)
+    def _drawn(self, completion: _Completion) -> Drawn:
+        """What is handed over of a completion that has ended."""
+        tokens = completion.tokens
+        ended = tokens[-1] in self.stops
+        spoken = tokens[:-1] if ended else tokens
+        text = self.tokenizer.decode(spoken, skip_special_tokens=True)
+        entropy = float(torch.cat(completion.entropy).mean())
+        return Drawn(text, len(tokens), entropy, ended)
 
 
 class _Sampler(LogitsProcessor):
-    """Leaves one token of each sequence, by the next of its random numbers, and notes the entropy before."""
+    """Leaves one token of each sequence, and notes the entropy before.
+
+    Args:
+        width: of the prompts, in tokens.
+        uniform: (sequences, new tokens), the random number that chooses each token.
+    """
 
     def __init__(self, width: int, uniform: Tensor, sampling: Sampling):
-        self.width, self.uniform, self.sampling = width, uniform, sampling
+        self.width = width
+        self.uniform = uniform
+        self.sampling = sampling
         self.entropy: list[Tensor] = []
+        """(sequences,) for each new token."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        tokens = draw(
-            scores, self.uniform[:, input_ids.size(1) - self.width], self.sampling
-        )
-        entropy = token_stats(
-            scores[:, None], tokens[:, None], temperature=self.sampling.temperature
-        ).entropy
-        assert entropy is not None
-        self.entropy.append(entropy[:, 0])
-        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
-
-
-def _rows(
-    prompts: Sequence[Prompt], n: int, max_tokens: int
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Each prompt n times, with the random numbers of a sample's tokens."""
-    for prompt in prompts:
-        generator = torch.Generator().manual_seed(prompt.seed)
-        for _ in range(n):
-            yield (
-                prompt.ids,
-                torch.rand(max_tokens, generator=generator, dtype=torch.float64),
-            )
+        token = input_ids.size(1) - self.width
+        ids = draw(scores, self.uniform[:, token], self.sampling)[:, None]
+        stats = token_stats(scores[:, None], ids, temperature=self.sampling.temperature)
+        assert stats.entropy is not None
+        self.entropy.append(stats.entropy[:, 0])
+        return torch.full_like(scores, -torch.inf).scatter_(1, ids, 0.0)

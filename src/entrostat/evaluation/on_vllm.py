@@ -1,7 +1,9 @@
-"""Sampling by vLLM's offline engine (the extra `vllm`). Written from its documented interface, not run by our tests.
+"""Sampling by vLLM's offline engine (the extra `vllm`).
 
-vLLM gives log-probabilities of the likeliest tokens only, so there is no entropy here. Its samples are seeded per
-prompt, but its batches are its own: equal seeds need not give equal samples on every version and GPU.
+Written from its documented interface, not run by our tests. vLLM gives
+log-probabilities of the likeliest tokens only, so there is no entropy here. Its samples
+are seeded per prompt, but its batches are its own: equal seeds need not give equal
+samples on every version and GPU.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ BATCH = 2048
 
 
 class VllmBackend:
-    """An engine with one model. ImportError, with its cure, where vLLM is not installed."""
+    """An engine with one model. ImportError, with its cure, where there is no vLLM."""
 
     def __init__(self, source: str, *, batch: int = BATCH):
         try:
@@ -42,22 +44,25 @@ class VllmBackend:
     def generate(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, max_tokens: int
     ) -> list[list[Drawn]]:
-        """n completions of each prompt, in one call: the engine makes its own batches."""
-        settings = [
-            self._vllm.SamplingParams(
+        """n completions of each prompt, in one call: the engine makes its batches."""
+        inputs = []
+        settings = []
+        for prompt in prompts:
+            params = self._vllm.SamplingParams(
                 n=n,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
+                # vLLM's "off"
                 top_k=sampling.top_k or -1,
                 max_tokens=room(max_tokens, self.context, prompt.ids),
                 seed=prompt.seed,
             )
-            for prompt in prompts
-        ]
-        inputs = [{"prompt_token_ids": prompt.ids} for prompt in prompts]
+            inputs.append({"prompt_token_ids": prompt.ids})
+            settings.append(params)
         outputs = self._engine.generate(inputs, settings, use_tqdm=False)
-        return [[_drawn(one) for one in output.outputs] for output in outputs]
+        return [list(map(_drawn, output.outputs)) for output in outputs]
 
 
-def _drawn(one: Any) -> Drawn:
-    return Drawn(one.text, len(one.token_ids), None, one.finish_reason == "stop")
+def _drawn(output: Any) -> Drawn:
+    ended = output.finish_reason == "stop"
+    return Drawn(output.text, len(output.token_ids), None, ended)

@@ -1,11 +1,11 @@
-"""How samples are drawn: temperature, top-p and top-k, and the papers' settings by name."""
+"""How samples are drawn, and the papers' settings by name."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Settings of the sampler. ValueError for one that is none."""
+    """Settings of the sampler. ValueError for one that is out of range."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -16,11 +16,13 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
             raise ValueError(
-                f"--temperature must be positive and finite, got {self.temperature}; 1.0 is the model's own"
+                f"--temperature must be positive and finite, got {self.temperature}; "
+                "1.0 is the model's own"
             )
         if not 0 < self.top_p <= 1:
             raise ValueError(
-                f"--top-p must be over 0 and at most 1, got {self.top_p}; 1.0 leaves it off"
+                f"--top-p must be over 0 and at most 1, got {self.top_p}; "
+                "1.0 leaves it off"
             )
         if self.top_k < 0:
             raise ValueError(

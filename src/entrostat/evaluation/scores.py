@@ -1,7 +1,8 @@
-"""Scores from samples: mean@n, pass@k and maj@k for k = 1, 2, 4 .. n, entropy and length, with intervals over problems.
+"""Scores from samples: mean@n, pass@k and maj@k for k = 1, 2, 4 .. n, and others.
 
-A completion that was not judged (its verifier timed out or died) counts as wrong and casts no vote, and the scores say
-how many there are.
+The others are entropy and length. All have intervals over problems. A completion that
+was not judged (its verifier timed out or died) counts as wrong and casts no vote, and
+the scores say how many there are.
 """
 
 from collections.abc import Sequence
@@ -18,83 +19,115 @@ Problems = Sequence[Sequence[Sample]]
 
 def powers(n: int) -> list[int]:
     """1, 2, 4 .. and n."""
-    return [*(1 << i for i in range(n.bit_length()) if 1 << i < n), n]
+    ks = []
+    k = 1
+    while k < n:
+        ks.append(k)
+        k *= 2
+    return [*ks, n]
 
 
 def per_problem(problems: Problems, ks: Sequence[int]) -> dict[str, np.ndarray]:
-    """Of each measure one number a problem, whose mean is the score: (problems,) each.
+    """Of each measure one number per problem, whose mean is the score: (problems,).
 
-    "mean", "pass@k" and "maj@k" of each k of `ks`, "tokens" (of a completion), and "entropy" where the backend gave it.
-    Entropy is token-weighted, a ratio of sums S / T over problems: a problem's number is H + (S_i - H T_i) / mean(T),
-    whose mean is H and whose interval is that of the ratio to first order.
+    "mean", "pass@k" and "maj@k" of each k of `ks`, "tokens" (of a completion), and
+    "entropy" where the backend gave it.
     """
     n = len(problems[0])
-    right = [[sample.score == 1.0 for sample in samples] for samples in problems]
-    correct = np.array([sum(of) for of in right])
+    correct = (_numbers(problems, "score") == 1.0).sum(axis=1)
+    tokens = _numbers(problems, "tokens")
+    entropy = _numbers(problems, "entropy")
     values = {"mean": correct / n}
-    values |= {f"pass@{k}": np.asarray(pass_at_k(n, correct, k)) for k in ks}
-    votes = [_votes(samples) for samples in problems]
-    values |= {f"maj@{k}": np.array([maj_at_k(*vote, k) for vote in votes]) for k in ks}
-    tokens = np.array(
-        [sum(sample.tokens for sample in samples) for samples in problems], dtype=float
-    )
-    values["tokens"] = tokens / n
-    if all(sample.entropy is not None for samples in problems for sample in samples):
-        nats = np.array(
-            [
-                sum((sample.entropy or 0.0) * sample.tokens for sample in samples)
-                for samples in problems
-            ]
-        )
-        entropy = nats.sum() / tokens.sum()
-        values["entropy"] = entropy + (nats - entropy * tokens) / tokens.mean()
+    for k in ks:
+        values[f"pass@{k}"] = np.asarray(pass_at_k(n, correct, k))
+    votes = list(map(_votes, problems))
+    for k in ks:
+        majorities = [maj_at_k(answers, right, k) for answers, right in votes]
+        values[f"maj@{k}"] = np.array(majorities)
+    values["tokens"] = tokens.mean(axis=1)
+    if not np.isnan(entropy).any():
+        values["entropy"] = _token_weighted(entropy, tokens)
     return values
 
 
+def _numbers(problems: Problems, name: str) -> np.ndarray:
+    """One field of all samples, (problems, samples); nan where it is None."""
+    rows = []
+    for samples in problems:
+        rows.append([getattr(sample, name) for sample in samples])
+    return np.array(rows, dtype=float)
+
+
+def _token_weighted(entropy: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """A number per problem, (problems,), whose mean is the entropy of a token.
+
+    Entropy is token-weighted, a ratio of sums S / T over problems. A problem's number
+    is H + (S_i - H T_i) / mean(T): the mean of these is H, and their interval is that
+    of the ratio to first order.
+
+    Args:
+        entropy: (problems, samples), mean nats per token of each completion.
+        tokens: (problems, samples).
+    """
+    nats_by_problem = (entropy * tokens).sum(axis=1)
+    tokens_by_problem = tokens.sum(axis=1)
+    mean = nats_by_problem.sum() / tokens_by_problem.sum()
+    excess = nats_by_problem - mean * tokens_by_problem
+    return mean + excess / tokens_by_problem.mean()
+
+
+def _votes(
+    samples: Sequence[Sample],
+) -> tuple[list[tuple[str, bool] | None], list[bool]]:
+    """The answers of a problem's samples, and which of them are right.
+
+    No answer, or none that was judged, is no vote. Whether it is right is part of an
+    answer: a verifier that judges equal texts differently makes two of them.
+    """
+    answers: list[tuple[str, bool] | None] = []
+    right: list[bool] = []
+    for sample in samples:
+        if sample.answer is None or sample.score is None:
+            answers.append(None)
+            right.append(False)
+            continue
+        is_right = sample.score == 1.0
+        answers.append((sample.answer, is_right))
+        right.append(is_right)
+    return answers, right
+
+
 def scores(problems: Problems) -> dict[str, Any]:
-    """A JSON-able dict: "mean@n", "pass@n" and "maj@n", "pass@k" and "maj@k" by k, "entropy" (nats per token, None
-    where not known) and "tokens" (of a completion), each {"value", "low", "high"} with a 95% bootstrap interval over
-    problems; "truncated", the share of completions that ran into their limit; "not judged", a count; "problems" and
-    "samples".
+    """The scores of one benchmark, a JSON-able dict.
+
+    "mean@n", "pass@n" and "maj@n", "pass@k" and "maj@k" by k, "entropy" (nats per
+    token, None where not known) and "tokens" (of a completion): each {"value", "low",
+    "high"} with a 95% bootstrap interval over problems. "truncated": the share of
+    completions that ran into their limit. "not judged", "problems" and "samples":
+    counts.
     """
     n = len(problems[0])
-    values = per_problem(problems, powers(n))
-    said = {name: interval(numbers) for name, numbers in values.items()}
-    flat = [sample for samples in problems for sample in samples]
-    curves = {
-        f"{kind}@k": {str(k): said[f"{kind}@{k}"] for k in powers(n)}
-        for kind in ("pass", "maj")
-    }
+    ks = powers(n)
+    measures = per_problem(problems, ks)
+    intervals = {name: interval(numbers) for name, numbers in measures.items()}
+    samples = [sample for of_problem in problems for sample in of_problem]
+    truncated = [not sample.ended for sample in samples]
+    not_judged = [sample.score is None for sample in samples]
     return {
         "problems": len(problems),
         "samples": n,
-        f"mean@{n}": said["mean"],
-        **{f"{kind}@{n}": said[f"{kind}@{n}"] for kind in ("pass", "maj")},
-        **curves,
-        "entropy": said.get("entropy"),
-        "tokens": said["tokens"],
-        "truncated": sum(not sample.ended for sample in flat) / len(flat),
-        "not judged": sum(sample.score is None for sample in flat),
+        f"mean@{n}": intervals["mean"],
+        f"pass@{n}": intervals[f"pass@{n}"],
+        f"maj@{n}": intervals[f"maj@{n}"],
+        "pass@k": {str(k): intervals[f"pass@{k}"] for k in ks},
+        "maj@k": {str(k): intervals[f"maj@{k}"] for k in ks},
+        "entropy": intervals.get("entropy"),
+        "tokens": intervals["tokens"],
+        "truncated": sum(truncated) / len(samples),
+        "not judged": sum(not_judged),
     }
 
 
 def interval(values: np.ndarray) -> dict[str, float]:
     """Mean over problems with its 95% bootstrap interval."""
     return bootstrap_interval(values)._asdict()
-
-
-def _votes(
-    samples: Sequence[Sample],
-) -> tuple[list[tuple[str, bool] | None], list[bool]]:
-    """The answers of a problem's samples, and which are right. No answer, or none that was judged, is no vote.
-
-    Whether it is right is part of an answer: a verifier that judges equal texts differently makes two of them.
-    """
-    right = [sample.score == 1.0 and sample.answer is not None for sample in samples]
-    answers = [
-        None
-        if sample.answer is None or sample.score is None
-        else (sample.answer, is_right)
-        for sample, is_right in zip(samples, right, strict=True)
-    ]
-    return answers, right

@@ -1,4 +1,7 @@
-"""What an evaluation is: everything that its samples depend on, kept beside them and compared when it goes on."""
+"""What an evaluation is: everything that its samples depend on.
+
+It is kept beside the samples, and compared when an evaluation goes on.
+"""
 
 import dataclasses
 import hashlib
@@ -15,6 +18,8 @@ from entrostat.evaluation.presets import Sampling
 FORMAT = "entrostat-evaluation"
 BLOCKS, BLOCK = 16, 1 << 16
 """Of each weight file so many blocks of so many bytes are read for `fingerprint`."""
+MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model")
+"""Weights, configuration, chat template and vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -32,63 +37,67 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("samples", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}"
-                )
+        for option, value in (
+            ("--samples", self.samples),
+            ("--max-tokens", self.max_tokens),
+        ):
+            if value < 1:
+                raise ValueError(f"{option} must be at least 1, got {value}")
 
     def record(self, benchmark: Benchmark) -> dict[str, Any]:
         """What settings.json says of this evaluation of `benchmark`."""
-        mine = dataclasses.asdict(self)
+        own = dataclasses.asdict(self)
+        sampling = own.pop("sampling")
+        questions = [list(question) for question in benchmark.questions]
         return {
             "format": FORMAT,
             "benchmark": benchmark.name,
             "problems": len(benchmark.questions),
-            "questions": _digest([list(question) for question in benchmark.questions]),
+            "questions": _digest(questions),
             "verifier": benchmark.verifier,
             "prompt": benchmark.prompt,
-            **mine.pop("sampling"),
-            **mine,
+            **sampling,
+            **own,
             "weights": fingerprint(Path(self.model)),
             "entrostat": entrostat.__version__,
         }
 
     def seed_of(self, benchmark: str, question: str) -> int:
         """The seed of one problem's samples, in [0, 2^31)."""
-        return int(_digest([self.seed, benchmark, question])[:8], 16) >> 1
+        first_32_bits = _digest([self.seed, benchmark, question])[:8]
+        return int(first_32_bits, 16) >> 1
 
 
 def differences(
     recorded: dict[str, Any], now: dict[str, Any], keys: Sequence[str] = ()
 ) -> list[str]:
-    """What of two records makes other samples, as `key: then, now`; of all keys, or of these.
+    """What of two records makes other samples, as `key: then, now`.
 
-    A folder that was moved is the same model.
+    All keys are compared, or these. A folder that was moved is the same model.
     """
-    known = recorded.get("weights") is not None and now["weights"] is not None
-    skipped = {"entrostat"} | ({"model"} if known else set())
-    found = [
-        key
-        for key in keys or now
-        if key not in skipped and recorded.get(key) != now[key]
-    ]
-    return [f"{key}: {recorded.get(key)!r} there, {now[key]!r} now" for key in found]
+    skipped = {"entrostat"}
+    if recorded.get("weights") is not None and now["weights"] is not None:
+        skipped.add("model")
+    differ = []
+    for key in keys or now:
+        then = recorded.get(key)
+        if key not in skipped and then != now[key]:
+            differ.append(f"{key}: {then!r} there, {now[key]!r} now")
+    return differ
 
 
 def fingerprint(folder: Path) -> str | None:
-    """A hash of a model's folder: small files whole, of weights their sizes and spread blocks. None for no folder.
+    """A hash of a model's folder. None for no folder.
 
-    Blocks all over the file, since training moves few of a model's numbers far in low precision.
+    Small files are hashed whole, and of weights their sizes and spread blocks. The
+    blocks are all over the file, since training moves few of a model's numbers far in
+    low precision.
     """
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*")):
-        if (
-            path.suffix not in (".safetensors", ".bin", ".json", ".jinja", ".model")
-            or not path.is_file()
-        ):
+        if path.suffix not in MODEL_FILES or not path.is_file():
             continue
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())

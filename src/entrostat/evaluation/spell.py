@@ -1,4 +1,7 @@
-"""Prompts as the model gets them: worded as the benchmark's paper does, in the model's chat template, as token ids."""
+"""Prompts as the model gets them, as token ids.
+
+They are worded as the benchmark's paper does, in the model's chat template.
+"""
 
 from typing import Any
 
@@ -11,27 +14,36 @@ def spell(backend: Backend, benchmark: Benchmark) -> list[list[int]]:
     """The prompt of each question as token ids.
 
     Raises:
-        ValueError: one that the tokenizer can't spell, or that leaves the context no token for an answer.
+        ValueError: one that the tokenizer can't spell, or that leaves the context no
+            token for an answer.
     """
     tokenizer: Any = backend.tokenizer
-    prompts = [
-        rendered(tokenizer, worded(benchmark.prompt, question.problem))
-        for question in benchmark.questions
-    ]
-    where = str(benchmark.path or benchmark.name)
+    prompts = []
+    for question in benchmark.questions:
+        wording = worded(benchmark.prompt, question.problem)
+        prompts.append(rendered(tokenizer, wording))
     lost = unspelt(tokenizer, prompts)
     if lost is not None:
         character, prompt = lost
-        key = benchmark.questions[prompts.index(prompt)].id
+        where = _where(benchmark, prompts.index(prompt))
         raise ValueError(
-            f"{where}, problem {key[:80]!r}: the model's tokenizer can't spell {character!r}: give a model whose can"
+            f"{where}: the model's tokenizer can't spell {character!r}: "
+            "give a model whose can"
         )
-    ids = [list(tokenizer(prompt)["input_ids"]) for prompt in prompts]
-    if backend.context is not None:
-        for question, one in zip(benchmark.questions, ids, strict=True):
-            if len(one) >= backend.context:
-                raise ValueError(
-                    f"{where}, problem {question.id[:80]!r}: its prompt has {len(one)} tokens, the model's context "
-                    f"{backend.context}: leave it out, or give a model with a longer one"
-                )
-    return ids
+    all_ids = []
+    for i, prompt in enumerate(prompts):
+        ids = list(tokenizer(prompt)["input_ids"])
+        if backend.context is not None and len(ids) >= backend.context:
+            raise ValueError(
+                f"{_where(benchmark, i)}: its prompt has {len(ids)} tokens, the "
+                f"model's context {backend.context}: leave it out, or give a model "
+                "with a longer one"
+            )
+        all_ids.append(ids)
+    return all_ids
+
+
+def _where(benchmark: Benchmark, i: int) -> str:
+    """The file or the benchmark, and the problem of that number in it."""
+    key = benchmark.questions[i].id[:80]
+    return f"{benchmark.path or benchmark.name}, problem {key!r}"
