@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from entrostat.reproduce.show import gpu_section
+from entrostat.reproduce.page import gpu_section
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "regime_gpu.py"
 BLOCKS = ["random at 2.5e-05", "paired at 2.5e-05", "true at 2.5e-05", "random at 0.0001", "paired at 0.0001"]

@@ -70,7 +70,7 @@ def test_an_error_sends_nothing_to_the_terminal_that_it_would_act_on(capsys, tmp
         (["pretrain", "--task", "countdown"], "--out"),
         (["reproduce", "a11"], "unknown claim 'a11': did you mean a1"),
         (["reproduce", "--all", "a1"], "give one or the other"),
-        (["reproduce", "a1", "--seeds", "1"], "--seeds must be at least 2 for an interval over them, got 1"),
+        (["reproduce", "a1", "--seeds", "1"], "--seeds must be at least 2, got 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, args, said):

@@ -73,7 +73,7 @@ def test_what_breaks_and_what_does_not(name, tmp_path):
     # E[A+] = E[A-] is all that is needed
     assert found["skewed advantage: slope"] == pytest.approx(2, abs=0.01)
     assert found["skewed advantage: missed"] < 1e-3
-    for law in ("E[A] = .1", "advantage by response"):
+    for law in ("E[A] = 0.1", "advantage by response"):
         assert found[f"{law}: slope"] == pytest.approx(1, abs=0.1)
         assert found[f"{law}: missed"] > 0.05
 

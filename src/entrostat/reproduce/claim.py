@@ -1,8 +1,11 @@
-"""A paper's claim as a check that runs: its criterion stands before the run, its result is numbers and a verdict."""
+"""A paper's claim as a check that runs.
+
+Its criterion stands before the run; its result is numbers and a verdict.
+"""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from entrostat.estimate import Interval
@@ -13,11 +16,16 @@ if TYPE_CHECKING:
 Verdict = Literal["holds", "fails", "undecided"]
 Standing = Literal["reproduced", "not reproduced at this scale", "contradicted", "open"]
 
+FEWEST = 3
+"""Seeds that an interval and a verdict take. With two, Student's t is 12.7: the two
+numbers themselves say more than their interval."""
+
 
 def standing(verdict: Verdict, scale: str | None) -> Standing:
-    """What a verdict says of the paper: a check that fails contradicts it only where nothing of its set-up is missing.
+    """What a verdict says of the paper.
 
-    `scale` is what is missing, `Claim.scale`.
+    A check that fails contradicts the paper only where nothing of its set-up is missing
+    here. `scale` is what is missing, `Claim.scale`.
     """
     if verdict == "holds":
         return "reproduced"
@@ -38,12 +46,19 @@ class Mode:
     def __post_init__(self):
         if self.seeds is not None and self.seeds < 2:
             raise ValueError(
-                f"--seeds must be at least 2 for an interval over them, got {self.seeds}"
+                f"--seeds must be at least 2, got {self.seeds}; claims on training runs "
+                f"take {FEWEST} for an interval and a verdict"
             )
 
+    def count(self, full: int, fast: int = 2) -> int:
+        """How many seeds a check takes that asks for `full`, or for `fast` when fast."""
+        if self.seeds is not None:
+            return self.seeds
+        return fast if self.fast else full
+
     def repeats(self, full: int, fast: int = 2) -> range:
-        """The seeds of a check that asks for `full` of them, or for `fast` when fast."""
-        return range(self.seeds or (fast if self.fast else full))
+        """The seeds themselves, from 0 up."""
+        return range(self.count(full, fast))
 
 
 class Spread(NamedTuple):
@@ -70,15 +85,17 @@ class Part(NamedTuple):
     """Whether the mean lies there."""
     verdict: Verdict
     margin: float
-    """From the bound to the mean, in half-widths of the interval on that side: over 1 it holds, under -1 it fails."""
+    """From the bound to the mean, in half-widths of the interval on that side: over 1
+    it holds, under -1 it fails."""
     least: float
-    """The smallest distance of the true mean from the bound that so many seeds, so far apart, find in 4 of 5 cases
-    (`estimate.least_effect`); nan without an interval."""
+    """The smallest distance of the true mean from the bound that so many seeds, with
+    this spread, detect in 4 of 5 cases (`estimate.least_effect`); nan without an
+    interval."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found."""
+    """The outcome of a check."""
 
     verdict: Verdict
     """holds, fails, or undecided where the runs were too few or too short to tell."""
@@ -89,23 +106,30 @@ class Result:
     parts: tuple[Part, ...] = ()
     """The comparisons that the verdict is made of; empty where one number is enough."""
     numbers: dict[str, Any] = field(default_factory=dict)
-    """All other numbers, by name."""
+    """All other numbers, by name: floats, spreads, or texts."""
 
     @property
     def deciding(self) -> Part | None:
-        """The part that the verdict turns on: of those with the claim's own verdict, the furthest on the wrong side.
+        """The part that the verdict turns on.
 
-        Parts have units of their own, so "furthest" is in half-widths of the interval; a part without an interval comes
-        last. Where the claim holds it is the first part, the claim's own number.
+        It is the one furthest on the wrong side, of those with the claim's own verdict.
+        Parts have units of their own, so "furthest" is in half-widths of the interval;
+        a part without an interval comes last. Where the claim holds it is the first
+        part, the claim's own number.
         """
         if self.verdict == "holds":
             return self.parts[0] if self.parts else None
         blocking = [part for part in self.parts if part.verdict == self.verdict]
-        return min(
-            blocking,
-            key=lambda part: math.inf if math.isnan(part.margin) else part.margin,
-            default=None,
-        )
+        return min(blocking, key=_margin_or_last, default=None)
+
+
+def _margin_or_last(part: Part) -> float:
+    return math.inf if math.isnan(part.margin) else part.margin
+
+
+def _no_jobs(mode: Mode, records: "Records") -> Sequence["AnyJob"]:
+    """Of a claim that is judged without runs."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -126,13 +150,15 @@ class Claim:
     """What a practitioner does with it: when to use it, when not."""
     judge: Callable[[Mode, "Records"], Result]
     """The check, from the records of its runs; the same numbers for the same records."""
-    jobs: Callable[[Mode, "Records"], Sequence["AnyJob"]] = lambda mode, records: ()
-    """The runs that it stands on. It is asked again when they are recorded: later ones may depend on them."""
-    fast: str = "the same, with fewer seeds and shorter runs: signs, seldom a verdict"
+    jobs: Callable[[Mode, "Records"], Sequence["AnyJob"]] = _no_jobs
+    """The runs that it stands on. It is asked again when they are recorded: later ones
+    may depend on them."""
+    fast: str = "the same with fewer seeds and shorter runs: signs, seldom a verdict"
     """What the fast version shows."""
     scale: str | None = None
-    """What of the paper's set-up the lab lacks, where that may be why the claim fails here; None where the claim should
-    hold at any scale. No proof: it says where to look."""
+    """What the lab lacks of the paper's set-up, where that may be why the claim fails
+    here; None where the claim should hold at any scale. It is no proof: it says where
+    to look."""
 
     def described(self) -> dict[str, Any]:
         """What is known before a run, JSON-able."""
@@ -148,48 +174,33 @@ class Claim:
         }
 
     def report(self, result: Result) -> dict[str, Any]:
-        """`described` and the result, JSON-able: strict JSON, so a number that is not finite is null.
+        """`described` and the result, JSON-able.
 
-        "standing" is what the verdict says of the paper, "reason" what the lab lacks where that is its excuse,
-        "deciding" the name of the part that the verdict turns on.
+        "standing" is what the verdict says of the paper. "reason" is what the lab lacks
+        where that may excuse the failure, else None. "deciding" is the name of the part
+        that the verdict turns on. It is strict JSON: a number that is not finite is
+        null.
         """
-        parts = [
-            part._asdict() | {"interval": part.interval._asdict()}
-            for part in result.parts
-        ]
-        found = asdict(result) | {
-            "interval": result.interval and result.interval._asdict(),
-            "parts": parts,
-        }
-        deciding = result.deciding and result.deciding.what
-        return (
-            self.described()
-            | self._standing(result.verdict)
-            | {"deciding": deciding}
-            | _finite(found)
-        )
-
-    def completed(self, report: dict[str, Any]) -> dict[str, Any]:
-        """A report as it was written, perhaps before there were a use, a standing and a deciding part, with these."""
-        blocking = [
-            part["what"]
-            for part in report["parts"]
-            if report["verdict"] in ("holds", part["verdict"])
-        ]
-        deciding = {"deciding": blocking[0] if blocking else None}
-        return self.described() | self._standing(report["verdict"]) | deciding | report
-
-    def _standing(self, verdict: Verdict) -> dict[str, Any]:
-        found = standing(verdict, self.scale)
+        stands = standing(result.verdict, self.scale)
+        excused = stands == "not reproduced at this scale"
+        deciding = result.deciding
         return {
-            "standing": found,
-            "reason": self.scale if found == "not reproduced at this scale" else None,
+            **self.described(),
+            "standing": stands,
+            "reason": self.scale if excused else None,
+            "deciding": deciding.what if deciding is not None else None,
+            **_as_json(vars(result)),
         }
 
 
-def _finite(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
+    """As strict JSON: a named tuple is an object, a number that is not finite null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: _as_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [_as_json(inner) for inner in value]
+    return value

@@ -1,9 +1,11 @@
 """`entrostat reproduce`: its options, what it trains and judges, and what it answers.
 
-OUT/runs.jsonl     a record a run (runs.py)
-OUT/a4.json        a claim's result; OUT/a4.fast.json, OUT/a4.seeds2.json that of its fast version, or over fewer seeds
+OUT/runs.jsonl     one record per run (runs.py)
+OUT/a4.json        a claim's result
+OUT/a4.fast.json   the result of its fast version; OUT/a4.seeds2.json: over two seeds
 OUT/a4.md          what its reader should know of it, if anybody wrote that down
-OUT/../regime-gpu.json  rows of the paper's own batch on a GPU (show.gpu_section), if somebody had one
+OUT/../regime-gpu.json   rows of the paper's own batch on a GPU (page.gpu_section), if
+                         somebody had one
 """
 
 import dataclasses
@@ -20,10 +22,12 @@ from tyro.conf import Positional
 import entrostat
 from entrostat.files import write_json
 from entrostat.lab.train import quiet
+from entrostat.registry import flags
 from entrostat.reproduce import CLAIMS, Claim, Mode, chosen
 from entrostat.reproduce.judge import undecided
-from entrostat.reproduce.runs import Records
-from entrostat.reproduce.show import Bar, listing, page, table
+from entrostat.reproduce.page import Report, page
+from entrostat.reproduce.runs import AnyJob, Record, Records
+from entrostat.reproduce.terminal import Bar, listing, table
 
 CHUNK = 32
 """Runs between two writings of results."""
@@ -32,9 +36,10 @@ GPU_FILE = "regime-gpu.json"
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Checks claims of arXiv 2509.26114 and 2602.09782; without a name it lists them. Exit 1 when one fails.
+    """Checks claims of arXiv 2509.26114 and 2602.09782; without a name it lists them.
 
-    A set that was stopped goes on where it was: give the same command again.
+    The exit code is 1 when a claim fails. A set that was stopped goes on where it was:
+    give the same command again.
     """
 
     claims: Positional[tuple[str, ...]] = ()
@@ -42,12 +47,14 @@ class Reproduce:
     all: bool = False
     """Check every claim: about 3 hours on two cores; with --fast under 15 minutes."""
     fast: bool = False
-    """Few seeds and short runs: the signs, and that the check works. A criterion speaks of the full runs, so what
-    stands on runs stays `undecided`."""
+    """Few seeds and short runs: they show signs, and that the check works. Criteria speak
+    of the full runs, so a claim that stands on runs stays `undecided`."""
     seeds: int | None = None
-    """Repetitions of each check, seeds 0, 1, ...; by default each claim's own number. Under 3 a run decides nothing."""
+    """Repetitions of each check, seeds 0, 1, ...; by default each claim's own number.
+    Two seeds of a run decide nothing."""
     out: Path = Path("runs") / "reproduce"
-    """Folder of the runs' records and the results. What it already holds is not trained again."""
+    """Folder of the runs' records and the results. Runs recorded there are not trained
+    again."""
     render: Path | None = None
     """Folder of results to print as a Markdown page, and nothing else."""
     json: bool = False
@@ -58,128 +65,130 @@ def answer(options: Reproduce) -> tuple[Any, Any, int]:
     """JSON-able rows, the same as a table, and the exit code: 1 when a claim fails.
 
     Raises:
-        ValueError: an unknown claim, names beside --all, too few seeds, a folder with unreadable records.
+        ValueError: an unknown claim, names beside --all, too few seeds, a folder with
+            unreadable records.
         KeyboardInterrupt: Ctrl-C; the same command goes on.
     """
+    every = list(CLAIMS.values())
     if options.render is not None:
-        found, gpu = results(options.render), gpu_rows(options.render)
-        return list(found.values()), page(CLAIMS.values(), found, gpu), 0
-    claims, mode = (
-        chosen(options.claims, all_of_them=options.all),
-        Mode(options.fast, options.seeds),
-    )
+        reports = results(options.render)
+        gpu = gpu_rows(options.render)
+        return list(reports.values()), page(every, reports, gpu), 0
+    claims = chosen(options.claims, all_of_them=options.all)
+    mode = Mode(options.fast, options.seeds)
     if not claims:
-        return (
-            [claim.described() for claim in CLAIMS.values()],
-            listing(CLAIMS.values()),
-            0,
-        )
+        return [claim.described() for claim in every], listing(every), 0
     quiet()
     torch.set_num_threads(1)
     rows = check(claims, mode, options.out)
-    return rows, table(rows), int(any(row["verdict"] == "fails" for row in rows))
+    failed = any(row["verdict"] == "fails" for row in rows)
+    return rows, table(rows), int(failed)
 
 
-def check(claims: list[Claim], mode: Mode, out: Path) -> list[dict[str, Any]]:
-    """The claims' results, after training what they still need; each is written as soon as its runs are there."""
+def check(claims: list[Claim], mode: Mode, out: Path) -> list[Report]:
+    """The claims' results, after training what they still need.
+
+    Each is written as soon as its runs are there.
+    """
     records = Records(out)
-    found: dict[str, dict[str, Any]] = {}
+    settled: dict[str, Report] = {}
     with Bar() as bar:
         while True:
-            needed = {claim.name: claim.jobs(mode, records) for claim in claims}
+            needed: list[AnyJob] = []
             for claim in claims:
-                if claim.name not in found and records.have(needed[claim.name]):
+                jobs = claim.jobs(mode, records)
+                needed += jobs
+                if claim.name not in settled and records.have(jobs):
                     bar.note(f"{claim.name}: judging")
-                    found[claim.name] = _settle(claim, mode, records, out)
-                    bar.note(f"{claim.name}: {found[claim.name]['verdict']}")
-            todo = list(
-                {
-                    job.command: job
-                    for jobs in needed.values()
-                    for job in jobs
-                    if job not in records
-                }.values()
-            )
-            if not todo:
-                return [found[claim.name] for claim in claims]
-            bar.expect(todo)
-            if not records.train(todo if mode.fast else todo[:CHUNK], bar.watcher):
+                    report = _settle(claim, mode, records, out)
+                    settled[claim.name] = report
+                    bar.note(f"{claim.name}: {report['verdict']}")
+            missing = records.missing(needed)
+            if not missing:
+                return [settled[claim.name] for claim in claims]
+            bar.expect(missing)
+            stage = missing if mode.fast else missing[:CHUNK]
+            if not records.train(stage, bar.watcher):
                 raise KeyboardInterrupt
 
 
-def _settle(claim: Claim, mode: Mode, records: Records, out: Path) -> dict[str, Any]:
+def _settle(claim: Claim, mode: Mode, records: Records, out: Path) -> Report:
     """The claim's result, judged and written."""
     start = time.perf_counter()
     jobs = claim.jobs(mode, records)
-    judged = claim.judge(mode, records)
-    result = claim.report(undecided(judged) if mode.fast and jobs else judged)
+    result = claim.judge(mode, records)
+    if mode.fast and jobs:
+        result = undecided(result)
+    report = claim.report(result)
     used = {job.command: records[job] for job in jobs}
-    seconds = (
-        time.perf_counter() - start + sum(record["seconds"] for record in used.values())
-    )
-    result |= {
+    judging = time.perf_counter() - start
+    seconds = judging + sum(record["seconds"] for record in used.values())
+    report |= {
         "mode": dataclasses.asdict(mode),
-        "command": " ".join(["entrostat reproduce", claim.name, *_words(mode)]),
+        "command": " ".join(["entrostat reproduce", claim.name, *flags(mode)]),
         "versions": _versions(list(used.values())),
         "seconds": round(seconds, 1),
         "runs": list(used),
     }
     out.mkdir(parents=True, exist_ok=True)
-    name = [
-        claim.name,
-        *(["fast"] if mode.fast else []),
-        *([f"seeds{mode.seeds}"] if mode.seeds else []),
-    ]
-    write_json(out / f"{'.'.join(name)}.json", result)
-    return result
+    write_json(out / _file_name(claim, mode), report)
+    return report
 
 
-def _versions(records: list[dict[str, Any]]) -> dict[str, str]:
-    """What trained the runs, several versions of one thing beside each other; without runs, what is judging."""
+def _file_name(claim: Claim, mode: Mode) -> str:
+    """A mode of its own has a file of its own: it never replaces the full result."""
+    fast = ".fast" if mode.fast else ""
+    seeds = f".seeds{mode.seeds}" if mode.seeds is not None else ""
+    return f"{claim.name}{fast}{seeds}.json"
+
+
+def _versions(records: list[Record]) -> dict[str, str]:
+    """The versions that trained the runs, several of one thing beside each other.
+
+    Without runs they are those that judge.
+    """
     here = {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "trl": trl.__version__,
     }
-    found = [
-        {"entrostat": record["entrostat"], **record["versions"]} for record in records
-    ]
-    found = found or [{"entrostat": entrostat.__version__, **here}]
-    names = list(dict.fromkeys(name for versions in found for name in versions))
-    return {
-        name: " and ".join(sorted({v[name] for v in found if name in v}))
-        for name in names
-    }
+    judging = {"entrostat": entrostat.__version__, "versions": here}
+    by_name: dict[str, set[str]] = {}
+    for record in records or [judging]:
+        versions = {"entrostat": record["entrostat"], **record["versions"]}
+        for name, version in versions.items():
+            by_name.setdefault(name, set()).add(version)
+    return {name: " and ".join(sorted(seen)) for name, seen in by_name.items()}
 
 
-def _words(mode: Mode) -> list[str]:
-    return [
-        *(["--fast"] if mode.fast else []),
-        *(["--seeds", str(mode.seeds)] if mode.seeds else []),
-    ]
+def results(folder: Path) -> dict[str, Report]:
+    """Results of full checks in a folder, by claim, with the remarks beside them.
 
-
-def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results of full checks in a folder, by claim, with the remarks beside them. ValueError where there is none."""
-    files = {name: folder / f"{name}.json" for name in CLAIMS}
-    found: dict[str, dict[str, Any]] = {}
-    for name, file in files.items():
+    Raises:
+        ValueError: there is none.
+    """
+    reports: dict[str, Report] = {}
+    for name in CLAIMS:
+        file, remark = folder / f"{name}.json", folder / f"{name}.md"
         if not file.is_file():
             continue
-        found[name] = CLAIMS[name].completed(
-            json.loads(file.read_text(encoding="utf-8"))
-        )
-        if (remark := folder / f"{name}.md").is_file():
-            found[name]["remark"] = remark.read_text(encoding="utf-8").strip()
-    if not found:
+        reports[name] = json.loads(file.read_text(encoding="utf-8"))
+        if remark.is_file():
+            reports[name]["remark"] = remark.read_text(encoding="utf-8").strip()
+    if not reports:
         raise ValueError(
-            f"{folder} holds no result of a claim: entrostat reproduce --all --out {folder} makes them"
+            f"{folder} holds no result of a claim: entrostat reproduce --all --out "
+            f"{folder} makes them"
         )
-    return found
+    return reports
 
 
-def gpu_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows of the file beside the folder of results; none where there is no file. ValueError: it holds no rows."""
+def gpu_rows(folder: Path) -> list[Report]:
+    """Rows of the file beside the folder of results; none where there is no file.
+
+    Raises:
+        ValueError: the file holds no rows.
+    """
     file = folder.parent / GPU_FILE
     if not file.is_file():
         return []

@@ -1,12 +1,14 @@
-"""How good the per-token estimate is: against the exact inner product of loss and entropy gradients in the parameters.
+"""How good the per-token estimate is, against the exact inner product of the loss and
+entropy gradients in the parameters.
 
-The estimate -A r [Q_a - E[Q]] treats each position as a policy with logits of its own. In a network one parameter moves
-all positions, so the first-order change of the mean entropy H under a step on a token's surrogate L is
+The estimate -A r [Q_a - E[Q]] treats each position as a policy with logits of its own.
+In a network one parameter moves all positions. So the first-order change of the mean
+entropy H under a step on a token's surrogate L is
 
     <grad_theta L, grad_theta H>
 
-with H the mean over the tokens of other prompts' samples. The tabular engine of a1 checks the formula; this one checks
-what it leaves out.
+where H is the mean over the tokens of other prompts' samples. The tabular engine of a1
+checks the formula; this one checks what the formula leaves out.
 """
 
 import warnings
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from entrostat.advantage import group_advantages
 from entrostat.entropy import entropy_change, regions, token_stats
@@ -28,10 +31,11 @@ PROMPTS, SAMPLES = 64, 16
 
 
 class Products(NamedTuple):
-    """Of one batch of the base model, a value a token of its completions, (n,)."""
+    """Of one batch of the base model: one value per completion token, (n,)."""
 
     exact: NDArray[np.float64]
-    """Inner product of the token's surrogate gradient with the gradient of the mean entropy, over all parameters."""
+    """Inner product of the token's surrogate gradient with the gradient of the mean
+    entropy, over all parameters."""
     estimate: NDArray[np.float64]
     """-A r [Q_a - E[Q]] at r = 1, nats."""
     region: NDArray[np.int64]
@@ -41,53 +45,42 @@ class Products(NamedTuple):
 
 
 class _Batch(NamedTuple):
+    """A rollout: prompts with their completions, (b t), padded on the right."""
+
     ids: Tensor
     attention: Tensor
     mask: Tensor
     """Completion tokens, among the targets ids[:, 1:]."""
     advantages: Tensor
+    """One per completion."""
 
 
 def products(seed: int, task_name: str = "countdown") -> Products:
-    """Both numbers on fresh prompts of the training split, advantages as GRPO's, on the task's base model.
+    """Both numbers on fresh prompts of the training split, with GRPO's advantages.
 
-    The inner products of all tokens are one derivative of their log-probabilities, along the entropy's gradient.
+    The model is the task's base model.
     """
     model, tokenizer = load_model(TrainConfig(task=task_name))
-    model.set_attn_implementation(
-        "eager"
-    )  # the fused kernels have no forward-mode derivative
+    # the fused kernels have no forward-mode derivative
+    model.set_attn_implementation("eager")
     model.eval()
-    batch, others = (
-        _batch(model, tokenizer, task_name, 2 * seed + i) for i in range(2)
-    )
-    parameters = dict(model.named_parameters())
-    slope = torch.autograd.grad(_mean_entropy(model, others), list(parameters.values()))
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # torch's own, of how it builds its forward-mode rules
-        derivative: Any = torch.func.jvp(
-            lambda now: (
-                torch.func.functional_call(model, now, (), _inputs(batch))
-                .logits[:, :-1]
-                .log_softmax(-1)
-            ),
-            ({name: value.detach() for name, value in parameters.items()},),
-            (dict(zip(parameters, slope, strict=True)),),
-        )
-    logits, along = derivative
+    batch = _batch(model, tokenizer, task_name, 2 * seed)
+    others = _batch(model, tokenizer, task_name, 2 * seed + 1)
+    logprobs, along = _logprobs_and_derivative(model, batch, others)
     targets, advantages = batch.ids[:, 1:], batch.advantages[:, None]
-    stats = token_stats(logits, targets)
+    stats = token_stats(logprobs, targets)
     assert stats.entropy is not None
-    exact = (
-        advantages * along.gather(-1, targets[..., None])[..., 0]
-    )  # the gradient of r A at r = 1
+    # at r = 1 the gradient of r A is that of A ln p
+    exact = advantages * along.gather(-1, targets[..., None])[..., 0]
     estimate = entropy_change(stats, torch.zeros_like(stats.logprobs), advantages)
     region = regions(stats.logprobs, stats.entropy, advantages)
     sequence = torch.arange(len(targets))[:, None].expand_as(targets)
-    return Products(*(x[batch.mask].double().numpy() for x in (exact, estimate)),
-                    *(x[batch.mask].numpy() for x in (region, sequence)))  # fmt: skip
+    return Products(
+        exact[batch.mask].double().numpy(),
+        estimate[batch.mask].double().numpy(),
+        region[batch.mask].numpy(),
+        sequence[batch.mask].numpy(),
+    )
 
 
 def by(labels: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,47 +88,56 @@ def by(labels: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.flo
     return np.bincount(labels, weights=values).astype(np.float64)
 
 
+def _logprobs_and_derivative(
+    model: Any, batch: _Batch, others: _Batch
+) -> tuple[Tensor, Tensor]:
+    """The batch's log-probabilities over the vocabulary, and how fast each changes when
+    the parameters move along the gradient of the others' mean entropy, (b t v) both.
+
+    So the inner products of all tokens are one forward-mode derivative.
+    """
+    parameters = dict(model.named_parameters())
+    slope = torch.autograd.grad(_mean_entropy(model, others), list(parameters.values()))
+    values = {name: value.detach() for name, value in parameters.items()}
+    tangents = dict(zip(parameters, slope, strict=True))
+
+    def logprobs(values: dict[str, Tensor]) -> Tensor:
+        out = torch.func.functional_call(model, values, (), _inputs(batch))
+        return out.logits[:, :-1].log_softmax(-1)
+
+    with warnings.catch_warnings():
+        # torch's own, of how it builds its forward-mode rules
+        warnings.simplefilter("ignore", DeprecationWarning)
+        derivative: Any = torch.func.jvp(logprobs, (values,), (tangents,))
+    return derivative
+
+
 def _batch(model: Any, tokenizer: Any, task_name: str, seed: int) -> _Batch:
-    """A rollout of the model: PROMPTS problems, SAMPLES completions each, scored."""
+    """A rollout of the model: PROMPTS problems, SAMPLES completions of each, scored."""
     task = make_task(task_name)
     problems = task.problems(PROMPTS, split="train", seed=seed)
-    prompts = [problem.prompt for problem in problems]
     drawn = sample(
         model,
         tokenizer,
-        prompts,
+        [problem.prompt for problem in problems],
         samples=SAMPLES,
         max_completion=task.max_completion,
         seed=seed,
     )
-    repeated = [problem for problem in problems for _ in range(SAMPLES)]
-    scores = [
-        float(task.score(problem, text))
-        for problem, text in zip(repeated, drawn.texts, strict=True)
-    ]
-    heads = [
-        tokenizer(problem.prompt, add_special_tokens=False)["input_ids"]
-        for problem in repeated
-    ]
-    tails = [
-        tokenizer(text, add_special_tokens=False)["input_ids"]
-        + [tokenizer.eos_token_id]
-        for text in drawn.texts
-    ]
-    width = max(len(head) + len(tail) for head, tail in zip(heads, tails, strict=True))
-    ids = torch.full((len(heads), width), tokenizer.pad_token_id)
-    attention, mask = (
-        torch.zeros_like(ids),
-        torch.zeros(len(heads), width, dtype=torch.bool),
-    )
-    for i, (head, tail) in enumerate(zip(heads, tails, strict=True)):
-        end = len(head) + len(tail)
-        ids[i, :end] = torch.tensor(head + tail)
-        attention[i, :end] = 1
-        mask[i, len(head) : end] = True
-    return _Batch(
-        ids, attention, mask[:, 1:], group_advantages(torch.tensor(scores), SAMPLES)
-    )
+    rows, starts, scores = [], [], []
+    for number, text in enumerate(drawn.texts):
+        problem = problems[number // SAMPLES]
+        prompt = tokenizer(problem.prompt, add_special_tokens=False)["input_ids"]
+        completion = tokenizer(text, add_special_tokens=False)["input_ids"]
+        rows.append(torch.tensor([*prompt, *completion, tokenizer.eos_token_id]))
+        starts.append(len(prompt))
+        scores.append(float(task.score(problem, text)))
+    ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
+    position = torch.arange(ids.size(1))
+    inside = position < torch.tensor(list(map(len, rows)))[:, None]
+    completions = inside & (position >= torch.tensor(starts)[:, None])
+    advantages = group_advantages(torch.tensor(scores), SAMPLES)
+    return _Batch(ids, inside.long(), completions[:, 1:], advantages)
 
 
 def _inputs(batch: _Batch) -> dict[str, Tensor]:
@@ -143,6 +145,6 @@ def _inputs(batch: _Batch) -> dict[str, Tensor]:
 
 
 def _mean_entropy(model: Any, batch: _Batch) -> Tensor:
-    """Over the completion tokens, nats, with its gradient; the samples themselves stay fixed."""
+    """Over the completion tokens, nats, with its gradient; the samples stay fixed."""
     logprobs = model(**_inputs(batch)).logits[:, :-1].log_softmax(-1)
     return -(logprobs.exp() * logprobs).sum(-1)[batch.mask].mean()

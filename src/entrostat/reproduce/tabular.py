@@ -1,17 +1,21 @@
-"""A tabular softmax policy whose updates and entropy are exact: sums over all states and actions, float64, no sampling.
+"""A tabular softmax policy whose updates and entropy are exact.
 
-Notation: s states, a actions, n independent batches. A state has the weight d, its share of the tokens; its actions are
-drawn from pi_old. With r = pi / pi_old, the surrogate of arXiv 2509.26114 is
+They are sums over all states and actions, in float64, without sampling.
+
+Notation: s states, a actions, n independent batches. A state has the weight d, its share
+of the tokens; its actions are drawn from pi_old. With r = pi / pi_old, the surrogate of
+arXiv 2509.26114 is
 
     sum_s d sum_a pi_old E_A[min(r A, clip(r, 1 - low, 1 + high) A)]
 
-Its gradient needs no autograd. With X: r < 1 - low and Y: r > 1 + high, the ratio alone, whatever the sign of A:
+Its gradient needs no autograd. Let X be r < 1 - low and Y be r > 1 + high: the ratio
+alone, whatever the sign of A.
 
-    push_sa = d pi (E[max(A, 0)] 1[not Y] - E[max(-A, 0)] 1[not X])      what arrives at log pi(a|s)
-    gradient_sa = push_sa - pi_sa sum_x push_sx                          what arrives at the logits
+    push_sa = d pi (E[max(A, 0)] 1[not Y] - E[max(-A, 0)] 1[not X])    at log pi(a|s)
+    gradient_sa = push_sa - pi_sa sum_x push_sx                        at the logits
 
-so an advantage acts in expectation through E[max(A, 0)] and E[max(-A, 0)] alone. Logits and old log-probabilities are
-finite, weights positive.
+So an advantage acts, in expectation, through E[max(A, 0)] and E[max(-A, 0)] alone.
+Logits and old log-probabilities are finite, weights are positive.
 """
 
 from collections.abc import Callable
@@ -25,8 +29,10 @@ from entrostat.clip import Bound, clip_events
 
 
 class Advantage(NamedTuple):
-    """The law of A: `up` with probability p_up, -`down` with p_down, else 0; up and down are at least 0. Each is one
-    number, or (s a): then A depends on prompt and response.
+    """The law of A: `up` with probability p_up, -`down` with p_down, else 0.
+
+    up and down are at least 0. Each is one number, or (s a): then A depends on prompt
+    and response.
     """
 
     p_up: float | Float[Tensor, "s a"]
@@ -36,7 +42,10 @@ class Advantage(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """A policy under training: current logits, log pi_old in nats, and state weights that sum to 1, all float64."""
+    """A policy under training, all float64.
+
+    old_logprobs is log pi_old in nats; the weights of the states sum to 1.
+    """
 
     logits: Float[Tensor, "s a"]
     old_logprobs: Float[Tensor, "s a"]
@@ -52,11 +61,13 @@ Direction = Callable[
 def random_policy(
     states: int, actions: int, generator: torch.Generator, *, moved: float
 ) -> Policy:
-    """Logits of pi_old from N(0, 1.5^2), moved by N(0, moved^2); weights that differ by up to a factor of 3."""
-    old = torch.randn(states, actions, generator=generator, dtype=torch.float64) * 1.5
-    move = (
-        torch.randn(states, actions, generator=generator, dtype=torch.float64) * moved
-    )
+    """Logits of pi_old from N(0, 1.5^2), moved by N(0, moved^2).
+
+    The states' weights differ by up to a factor of 3.
+    """
+    shape = states, actions
+    old = torch.randn(shape, generator=generator, dtype=torch.float64) * 1.5
+    move = torch.randn(shape, generator=generator, dtype=torch.float64) * moved
     weights = torch.rand(states, generator=generator, dtype=torch.float64) + 0.5
     return Policy(old + move, old.log_softmax(-1), weights / weights.sum())
 
@@ -70,7 +81,10 @@ def entropy(logits: Float[Tensor, "*n s a"]) -> Float[Tensor, "*n s"]:
 def outside(
     logratio: Float[Tensor, "s a"], low: Bound, high: Bound
 ) -> tuple[Float[Tensor, "s a"], Float[Tensor, "s a"]]:
-    """X and Y, the ratio parts of the clip events, as 0 and 1: where `clip_events` has one at A < 0 and at A > 0."""
+    """X and Y, the ratio parts of the clip events, as 0 and 1.
+
+    X is where `clip_events` has an event at A < 0, Y is where it has one at A > 0.
+    """
     one = torch.ones_like(logratio)
     low_side = clip_events(logratio, -one, low=low, high=high).low
     high_side = clip_events(logratio, one, low=low, high=high).high
@@ -80,13 +94,14 @@ def outside(
 def exact_push(
     policy: Policy, advantage: Advantage, *, low: Bound, high: Bound
 ) -> Float[Tensor, "s a"]:
-    """The gradient of the surrogate that arrives at log pi(a|s), in expectation over tokens and advantages."""
+    """The gradient of the surrogate at log pi(a|s), in expectation over tokens and
+    advantages.
+    """
     logprobs = policy.logits.log_softmax(-1)
     x, y = outside(logprobs - policy.old_logprobs, low, high)
-    kept = advantage.p_up * advantage.up * (
-        1 - y
-    ) - advantage.p_down * advantage.down * (1 - x)
-    return policy.weights[:, None] * logprobs.exp() * kept
+    kept_up = advantage.p_up * advantage.up * (1 - y)
+    kept_down = advantage.p_down * advantage.down * (1 - x)
+    return policy.weights[:, None] * logprobs.exp() * (kept_up - kept_down)
 
 
 def sampled_push(
@@ -99,28 +114,29 @@ def sampled_push(
     tokens: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "n s a"]:
-    """`exact_push` estimated from each of `batches` batches of tokens, drawn by d and pi_old; unbiased."""
+    """`exact_push` estimated from each of `batches` batches of tokens; unbiased.
+
+    Tokens are drawn by d and pi_old.
+    """
     logratio = policy.logits.log_softmax(-1) - policy.old_logprobs
     joint = (policy.weights[:, None] * policy.old_logprobs.exp()).flatten()
-    drawn = torch.multinomial(
-        joint, batches * tokens, replacement=True, generator=generator
-    )
-    law = (
-        torch.as_tensor(part, dtype=torch.float64)
-        .expand(logratio.shape)
-        .flatten()[drawn]
-        for part in advantage
-    )
-    p_up, up, p_down, down = law
-    u = torch.rand(len(drawn), generator=generator, dtype=torch.float64)
-    taken = torch.where(u < p_up, up, torch.where(u >= 1 - p_down, -down, 0.0))
-    x, y = (side.flatten()[drawn] > 0 for side in outside(logratio, low, high))
-    clipped = (x & (taken < 0)) | (y & (taken > 0))
-    each = torch.where(clipped, 0.0, taken * logratio.exp().flatten()[drawn]) / tokens
-    total = torch.zeros(batches, logratio.numel(), dtype=torch.float64)
-    return total.scatter_add_(
-        1, drawn.view(batches, -1), each.view(batches, -1)
-    ).unflatten(1, logratio.shape)
+    count = batches * tokens
+    drawn = torch.multinomial(joint, count, replacement=True, generator=generator)
+
+    def of_drawn(values: float | Tensor) -> Tensor:
+        whole = torch.as_tensor(values, dtype=torch.float64).expand(logratio.shape)
+        return whole.flatten()[drawn]
+
+    p_up, up, p_down, down = map(of_drawn, advantage)
+    u = torch.rand(count, generator=generator, dtype=torch.float64)
+    advantages = torch.where(u < p_up, up, torch.where(u >= 1 - p_down, -down, 0.0))
+    x, y = map(of_drawn, outside(logratio, low, high))
+    clipped = ((x > 0) & (advantages < 0)) | ((y > 0) & (advantages > 0))
+    push = torch.where(clipped, 0.0, advantages * of_drawn(logratio.exp())) / tokens
+    # tokens of one action add up within their batch
+    totals = torch.zeros(batches, logratio.numel(), dtype=torch.float64)
+    totals.scatter_add_(1, drawn.view(batches, -1), push.view(batches, -1))
+    return totals.unflatten(1, logratio.shape)
 
 
 def policy_gradient(
@@ -137,7 +153,10 @@ def natural_gradient(
     logprobs: Float[Tensor, "s a"],
     weights: Float[Tensor, " s"],
 ) -> Float[Tensor, "*n s a"]:
-    """The gradient times the pseudo-inverse of the Fisher matrix, whose blocks are d (diag(pi) - pi pi^T)."""
+    """The gradient times the pseudo-inverse of the Fisher matrix.
+
+    The matrix has the blocks d (diag(pi) - pi pi^T), one per state.
+    """
     step = push / (weights[:, None] * logprobs.exp())
     return step - step.mean(-1, keepdim=True)
 

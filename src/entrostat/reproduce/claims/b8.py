@@ -1,6 +1,10 @@
-"""ID, DID and OD against GRPO where there is much to learn, at the best temperature (2602.09782's main table)."""
+"""ID, DID and OD against GRPO where there is much to learn, at the best temperature (arXiv
+2602.09782's main table).
 
-from entrostat.lab.methods import Method, make_method
+Whole runs on chain (setups.learning); clip-lower runs beside them.
+"""
+
+from entrostat.lab.methods import make_method
 from entrostat.reproduce.claim import Claim, Mode, Result
 from entrostat.reproduce.judge import (
     SHARE,
@@ -9,9 +13,13 @@ from entrostat.reproduce.judge import (
     conclude,
     differences,
     spread,
+    spreads,
 )
 from entrostat.reproduce.runs import Job, Records
 from entrostat.reproduce.setups import (
+    all_jobs,
+    arms,
+    by_arm,
     late_entropy,
     learning,
     mean_score,
@@ -20,72 +28,55 @@ from entrostat.reproduce.setups import (
 )
 
 SEEDS = 16
-METHODS: dict[str, Method] = {
-    **{name: make_method(name) for name in ("grpo", "id", "did", "od")},
+METHODS = {
+    "grpo": make_method("grpo"),
+    "id": make_method("id"),
+    "did": make_method("did"),
+    "od": make_method("od"),
     "clip-lower": make_method("clip-lower", low=0.05),
 }
 OURS = ("id", "did", "od")
 """The strategies that the claim is about."""
 SCALE = (
-    "one made-up task, 200 rollouts of 256 responses where the paper has 400 of 512 on mathematics, and a model a "
-    "thousand times smaller than the smallest of its"
+    "one made-up task, 200 rollouts of 256 responses where the paper has 400 of 512 on "
+    "mathematics, and a model a thousand times smaller than the paper's smallest"
 )
-"""What of the paper's set-up the lab lacks for scores."""
+"""What the lab lacks of the paper's set-up for scores."""
 
 
-def runs(mode: Mode, name: str) -> list[Job]:
-    """The method on chain."""
-    return [learning(mode, seed, METHODS[name]) for seed in mode.repeats(SEEDS)]
+def runs(mode: Mode) -> dict[str, list[Job]]:
+    """Each method on chain."""
+    return arms(learning, mode, mode.repeats(SEEDS), METHODS)
 
 
 def jobs(mode: Mode, records: Records) -> list[Job]:
-    """The table."""
-    return [job for name in METHODS for job in runs(mode, name)]
+    """The runs of all methods."""
+    return all_jobs(runs(mode))
 
 
 def judge(mode: Mode, records: Records) -> Result:
-    """mean@n and pass@n of ID, DID and OD over .2/.2's; the whole table as numbers."""
-    found = {name: runs(mode, name) for name in METHODS}
-    mean = {
-        name: over_seeds(records, some, mean_score()) for name, some in found.items()
-    }
-    passed = {
-        name: over_seeds(records, some, pass_score()) for name, some in found.items()
-    }
-    parts = [
-        above(
-            f"mean@n, {name} - grpo",
-            differences(mean[name], mean["grpo"]),
-            limits=SIGNED,
-        )
-        for name in OURS
-    ]
-    parts += [
-        above(
-            f"pass@n, {name} - grpo",
-            differences(passed[name], passed["grpo"]),
-            limits=SIGNED,
-        )
-        for name in OURS
-    ]
-    base = (
-        over_seeds(records, found["grpo"], mean_score("start")),
-        over_seeds(records, found["grpo"], pass_score("start")),
-    )
+    """mean@n and pass@n of ID, DID and OD over GRPO's; the whole table as numbers."""
+    by_method = runs(mode)
+    mean = by_arm(records, by_method, mean_score)
+    passed = by_arm(records, by_method, pass_score)
+    parts = []
+    for score, by_name in (("mean@n", mean), ("pass@n", passed)):
+        for name in OURS:
+            lead = differences(by_name[name], by_name["grpo"])
+            parts.append(above(f"{score}: {name} - grpo", lead, limits=SIGNED))
+    base_mean = over_seeds(records, by_method["grpo"], mean_score, "start")
+    base_passed = over_seeds(records, by_method["grpo"], pass_score, "start")
     numbers = {
-        "base model: mean@n": spread(base[0], limits=SHARE)._asdict(),
-        "base model: pass@n": spread(base[1], limits=SHARE)._asdict(),
+        "base model: mean@n": spread(base_mean, limits=SHARE),
+        "base model: pass@n": spread(base_passed, limits=SHARE),
     }
-    for name, some in found.items():
-        numbers[f"{name}: mean@n"] = spread(mean[name], limits=SHARE)._asdict()
-        numbers[f"{name}: pass@n"] = spread(passed[name], limits=SHARE)._asdict()
-        numbers[f"{name}: entropy at the end"] = spread(
-            over_seeds(records, some, late_entropy)
-        )._asdict()
+    numbers |= spreads("mean@n", mean, limits=SHARE)
+    numbers |= spreads("pass@n", passed, limits=SHARE)
+    numbers |= spreads("entropy at the end", by_arm(records, by_method, late_entropy))
+    for name, scores in mean.items():
         if name != "grpo":
-            numbers[f"{name} - grpo: mean@n"] = spread(
-                differences(mean[name], mean["grpo"]), limits=SIGNED
-            )._asdict()
+            lead = differences(scores, mean["grpo"])
+            numbers[f"{name} - grpo: mean@n"] = spread(lead, limits=SIGNED)
     return conclude(parts, numbers)
 
 
@@ -94,15 +85,18 @@ CLAIM = Claim(
     statement="ID, DID and OD score above GRPO",
     source="arXiv 2602.09782, main table",
     criterion=(
-        "chain (base mean@32 .06 at its best temperature), 200 rollouts of 256 responses at 2e-4, the best rate for "
-        f"grpo, id and clip-lower there, {SEEDS} seeds, 128 held-out problems x 32 samples at the better of "
-        "temperatures 1 and .4 by validation problems: mean@32 and pass@32 of id, did and od over grpo's, paired by "
-        "seed (95% intervals). clip-lower .05 is beside them and has no part in the verdict"
+        "chain (base mean@32 0.06 at its best temperature), 200 rollouts of 256 responses "
+        f"at 2e-4, the best rate for grpo, id and clip-lower there, {SEEDS} seeds, 128 "
+        "held-out problems x 32 samples at the better of temperatures 1 and 0.4 by "
+        "validation problems: mean@32 and pass@32 of id, did and od are over grpo's, "
+        "paired by seed (95% intervals). clip-lower with low = 0.05 stands beside them and "
+        "has no part in the verdict"
     ),
     measure="mean@32 that ID adds to GRPO",
     use=(
-        "Use a one-sided low before ID, DID or OD where a task is still to be learnt; do not compare methods on one "
-        "run each: seeds of one method differ by .2 of mean@32 here"
+        "Use a one-sided low before ID, DID or OD where a task is still to be learnt; do "
+        "not compare methods on one run each: seeds of one method differ by 0.2 of mean@32 "
+        "here"
     ),
     scale=SCALE,
     jobs=jobs,

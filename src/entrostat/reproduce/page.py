@@ -1,0 +1,260 @@
+"""Claims and the results of their checks as the Markdown page docs/claims.md."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from entrostat.reproduce.claim import Claim, Standing
+
+Report = dict[str, Any]
+"""A result as it is written to a file: `Claim.report` and what command.py adds."""
+Cells = list[str]
+
+INTRO = """# The papers' claims
+
+This page checks the claims of arXiv 2509.26114 (a1, a2, ...) and arXiv 2602.09782 (b1,
+b2, ...), and a common misreading of both (c1). Each check is a command. Its criterion
+was fixed before its runs, and its verdict follows from the numbers. a1 and a2 are
+checked on exact policies, the others on a tiny model in minutes of CPU: the results hold
+at this scale.
+"""
+
+READING = """## How to read this page
+
+- **Standing.** A claim is *reproduced* where the interval of each part lies where the
+  claim wants it (verdict `holds`). It is *open* where no interval lies wholly on the
+  wrong side, but some have a part there: the runs do not decide (`undecided`). Where an
+  interval lies wholly on the wrong side (`fails`), the claim is *contradicted*, or *not
+  reproduced at this scale* if the lab lacks something of the paper's set-up that may be
+  the reason. The page says what is missing; no run shows that it is the cause.
+- **Criteria** are written before their runs. Where one has been replaced since, the
+  result is that of the earlier one, and the section says so.
+- **The number in the table** is that of the part that decides. Where a claim fails or is
+  open, it is the part furthest on the wrong side; where a claim is reproduced, it is the
+  claim's own number.
+- **Intervals** are 95% intervals of the mean over seeds, by Student's t. Those of
+  shares, of differences of shares and of correlations stay within the range of such
+  numbers. Where there are fewer than three seeds, the page shows each seed's number and
+  nothing is decided.
+- **Least effect** is the distance of the true mean from the bound that a two-sided 5% t
+  test over as many seeds, with the same spread, detects in four cases of five. An open
+  part says nothing about smaller effects.
+- Intervals are not corrected for the number of parts: where the truth is at the bound,
+  one part in 40 fails by chance.
+- **Names.** 0.2/inf is a window with low = 0.2 and high = inf; low = 1 or high = inf
+  switches that side off. H is the mean token entropy in nats, and "per rollout" is what
+  the updates on one rollout change. mean@n and pass@n are scores from n samples of each
+  held-out problem. clip_low and clip_high are the shares of the trained tokens that the
+  two sides take.
+"""
+
+COMMANDS = """## The commands
+
+    entrostat reproduce                 # the list
+    entrostat reproduce a4 b1           # some, in full; a stopped set goes on where it was
+    entrostat reproduce --all --fast    # signs of all, in minutes
+
+`make claims` writes this page from docs/results/reproduce; CI writes it again and fails
+where it differs. The record of every run lies beside the results (runs.jsonl): its
+command, versions, entropy by rollout, and right samples by problem. The text below a
+claim's parts was written by hand after the runs (NAME.md beside the result).
+"""
+
+GPU_COLUMNS = ("arm", "reward", "rollouts", "seeds", "effect", "low", "high", "device")
+GPU_TEXT = """512 prompts x 8 responses and 16 updates per rollout, as in arXiv 2509.26114
+(bench/regime_gpu.py). The effect of an arm is what its clip does to ln H against the
+same updates without a clip. For the arm without a clip it is the drift.
+"""
+
+
+def page(
+    claims: Sequence[Claim],
+    reports: Mapping[str, Report],
+    gpu: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """How to read the results, a table of all claims, then each one's section.
+
+    A report's `remark`, written by hand after the runs, stands below its parts. `gpu`:
+    rows of `gpu_section`.
+    """
+    pieces = [INTRO, _counted(claims, reports), READING]
+    if gpu:
+        pieces.append(gpu_section(gpu))
+    heads = ["claim", "statement", "standing", "parts that hold", "what decides it"]
+    rows = [_row(claim, reports.get(claim.name)) for claim in claims]
+    pieces += ["## All claims\n", _markdown(heads, rows), COMMANDS]
+    for claim in claims:
+        if claim.name in reports:
+            pieces.append(_section(claim, reports[claim.name]))
+    return "\n".join(pieces).rstrip("\n")
+
+
+def gpu_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A section from rows that were measured in the paper's own batch on a GPU.
+
+    A row has GPU_COLUMNS: a clip, its effect on ln H per rollout with the ends of its
+    95% interval (None for one seed), and the GPU's name.
+
+    Raises:
+        ValueError: a row without one of these.
+    """
+    table = []
+    for number, row in enumerate(rows, 1):
+        missing = [name for name in GPU_COLUMNS if name not in row]
+        if missing:
+            raise ValueError(
+                f"row {number} of the GPU's results has no {missing[0]}: "
+                f"needs {', '.join(GPU_COLUMNS)}"
+            )
+        effect = estimate({**row, "value": row["effect"]})
+        counts = [str(row["rollouts"]), str(row["seeds"])]
+        table.append([row["arm"], row["reward"], *counts, effect])
+    devices = " and ".join(dict.fromkeys(str(row["device"]) for row in rows))
+    heads = ["clip", "reward", "rollouts", "seeds"]
+    heads.append("effect on ln H per rollout, 95% interval")
+    title = f"## In the paper's own batch, on {devices}"
+    return f"{title}\n\n{GPU_TEXT}\n{_markdown(heads, table)}"
+
+
+def decides(report: Report) -> str:
+    """The number that the verdict turns on, what it is, and what was wanted of it."""
+    for part in report["parts"]:
+        if part["what"] == report["deciding"]:
+            # where the claim holds, the deciding part is its own number
+            holds = report["verdict"] == "holds"
+            what = report["measure"] if holds else part["what"]
+            return f"{estimate(part['interval'])}: {what}; wanted {part['wanted']}"
+    interval = report["interval"]
+    value = estimate(interval) if interval else number(report["effect"])
+    return f"{value}: {report['measure']}"
+
+
+def estimate(interval: Mapping[str, Any]) -> str:
+    """The mean and its interval.
+
+    Without an interval it is the mean with the seeds' own numbers, where they are known.
+    """
+    mean = number(interval["value"])
+    if interval["low"] is not None:
+        return f"{mean} [{number(interval['low'])}, {number(interval['high'])}]"
+    points = interval.get("points", ())
+    if interval["value"] is None or not points:
+        return mean
+    return f"{mean} ({', '.join(map(number, points))})"
+
+
+def number(value: Any) -> str:
+    """To three digits; a text or an integer as it is."""
+    if value is None:
+        return "no number"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _counted(claims: Sequence[Claim], reports: Mapping[str, Report]) -> str:
+    """How many claims have each standing."""
+    checked = [claim for claim in claims if claim.name in reports]
+    counts = Counter(reports[claim.name]["standing"] for claim in checked)
+    said = [f"{counts[standing]} {standing}" for standing in get_args(Standing)]
+    if len(checked) < len(claims):
+        said.append(f"{len(claims) - len(checked)} not run in full yet")
+    return f"Of {len(claims)} claims: **{', '.join(said)}**.\n"
+
+
+def _row(claim: Claim, report: Report | None) -> Cells:
+    """The claim's row in the table of all claims."""
+    if report is None:
+        return [claim.name, claim.statement, "not run in full yet", "", ""]
+    parts = report["parts"]
+    held = sum(part["verdict"] == "holds" for part in parts)
+    ratio = f"{held} of {len(parts)}" if parts else ""
+    link = f"[{claim.name}](#{claim.name})"
+    return [link, claim.statement, _standing(report), ratio, decides(report)]
+
+
+def _standing(report: Report) -> str:
+    reason = f": {report['reason']}" if report["reason"] else ""
+    return f"**{report['standing']}**{reason}"
+
+
+def _section(claim: Claim, report: Report) -> str:
+    paragraphs = [
+        f"## {report['claim']}",
+        f"{report['statement']}. ({report['source']})",
+        f"**Verdict: {report['verdict']}**, {_standing(report)}.",
+        f"**In practice.** {report['use']}.",
+        f"**Criterion.** {report['criterion']}.",
+    ]
+    if report["criterion"] != claim.criterion:
+        paragraphs.append(
+            f"**Not measured yet** by the present criterion: {claim.criterion}."
+        )
+    if report["parts"]:
+        paragraphs.append(_parts(report["parts"]))
+    if report.get("remark"):
+        paragraphs.append(report["remark"])
+    if report["numbers"]:
+        paragraphs.append(_numbers(report["numbers"]))
+    paragraphs.append(f"`{report['command']}`: {_cost(report)}.\n")
+    return "\n\n".join(map(str.rstrip, paragraphs)) + "\n"
+
+
+def _parts(parts: Sequence[Mapping[str, Any]]) -> str:
+    heads = ["part", "seeds", "mean, 95% interval", "wanted", "least effect", "verdict"]
+    rows = []
+    for part in parts:
+        interval = part["interval"]
+        seeds, least = str(len(interval["points"])), number(part["least"])
+        mean = estimate(interval)
+        rows.append([part["what"], seeds, mean, part["wanted"], least, part["verdict"]])
+    return _markdown(heads, rows)
+
+
+def _cost(report: Report) -> str:
+    """How many runs were trained, how long it took, and by which versions."""
+    versions = [f"{name} {version}" for name, version in report["versions"].items()]
+    runs = len(report["runs"])
+    trained = f"{runs} run{'s' if runs > 1 else ''}, " if runs else ""
+    return f"{trained}{report['seconds']:.0f} s of one core, {', '.join(versions)}"
+
+
+def _numbers(values: Mapping[str, Any]) -> str:
+    """A table of the other numbers.
+
+    Where all are named `THIS: THAT`, each THIS with each THAT, it is a table of the two,
+    with the longer one down the page. Otherwise each number has a row.
+    """
+    grid: dict[tuple[str, str], str] = {}
+    for name, value in values.items():
+        this, _, that = name.rpartition(": ")
+        grid[this, that] = _value(value)
+    down = list(dict.fromkeys(this for this, _ in grid))
+    across = list(dict.fromkeys(that for _, that in grid))
+    complete = len(down) * len(across) == len(grid)
+    if not complete or min(len(down), len(across)) < 2:
+        rows = [[name, _value(value)] for name, value in values.items()]
+        return _markdown(["other numbers", ""], rows)
+    if len(across) > len(down):
+        down, across = across, down
+        grid = {(that, this): text for (this, that), text in grid.items()}
+    rows = [[this, *(grid[this, that] for that in across)] for this in down]
+    return _markdown(["other numbers", *across], rows)
+
+
+def _value(value: Any) -> str:
+    return estimate(value) if isinstance(value, dict) else number(value)
+
+
+def _markdown(heads: Cells, rows: Sequence[Cells]) -> str:
+    """A table of these heads and rows."""
+    lines = [_line(heads), "|" + "---|" * len(heads)]
+    for row in rows:
+        lines.append(_line(map(_escaped, row)))
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
