@@ -20,7 +20,9 @@ class Curve:
 
     key: str
     panel: int = 0
+    """Number of the panel that it stands in."""
     dash: str = "solid"
+    """Plotly's name of a dash."""
     note: str = ""
     """What stands beside the run's name where the line is not its panel's main one."""
     marks: bool = False
@@ -35,7 +37,13 @@ def curves_figure(
     curves: Sequence[Curve],
     panels: Sequence[Panel],
 ) -> Figure | None:
-    """A figure of `curves` against rollouts; None where no run has any of them."""
+    """A figure of `curves` against rollouts; None where no run has any of them.
+
+    Args:
+        key: the figure's.
+        caption: what the curves are; a word on seeds is added where there are several.
+        panels: those that the curves name by number.
+    """
     grouped = groups(runs)
     data: list[Specification] = []
     for group in grouped:
@@ -51,7 +59,7 @@ def curves_figure(
         title=title,
         caption=caption,
         alt=f"Line chart against rollouts. {_alt(runs, curves, panels)}",
-        data=tuple(data),
+        data=data,
         layout=layout,
         narrow=narrow,
         table=_table(runs, curves, panels),
@@ -86,8 +94,11 @@ def _lines(group: Group, curve: Curve) -> list[Specification]:
 
 def _marks(group: Group, curve: Curve) -> list[Specification]:
     """Open markers where the runs of a label have a number."""
-    lines = {run.name: run.known(curve.key) for run in group.runs}
-    lines = {name: line for name, line in lines.items() if line}
+    lines: dict[str, dict[int, float]] = {}
+    for run in group.runs:
+        known = run.known(curve.key)
+        if known:
+            lines[run.name] = known
     symbol = f"{group.symbol}-open"
     marker = {"symbol": symbol, "size": 8, "color": group.colour}
     look = {"mode": "markers", "opacity": 0.6 if len(lines) > 1 else 1}
@@ -108,6 +119,10 @@ def _markers(
     """Markers along a line: on all its points, on a few, or on none.
 
     All have one where a point has no neighbour, since no line would show that point.
+
+    Args:
+        values: y, with None where a rollout lacks it.
+        sparse: whether a few are wanted.
     """
     lone = _has_lone_point(values)
     if not lone and not sparse:
@@ -118,6 +133,7 @@ def _markers(
 
 
 def _has_lone_point(values: Sequence[float | None]) -> bool:
+    """Whether a value stands between two missing ones, or between one and an end."""
     padded = [None, *values, None]
     for i in range(1, len(padded) - 1):
         before, here, after = padded[i - 1 : i + 2]
@@ -162,7 +178,7 @@ def _table(
     for step in _table_steps(runs, curves):
         cells = [digits(values.get(step)) for values in columns]
         rows.append((str(step), *cells))
-    return Table(tuple(head), tuple(rows))
+    return Table(tuple(head), rows)
 
 
 def _table_steps(runs: Sequence[Run], curves: Sequence[Curve]) -> list[int]:

@@ -16,7 +16,8 @@ class Table:
     """The numbers behind a figure, as text."""
 
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    """Names of the columns; the first names the rows."""
+    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Choice:
     """One of several states of a figure, of which the reader picks one."""
 
     label: str
+    """What the reader picks it by."""
     alt: str
-    data: tuple[Specification, ...]
+    data: Sequence[Specification]
     layout: Specification
     """What of the layout is different in it."""
 
@@ -35,15 +37,19 @@ class Figure:
     """A figure and what stands around it, as plain text (not escaped)."""
 
     key: str
+    """Its name in the page's HTML, unique in a report."""
     title: str
     caption: str
+    """What it shows and how to read it."""
     alt: str
-    data: tuple[Specification, ...]
+    """What it shows in words, with its main numbers, for who can't see it."""
+    data: Sequence[Specification]
+    """Plotly's traces, each with a legendgroup: the key of its label's `Group`."""
     layout: Specification
     narrow: Specification
     """What of the layout is different on a narrow screen."""
     table: Table
-    choices: tuple[Choice, ...] = ()
+    choices: Sequence[Choice] = ()
     """The states to pick from; `alt`, `data` and `layout` are those of the last."""
 
 
@@ -87,7 +93,10 @@ def interval(score: Score | None) -> str:
 
 def short(values: Iterable[float | None]) -> list[float | None]:
     """Six significant digits: more than a screen shows, and half the file."""
-    return [None if value is None else float(f"{value:.6g}") for value in values]
+    rounded = []
+    for value in values:
+        rounded.append(None if value is None else float(f"{value:.6g}"))
+    return rounded
 
 
 def spread(steps: Sequence[int], most: int) -> list[int]:

@@ -36,7 +36,12 @@ def figures(runs: Sequence[Run]) -> list[Figure]:
         temperatures,
         plane,
     )
-    return [figure for figure in (make(runs) for make in makers) if figure]
+    drawn = []
+    for make in makers:
+        figure = make(runs)
+        if figure is not None:
+            drawn.append(figure)
+    return drawn
 
 
 def entropy(runs: Sequence[Run]) -> Figure | None:
@@ -137,7 +142,10 @@ def regions(runs: Sequence[Run]) -> Figure | None:
 
 
 def _region_table(runs: Sequence[Run]) -> Table:
-    """Means over the rollouts of each run."""
+    """Means over the rollouts of each run, a row for each region.
+
+    The curves' own table would have twelve columns for each run.
+    """
     head = (
         "mean over rollouts",
         "region",
@@ -156,9 +164,10 @@ def _region_table(runs: Sequence[Run]) -> Table:
             percent = "–" if share is None else f"{share:.1%}"
             changes = (digits(kept, 5), digits(clipped, 5))
             rows.append((run.name, region, percent, *changes))
-    return Table(head, tuple(rows))
+    return Table(head, rows)
 
 
 def _mean(run: Run, key: str) -> float | None:
+    """The mean of `key` over the rollouts that have it."""
     values = run.known(key).values()
     return fmean(values) if values else None

@@ -20,7 +20,7 @@ from entrostat.report.figure import (
     spread,
 )
 from entrostat.report.layout import Panel, axis_key, layouts, panel_axes
-from entrostat.report.look import SYMBOLS, Group, groups, has_seeds
+from entrostat.report.look import SYMBOLS, Group, groups
 from entrostat.report.maps import ResponseMap
 from entrostat.report.read import Run
 
@@ -48,6 +48,7 @@ class Shown(NamedTuple):
     """A run that has a panel."""
 
     panel: int
+    """Its number."""
     group: Group
     run: Run
 
@@ -61,6 +62,7 @@ class Cell(NamedTuple):
     """One pair of thresholds and its entropy change."""
 
     change: float
+    """First, so that cells sort by it."""
     low: float
     high: float
 
@@ -70,23 +72,23 @@ def response(runs: Sequence[Run]) -> Figure | None:
 
     Each label has a panel.
     """
-    grouped = groups(runs)
     shown: list[Shown] = []
-    for group in grouped:
-        with_maps = [run for run in group.runs if run.maps]
-        if with_maps:
-            shown.append(Shown(len(shown), group, with_maps[0]))
+    for group in groups(runs):
+        for run in group.runs:
+            if run.maps:
+                shown.append(Shown(len(shown), group, run))
+                break
     if not shown:
         return None
     steps: set[int] = set()
+    caption = CAPTION
     for one in shown:
         steps.update(one.run.maps)
+        if len(one.group.runs) > 1:
+            caption = CAPTION + " Of several seeds, the first that has maps."
     most_steps = max(1, MOST_MAPS // len(shown))
     choices = [_choice(shown, step) for step in spread(sorted(steps), most_steps)]
     layout, narrow = _layouts(shown)
-    caption = CAPTION
-    if has_seeds([one.group for one in shown]):
-        caption += " Of several seeds, the first that has maps."
     last = choices[-1]
     return Figure(
         key="response",
@@ -97,7 +99,7 @@ def response(runs: Sequence[Run]) -> Figure | None:
         layout=layout | last.layout,
         narrow=narrow,
         table=_table(shown),
-        choices=tuple(choices),
+        choices=choices,
     )
 
 
@@ -124,7 +126,7 @@ def _choice(shown: Sequence[Shown], step: int) -> Choice:
     }
     start = "Heat map of entropy change by low and high threshold."
     alt = " ".join([start, *sentences])
-    return Choice(f"rollout {step}", alt, tuple(traces), {"coloraxis": axis})
+    return Choice(f"rollout {step}", alt, traces, {"coloraxis": axis})
 
 
 def _colour_bar() -> Specification:
@@ -219,7 +221,10 @@ def position(threshold: float | None, grid: Sequence[float]) -> float:
 
 
 def _layouts(shown: Sequence[Shown]) -> tuple[Specification, Specification]:
-    """Panels of cells of one size, with room for the colour bar."""
+    """Panels of cells of one size, with room for the colour bar.
+
+    The axes are those of each run's last map: a run does not change its grid.
+    """
     panels = []
     for one in shown:
         title = f"{SYMBOLS[one.group.symbol]} {_cut(one.run.name)}"
@@ -318,4 +323,4 @@ def _table(shown: Sequence[Shown]) -> Table:
             cells = [digits(by_high.get(high), 5) for high in highs]
             rows.append((name, *cells))
     head = [f"high {_name(high)}" for high in highs]
-    return Table(("entropy change", *head), tuple(rows))
+    return Table(("entropy change", *head), rows)

@@ -21,9 +21,11 @@ class Panel:
     """One pair of axes."""
 
     title: str
+    """Over the panel; empty for a figure's only panel."""
     y: str
     """Title of its y axis."""
     tickformat: str = ""
+    """d3's, of its y axis. Panels of one format have one range."""
 
 
 def panel_axes(panel: int) -> Specification:
@@ -42,6 +44,7 @@ def _suffix(panel: int) -> str:
 
 def log_axis(values: Sequence[int] | Sequence[float]) -> Specification:
     """A logarithmic axis with a tick at each of `values` alone."""
+    # Plotly's own ticks would stand between the few x that have a point.
     names = [f"{value:g}" for value in values]
     return {"type": "log", "tickvals": list(values), "ticktext": names}
 

@@ -25,6 +25,10 @@ def trace(
     """A line in the legend group `key`, but not in the legend.
 
     Args:
+        line: y by x.
+        key: the legend group.
+        name: what the pointer shows beside the number, as plain text.
+        dash: Plotly's name of a dash.
         thin: for one seed among several, which the pointer does not find.
     """
     if thin:
@@ -93,13 +97,22 @@ def with_markers(group: Group) -> Specification:
 
 
 def band(scores: Mapping[int, Score], key: str, colour: str) -> Specification | None:
-    """The intervals of `scores` as an area; None where fewer than two have one."""
-    known = {k: score for k, score in scores.items() if score.low is not None}
-    if len(known) < 2:
+    """The intervals of `scores` as an area; None where fewer than two have one.
+
+    Args:
+        scores: by x, ascending.
+        key: the legend group.
+    """
+    ks = []
+    lows = []
+    highs = []
+    for k, score in scores.items():
+        if score.low is not None:
+            ks.append(k)
+            lows.append(score.low)
+            highs.append(score.high)
+    if len(ks) < 2:
         return None
-    lows = [score.low for score in known.values()]
-    highs = [score.high for score in known.values()]
-    ks = list(known)
     # along the lower ends, and back along the upper ones
     return {
         "type": "scatter",

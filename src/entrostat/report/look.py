@@ -34,9 +34,11 @@ class Group:
     """The runs of one label, seeds of one experiment: one entry in each legend."""
 
     key: str
-    """The legend group."""
+    """The legend group, by which the page hides and shows it."""
     label: str
+    """The runs'."""
     colour: str
+    """One of `COLOURS`."""
     symbol: str
     """A key of `SYMBOLS`."""
     runs: tuple[Run, ...]
@@ -44,6 +46,7 @@ class Group:
 
 def groups(runs: Sequence[Run]) -> list[Group]:
     """The runs by label, in order, each label with its colour and marker."""
+    # By the label's place, so that a label looks the same in every figure of a report.
     by_label: dict[str, list[Run]] = {}
     for run in runs:
         by_label.setdefault(run.label, []).append(run)

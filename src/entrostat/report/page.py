@@ -57,7 +57,7 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
     # Markup is what Jinja does not escape
     plotly = Markup(inline_script(get_plotlyjs()))
     own = Markup(inline_script(_asset("page.js")))
-    specifications = script_json([_specification(figure) for figure in drawn])
+    specifications = script_json(list(map(_specification, drawn)))
     table = {
         "rows": results.rows(runs),
         "scores": results.score_names(runs),
@@ -79,7 +79,7 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
         glyphs=SYMBOLS,
         figures=drawn,
         toggles=_toggles(runs, drawn),
-        runs=[_run(run) for run in runs],
+        runs=list(map(_run, runs)),
         footer=_versions(runs, get_plotlyjs_version()),
     )
 
@@ -120,12 +120,11 @@ def summary(runs: Sequence[Run]) -> str:
     if seeds:
         word = "seed" if len(seeds) == 1 else "seeds"
         parts.append(f"{word} {_listed(map(str, seeds))}")
-    settings_by_run = [experiment(run) for run in runs]
+    experiments = list(map(experiment, runs))
     for key, phrase in _PHRASES.items():
-        values = {settings.get(key) for settings in settings_by_run}
-        value = values.pop()
-        if not values and value is not None:
-            parts.append(phrase.format(value))
+        first, *others = _values(experiments, key)
+        if first is not None and not others:
+            parts.append(phrase.format(first))
     return f"{subject}: {', '.join(parts)}." if parts else f"{subject}."
 
 
@@ -145,17 +144,22 @@ def notices(runs: Sequence[Run]) -> list[str]:
             lines.append(
                 f"{run.name}: {skipped} of metrics.jsonl cut or unreadable, skipped."
             )
-        lines += [f"{run.name}: {problem}." for problem in run.problems]
-    settings_by_run = [experiment(run) for run in runs if run.config]
+        for problem in run.problems:
+            lines.append(f"{run.name}: {problem}.")
+    experiments = [experiment(run) for run in runs if run.config]
     unequal = []
     for key in EXPERIMENT:
-        values = {settings.get(key) for settings in settings_by_run}
-        if len(values) > 1:
+        if len(_values(experiments, key)) > 1:
             unequal.append(key)
     if unequal:
         differ = _listed(unequal)
         lines.append(f"The runs differ in more than their strategy: {differ}.")
     return lines
+
+
+def _values(experiments: Iterable[Mapping[str, str]], key: str) -> set[str | None]:
+    """What the runs have for a setting, each value once."""
+    return {settings.get(key) for settings in experiments}
 
 
 def settings(
@@ -205,12 +209,13 @@ def _toggles(runs: Sequence[Run], drawn: Sequence[Figure]) -> list[dict[str, str
     for group in groups(runs):
         glyph = SYMBOLS[group.symbol]
         toggles.append(_toggle(group.key, group.label, group.colour, glyph))
-    keys: set[str] = set()
-    for figure in drawn:
-        keys.update(trace["legendgroup"] for trace in figure.data)
-    if BASE in keys:
+    if any(_has_base(figure) for figure in drawn):
         toggles.append(_toggle(BASE, "base model", INK, BASE_GLYPH))
     return toggles
+
+
+def _has_base(figure: Figure) -> bool:
+    return any(trace["legendgroup"] == BASE for trace in figure.data)
 
 
 def _toggle(key: str, label: str, colour: str, glyph: str) -> dict[str, str]:
@@ -219,10 +224,12 @@ def _toggle(key: str, label: str, colour: str, glyph: str) -> dict[str, str]:
 
 def _versions(runs: Sequence[Run], plotly: str) -> str:
     """The last line of the page."""
-    versions = [text(run.config.get("entrostat", "unknown")) for run in runs]
+    versions: dict[str, None] = {}
+    for run in runs:
+        versions[text(run.config.get("entrostat", "unknown"))] = None
     return (
         f"Report by entrostat {entrostat.__version__}, with plotly.js {plotly}. "
-        f"Runs by entrostat {_listed(dict.fromkeys(versions))}."
+        f"Runs by entrostat {_listed(versions)}."
     )
 
 

@@ -20,26 +20,26 @@ CAPTION = (
 
 def pass_at_k(runs: Sequence[Run]) -> Figure | None:
     """pass@k against k; None where no run has been scored at its end."""
-    ends = [(run.name, run.end.pass_at) for run in runs if run.end.pass_at]
-    if not ends:
+    if not any(run.end.pass_at for run in runs):
         return None
-    bases = _bases(runs)
-    rows = [("base model", pass_at) for pass_at in bases] + ends
+    rows = _rows(runs)
     ks: set[int] = set()
-    for _, pass_at in rows:
+    sentences = ["Line chart of pass@k against k."]
+    for name, pass_at in rows:
         ks.update(pass_at)
+        sentences.append(_sentence(name, pass_at))
     x_title = "k, samples per problem (log scale)"
     layout, narrow = layouts([Panel("", "pass@k", "~%")], x=x_title)
     for axes in (layout, narrow):
         axes["xaxis"] |= log_axis(sorted(ks))
         axes["yaxis"] |= {"range": [0, 1.02]}
-    sentences = [_sentence(name, pass_at) for name, pass_at in rows]
     return Figure(
         key="passk",
         title="pass@k",
         caption=CAPTION,
-        alt=" ".join(["Line chart of pass@k against k.", *sentences]),
-        data=(*_bands(runs, bases), *_lines(runs, bases)),
+        alt=" ".join(sentences),
+        # bands go first, so that none hides a line
+        data=_bands(runs) + _lines(runs),
         layout=layout,
         narrow=narrow,
         table=_table(rows, sorted(ks)),
@@ -55,31 +55,44 @@ def _bases(runs: Sequence[Run]) -> list[PassAt]:
     return bases
 
 
-def _bands(runs: Sequence[Run], bases: Sequence[PassAt]) -> list[Specification]:
-    """The intervals of all curves, the fainter the more there are.
+def _rows(runs: Sequence[Run]) -> list[tuple[str, PassAt]]:
+    """What has a curve, by name: the base models, then each run."""
+    rows: list[tuple[str, PassAt]] = []
+    for pass_at in _bases(runs):
+        rows.append(("base model", pass_at))
+    for run in runs:
+        if run.end.pass_at:
+            rows.append((run.name, run.end.pass_at))
+    return rows
 
-    They go before the lines, so that no band hides a line.
-    """
-    bands = [band(pass_at, BASE, INK) for pass_at in bases]
+
+def _bands(runs: Sequence[Run]) -> list[Specification]:
+    """The intervals of all curves, the fainter the more there are."""
+    areas = []
+    for pass_at in _bases(runs):
+        areas.append(band(pass_at, BASE, INK))
     for group in groups(runs):
         for run in group.runs:
-            bands.append(band(run.end.pass_at, group.key, group.colour))
-    areas = list(filter(None, bands))
-    opacity = min(0.15, 0.6 / max(len(areas), 1))
-    return [area | {"opacity": opacity} for area in areas]
+            areas.append(band(run.end.pass_at, group.key, group.colour))
+    bands = list(filter(None, areas))
+    for area in bands:
+        area["opacity"] = min(0.15, 0.6 / len(bands))
+    return bands
 
 
-def _lines(runs: Sequence[Run], bases: Sequence[PassAt]) -> list[Specification]:
+def _lines(runs: Sequence[Run]) -> list[Specification]:
     """The base models' lines and each label's; each has one entry in the legend."""
-    lines = [base_trace(_values(pass_at)) for pass_at in bases]
-    if lines:
-        lines[0]["showlegend"] = True
+    lines: list[Specification] = []
+    for pass_at in _bases(runs):
+        base = base_trace(_values(pass_at))
+        lines.append(base | {"showlegend": not lines})
     for group in groups(runs):
         lines += _group_lines(group)
     return lines
 
 
 def _group_lines(group: Group) -> list[Specification]:
+    """A label's curves: its seeds', and with markers the one that stands for it."""
     values: dict[str, Line] = {}
     for run in group.runs:
         if run.end.pass_at:
@@ -99,7 +112,7 @@ def _table(rows: Sequence[tuple[str, PassAt]], ks: Sequence[int]) -> Table:
     for name, pass_at in rows:
         scores = [interval(pass_at.get(k)) for k in ks]
         cells.append((name, *scores))
-    return Table(("run", *(f"k = {k}" for k in ks)), tuple(cells))
+    return Table(("run", *(f"k = {k}" for k in ks)), cells)
 
 
 def _sentence(name: str, pass_at: PassAt) -> str:

@@ -25,6 +25,7 @@ class Point(NamedTuple):
     """An evaluation, as a point."""
 
     when: str
+    """In words, such as "after 20 rollouts"."""
     mean: Score
     """mean@n, to the right."""
     best: Score
@@ -37,6 +38,7 @@ class Way(NamedTuple):
     start: Point | None
     """The base model's."""
     between: list[Point]
+    """In the course of the run, in order."""
     end: Point | None
 
     @property
@@ -51,24 +53,36 @@ def plane(runs: Sequence[Run]) -> Figure | None:
     if n is None:
         return None
     ways = {run.name: _way(run, n) for run in runs}
-    starts = [way.start for way in ways.values() if way.start is not None]
-    # runs that started from one base model have the same scores
-    bases = list(dict.fromkeys(starts))
-    rows = [("base model", "", point) for point in bases]
+    bases = _bases(ways)
+    rows: list[tuple[str, str, Point]] = []
+    for point in bases:
+        rows.append(("base model", "", point))
     for name, way in ways.items():
-        rows += [(name, point.when, point) for point in way.points]
+        for point in way.points:
+            rows.append((name, point.when, point))
+    sentences = [f"Chart of pass@{n} against mean@{n}."]
+    for row in rows:
+        sentences.append(_sentence(*row))
     layout, narrow = _layouts(n)
-    sentences = [_sentence(*row) for row in rows]
     return Figure(
         key="plane",
         title=f"pass@{n} against mean@{n}",
         caption=_caption(runs, ways, n),
-        alt=" ".join([f"Chart of pass@{n} against mean@{n}.", *sentences]),
-        data=tuple(_traces(runs, ways, bases)),
+        alt=" ".join(sentences),
+        data=_traces(runs, ways, bases),
         layout=layout,
         narrow=narrow,
         table=_table(rows, n),
     )
+
+
+def _bases(ways: Mapping[str, Way]) -> list[Point]:
+    """Each base model once. Runs that started from one have the same scores."""
+    bases: list[Point] = []
+    for way in ways.values():
+        if way.start is not None and way.start not in bases:
+            bases.append(way.start)
+    return bases
 
 
 def most_common_samples(runs: Sequence[Run]) -> int | None:
@@ -86,6 +100,7 @@ def most_common_samples(runs: Sequence[Run]) -> int | None:
 
 
 def _way(run: Run, n: int) -> Way:
+    """The run's evaluations with n samples per problem."""
     between = []
     for rollouts, evaluation in run.between.items():
         point = _point(f"after {rollouts} rollouts", evaluation, n)
@@ -96,6 +111,7 @@ def _way(run: Run, n: int) -> Way:
 
 
 def _point(when: str, evaluation: Evaluation, n: int) -> Point | None:
+    """None where the evaluation has no mean@n or no pass@n."""
     mean = evaluation.scores.get(f"mean@{n}")
     best = evaluation.scores.get(f"pass@{n}")
     return None if mean is None or best is None else Point(when, mean, best)
@@ -155,11 +171,8 @@ def _path(group: Group, name: str, way: Way) -> list[Specification]:
     if not way.between:
         return []
     points = way.points if way.start is None else [way.start, *way.points]
-    line = {
-        "type": "scatter",
+    line = _places(points) | {
         "mode": "lines",
-        "x": [point.mean.value for point in points],
-        "y": [point.best.value for point in points],
         "line": {"color": group.colour, "width": 1},
         "opacity": 0.7,
         "hoverinfo": "skip",
@@ -204,11 +217,8 @@ def _markers(
         texts.append(literal(name) if is_base else f"{literal(name)}, {point.when}")
     means = [point.mean for point in points]
     bests = [point.best for point in points]
-    return {
-        "type": "scatter",
+    return _places(points) | {
         "mode": "markers",
-        "x": [score.value for score in means],
-        "y": [score.value for score in bests],
         "text": texts,
         "hovertemplate": "%{text}<br>%{x:.3f}, %{y:.3f}<extra></extra>",
         "name": literal(name),
@@ -218,6 +228,16 @@ def _markers(
         "error_x": _bars(means, colour),
         "error_y": _bars(bests, colour),
     }
+
+
+def _places(points: Sequence[Point]) -> Specification:
+    """Where the points are."""
+    x = []
+    y = []
+    for point in points:
+        x.append(point.mean.value)
+        y.append(point.best.value)
+    return {"type": "scatter", "x": x, "y": y}
 
 
 def _bars(scores: Sequence[Score], colour: str) -> Specification:
@@ -244,7 +264,7 @@ def _table(rows: Sequence[tuple[str, str, Point]], n: int) -> Table:
     cells = []
     for name, when, point in rows:
         cells.append((name, when, interval(point.mean), interval(point.best)))
-    return Table(("run", "evaluated", f"mean@{n}", f"pass@{n}"), tuple(cells))
+    return Table(("run", "evaluated", f"mean@{n}", f"pass@{n}"), cells)
 
 
 def _sentence(name: str, when: str, point: Point) -> str:

@@ -262,7 +262,7 @@ def _sorted(runs: list[Run]) -> list[Run]:
 
 def _named(runs: list[Run]) -> list[Run]:
     """The runs, each with the shortest of its names that no other run has too."""
-    all_names = [_names(run) for run in runs]
+    all_names = list(map(_names, runs))
     named = []
     for run, names in zip(runs, all_names, strict=True):
         name = names[-1]

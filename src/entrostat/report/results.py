@@ -21,9 +21,11 @@ class Cell:
     """A score."""
 
     value: str
+    """A dash where the run has no such score."""
     spread: str = ""
     """Its 95% interval, or for a mean the range of its seeds."""
     best: bool = False
+    """Whether it stands in bold."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,17 @@ class Row:
 
     label: str
     entropy: str
-    cells: tuple[Cell, ...]
+    """At the start and at the end; of a base model, over its runs."""
+    cells: Sequence[Cell]
     """A score for each of `score_names`."""
     seed: str = ""
+    """Of a mean, how many seeds."""
     seconds: str = ""
+    """That the run took."""
     kind: str = ""
     """base or mean; empty for a run."""
     group: Group | None = None
+    """The label's colour and marker; None for a base model."""
     state: str = ""
     """What stands behind the label, such as "unfinished"."""
 
@@ -105,7 +111,8 @@ def terms(runs: Sequence[Run]) -> list[tuple[str, str]]:
     if not all(run.finished for run in runs):
         meaning += "; of an unfinished run, in its first and its last rollout"
     lines = [("entropy", meaning)]
-    lines += [(name, _score_meaning(name)) for name in score_names(runs)]
+    for name in score_names(runs):
+        lines.append((name, _score_meaning(name)))
     lines.append(("[low, high]", "95% interval"))
     grouped = groups(runs)
     if len(grouped) > 1:
@@ -157,7 +164,7 @@ def _base_rows(runs: Sequence[Run], names: Sequence[str]) -> list[Row]:
         line = Row(
             label="base model",
             entropy=_range(_known(starts)),
-            cells=tuple(cells),
+            cells=cells,
             kind="base",
             state=f"of {_names(peers)}" if len(by_scores) > 1 else "",
         )
@@ -186,7 +193,7 @@ def _run_row(
         label=run.label,
         seed="" if run.seed is None else str(run.seed),
         entropy=_change(*run.entropies()),
-        cells=tuple(cells),
+        cells=cells,
         seconds="–" if seconds is None else f"{seconds:,.0f}",
         group=group,
         state="" if run.finished else "unfinished",
@@ -195,8 +202,8 @@ def _run_row(
 
 def _mean_row(group: Group, runs: Sequence[Run], best: Mapping[str, str | None]) -> Row:
     """The line of a label's mean over its finished runs."""
-    starts = [run.entropies()[0] for run in runs]
-    ends = [run.entropies()[1] for run in runs]
+    entropies = [run.entropies() for run in runs]
+    starts, ends = zip(*entropies, strict=True)
     cells = []
     for name, label in best.items():
         cells.append(_mean_cell(runs, name, label == group.label))
@@ -204,7 +211,7 @@ def _mean_row(group: Group, runs: Sequence[Run], best: Mapping[str, str | None])
         label=group.label,
         seed=f"{len(runs)} seeds",
         entropy=_change(_mean(starts), _mean(ends)),
-        cells=tuple(cells),
+        cells=cells,
         kind="mean",
         group=group,
         state="mean of seeds",

@@ -30,9 +30,13 @@ STYLE = (
 def pass_at_k_svg(curves: Mapping[str, PassAt]) -> str:
     """The picture of pass@k by benchmark, intervals as areas.
 
-    k is on a logarithmic scale, as its powers of two ask for.
+    k is on a logarithmic scale, as its powers of two ask for. Names are escaped by
+    ElementTree.
+
+    Args:
+        curves: pass@k of each benchmark, at least one.
     """
-    most = max(max(pass_at) for pass_at in curves.values())
+    most = max(map(max, curves.values()))
     height = HEIGHT + LEGEND_LINE * len(curves)
     picture = ElementTree.Element(
         "svg",
@@ -41,8 +45,8 @@ def pass_at_k_svg(curves: Mapping[str, PassAt]) -> str:
         role="img",
     )
     sentences = [_sentence(name, pass_at) for name, pass_at in curves.items()]
-    title = f"pass@k against k. {'; '.join(sentences)}"
-    _add(picture, "title", title)
+    # what a screen reader says
+    _add(picture, "title", f"pass@k against k. {'; '.join(sentences)}")
     _add(picture, "style", STYLE)
     _add_axes(picture, curves, most)
     for i, (name, pass_at) in enumerate(curves.items()):
@@ -104,7 +108,12 @@ def _add_curve(
     *,
     dashed: bool,
 ) -> None:
-    """A line with its interval; the pointer finds the numbers on its dots."""
+    """A line with its interval; the pointer finds the numbers on its dots.
+
+    Args:
+        most: the largest k of the picture.
+        dashed: for a colour that another line has too.
+    """
     line = []
     upper = []
     lower = []

@@ -50,7 +50,8 @@ class Sweep(NamedTuple):
 def sweep(record: Any) -> Sweep | None:
     """What a record of scores says of several temperatures.
 
-    None where it says nothing of two.
+    None where it says nothing of two. The record has the scores of each temperature
+    under "by_temperature" and the one that was chosen under "best_temperature".
     """
     fields = mapping(record)
     by_temperature = mapping(fields.get("by_temperature"))
@@ -83,20 +84,24 @@ def temperatures(runs: Sequence[Run]) -> Figure | None:
             traces += _base_traces(base, name, panel, in_legend=i == panel == 0)
         for group in groups(runs):
             traces += _group_traces(group, ends, name, panel)
-    rows = [*(("base model", base) for base in bases), *ends.items()]
+    rows: list[tuple[str, Sweep]] = []
+    for base in bases:
+        rows.append(("base model", base))
+    rows += ends.items()
+    sentences = [f"Line charts of {names[0]} and {names[1]} against temperature."]
+    for row in rows:
+        sentences.append(_sentence(*row, names))
     layout, narrow = _layouts(names, rows)
-    sentences = [_sentence(*row, names) for row in rows]
     caption = CAPTION
     # not has_seeds: a seed that was scored at one temperature has no curve
     if len(swept) > len({run.label for run in swept}):
         caption += " Thin: single seeds. Thick: their mean."
-    start = f"Line charts of {names[0]} and {names[1]} against temperature."
     return Figure(
         key="temperature",
         title="Scores by temperature",
         caption=caption,
-        alt=" ".join([start, *sentences]),
-        data=tuple(traces),
+        alt=" ".join(sentences),
+        data=traces,
         layout=layout,
         narrow=narrow,
         table=_table(rows, names),
@@ -199,7 +204,7 @@ def _table(rows: Sequence[tuple[str, Sweep]], names: tuple[str, str]) -> Table:
             scores = [interval(scored.scores.get(name)) for name in names]
             chosen = "best" if temperature == swept.best else ""
             cells.append((run, f"{temperature:g}", *scores, chosen))
-    return Table(("run", "temperature", *names, "on validation problems"), tuple(cells))
+    return Table(("run", "temperature", *names, "on validation problems"), cells)
 
 
 def _sentence(run: str, swept: Sweep, names: tuple[str, str]) -> str:
