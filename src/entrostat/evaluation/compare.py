@@ -142,8 +142,12 @@ def _folders(path: Path) -> dict[str, Folder]:
 def _paired(a: Folder, b: Folder) -> tuple[Problems, Problems]:
     """The samples of both, in one order of problems."""
     of_a, of_b = _finished(a), _finished(b)
-    keys = sorted(of_a)
-    return [of_a[key] for key in keys], [of_b[key] for key in keys]
+    samples_a = []
+    samples_b = []
+    for key in sorted(of_a):
+        samples_a.append(of_a[key])
+        samples_b.append(of_b[key])
+    return samples_a, samples_b
 
 
 def _finished(folder: Folder) -> dict[str, Any]:

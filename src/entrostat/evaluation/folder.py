@@ -115,7 +115,7 @@ class Folder:
         `first` is the number of one of these problems in the benchmark, which names the
         file.
         """
-        rows = [sample._asdict() for sample in samples]
+        rows = list(map(Sample._asdict, samples))
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         name = f"{first:06d}.parquet"
         half = self.path / f".{name}"

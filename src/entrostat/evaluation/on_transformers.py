@@ -143,11 +143,15 @@ class TransformersBackend:
         """Gives each its tokens up to the end of sequence, or up to `until` of them."""
         # all that go on have as many tokens
         done = len(going[0].tokens)
-        texts = [torch.tensor(one.prompt + one.tokens) for one in going]
-        uniform = torch.stack([one.uniform[done:until] for one in going])
+        texts = []
+        uniforms = []
+        for completion in going:
+            texts.append(torch.tensor(completion.prompt + completion.tokens))
+            uniforms.append(completion.uniform[done:until])
+        uniform = torch.stack(uniforms)
         device = self.model.device
         ids = pad_sequence(texts, True, self.pad, "left").to(device)
-        masks = [torch.ones_like(text) for text in texts]
+        masks = list(map(torch.ones_like, texts))
         mask = pad_sequence(masks, True, 0, "left").to(device)
         width = ids.size(1)
         sampler = _Sampler(width, uniform.to(device), sampling)

@@ -33,8 +33,8 @@ class _Job(NamedTuple):
     folder: Folder
     pool: VerifierPool
     """Judges its completions."""
-    done: int
-    """Problems whose samples are kept."""
+    is_done: bool
+    """Whether the samples of all problems are kept."""
 
 
 def evaluate(
@@ -68,7 +68,7 @@ def evaluate(
         _check_model(out, jobs[0].folder.record)
         for job in jobs:
             _check_answers(job, watcher)
-        missing = [job for job in jobs if job.done < len(job.benchmark.questions)]
+        missing = [job for job in jobs if not job.is_done]
         if missing:
             _sample_all(missing, settings, load(), watcher)
     results = _summed_up(out)
@@ -76,6 +76,7 @@ def evaluate(
 
 
 def _check_out(out: Path) -> None:
+    """ValueError where `out` holds files, and none of an evaluation."""
     if is_taken(out) and not any(out.glob("*/settings.json")):
         raise ValueError(
             f"--out {out} holds something else than an evaluation: give a new folder"
@@ -95,7 +96,8 @@ def _jobs(
         name = benchmark.verifier
         if name not in pools:
             pools[name] = stack.enter_context(VerifierPool(name))
-        jobs.append(_Job(benchmark, folder, pools[name], len(kept)))
+        is_done = len(kept) == len(benchmark.questions)
+        jobs.append(_Job(benchmark, folder, pools[name], is_done))
     return jobs
 
 
@@ -118,8 +120,10 @@ def _check_answers(job: _Job, watcher: Watcher) -> None:
     """
     benchmark = job.benchmark
     spelling = SPELLINGS[benchmark.verifier]
-    answers = [question.answer for question in benchmark.questions]
-    verdicts = job.pool.score([(answer, spelling(answer)) for answer in answers])
+    pairs = []
+    for question in benchmark.questions:
+        pairs.append((question.answer, spelling(question.answer)))
+    verdicts = job.pool.score(pairs)
     unreadable: list[Question] = []
     for question, verdict in zip(benchmark.questions, verdicts, strict=True):
         if verdict.score != 1.0:
@@ -153,8 +157,12 @@ def _sample_all(
     for text in plain_notes(tokenizer):
         watcher.warn(text)
     # All prompts before any completion: what can't be asked is said first.
-    prompts = {job.benchmark.name: spell(backend, job.benchmark) for job in jobs}
-    longest = max(_longest(of_job) for of_job in prompts.values())
+    prompts: dict[str, list[list[int]]] = {}
+    longest = 0
+    for job in jobs:
+        ids = spell(backend, job.benchmark)
+        prompts[job.benchmark.name] = ids
+        longest = max(longest, *map(len, ids))
     if backend.context is not None and longest + settings.max_tokens > backend.context:
         watcher.warn(
             f"--max-tokens {settings.max_tokens}: the model's context of "
@@ -163,10 +171,6 @@ def _sample_all(
         )
     for job in jobs:
         _sample(job, prompts[job.benchmark.name], settings, backend, watcher)
-
-
-def _longest(prompts: list[list[int]]) -> int:
-    return max(map(len, prompts))
 
 
 def _sample(
@@ -185,18 +189,21 @@ def _sample(
         done = len(kept)
         watcher.progress(benchmark.name, done, len(prompts))
         for batch in _batches(prompts, problems_at_a_time):
-            missing = [i for i in batch if benchmark.questions[i].id not in kept]
+            missing: dict[int, Question] = {}
+            asked = []
+            for i in batch:
+                question = benchmark.questions[i]
+                if question.id not in kept:
+                    missing[i] = question
+                    seed = settings.seed_of(benchmark.name, question.id)
+                    asked.append(Prompt(prompts[i], seed))
             if not missing:
                 continue
-            asked = []
-            for i in missing:
-                seed = settings.seed_of(benchmark.name, benchmark.questions[i].id)
-                asked.append(Prompt(prompts[i], seed))
             drawn = backend.generate(
                 asked, settings.samples, settings.sampling, settings.max_tokens
             )
-            questions = [benchmark.questions[i] for i in missing]
-            folder.save(missing[0], list(_judged(job, questions, drawn)))
+            samples = list(_judged(job, list(missing.values()), drawn))
+            folder.save(next(iter(missing)), samples)
             done += len(missing)
             watcher.progress(benchmark.name, done, len(prompts))
 
@@ -214,7 +221,8 @@ def _judged(
     """The rows of a batch: the completions of each question, with their verdicts."""
     pairs = []
     for question, completions in zip(questions, drawn, strict=True):
-        pairs += [(question.answer, completion.text) for completion in completions]
+        for completion in completions:
+            pairs.append((question.answer, completion.text))
     verdicts = iter(job.pool.score(pairs))
     for question, completions in zip(questions, drawn, strict=True):
         for number, completion in enumerate(completions):

@@ -110,9 +110,9 @@ def scores(problems: Problems) -> dict[str, Any]:
     ks = powers(n)
     measures = per_problem(problems, ks)
     intervals = {name: interval(numbers) for name, numbers in measures.items()}
-    samples = [sample for of_problem in problems for sample in of_problem]
-    truncated = [not sample.ended for sample in samples]
-    not_judged = [sample.score is None for sample in samples]
+    # None is nan among numbers
+    not_judged = np.isnan(_numbers(problems, "score"))
+    ended = _numbers(problems, "ended")
     return {
         "problems": len(problems),
         "samples": n,
@@ -123,8 +123,8 @@ def scores(problems: Problems) -> dict[str, Any]:
         "maj@k": {str(k): intervals[f"maj@{k}"] for k in ks},
         "entropy": intervals.get("entropy"),
         "tokens": intervals["tokens"],
-        "truncated": sum(truncated) / len(samples),
-        "not judged": sum(not_judged),
+        "truncated": int((ended == 0.0).sum()) / ended.size,
+        "not judged": int(not_judged.sum()),
     }
 
 

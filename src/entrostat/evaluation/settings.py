@@ -48,7 +48,7 @@ class Settings:
         """What settings.json says of this evaluation of `benchmark`."""
         own = dataclasses.asdict(self)
         sampling = own.pop("sampling")
-        questions = [list(question) for question in benchmark.questions]
+        questions = list(map(list, benchmark.questions))
         return {
             "format": FORMAT,
             "benchmark": benchmark.name,

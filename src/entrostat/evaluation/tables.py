@@ -18,10 +18,15 @@ def scores_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     for name in results:
         table.add_column(name, justify="right")
     all_scores = list(results.values())
-    sizes = [f"{scores['problems']} x {scores['samples']}" for scores in all_scores]
+    sizes = []
+    truncated = []
+    not_judged = []
+    for scores in all_scores:
+        sizes.append(f"{scores['problems']} x {scores['samples']}")
+        truncated.append(f"{scores['truncated']:.1%}")
+        not_judged.append(scores["not judged"])
     table.add_row("problems x samples", *sizes)
-    first = all_scores[0]
-    _add_scores(table, f"mean@{first['samples']}", all_scores)
+    _add_scores(table, f"mean@{all_scores[0]['samples']}", all_scores)
     for kind in ("pass", "maj"):
         by_k = [scores[f"{kind}@k"] for scores in all_scores]
         for k in by_k[0]:
@@ -29,9 +34,7 @@ def scores_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
                 _add_intervals(table, f"{kind}@{k}", [one[k] for one in by_k])
     _add_scores(table, "entropy", all_scores)
     _add_scores(table, "tokens", all_scores, digits=1)
-    truncated = [f"{scores['truncated']:.1%}" for scores in all_scores]
     table.add_row("truncated", *truncated)
-    not_judged = [scores["not judged"] for scores in all_scores]
     if any(not_judged):
         table.add_row("not judged (count as wrong)", *map(str, not_judged))
     return table
