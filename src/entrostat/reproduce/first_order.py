@@ -36,7 +36,7 @@ LOW_ALONE = (LOW, math.inf)
 HIGH_ALONE = (1.0, HIGH)
 NO_CLIP = (1.0, math.inf)
 WINDOWS = {"both": BOTH, "clip-low": LOW_ALONE, "clip-high": HIGH_ALONE}
-ETAS = tuple(2.0**-k for k in range(3, 10))
+ETAS = (1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128, 1 / 256, 1 / 512)
 SLOPE, SLOPE_ERROR = 2.0, 0.1
 SIGN_FROM = 0.01
 """States count for the sign when their predicted change is over this share of the

@@ -46,11 +46,9 @@ def within(
     return _part(what, values, -margin, margin, f"within +-{margin:g}", limits)
 
 
-def towards(
-    sign: int, what: str, values: Sequence[float], *, limits: Limits = REAL
-) -> Part:
-    """The mean of `values`, one per seed, has to be on this side of 0: +1 over, -1 under."""
-    return (above if sign > 0 else below)(what, values, limits=limits)
+def towards(sign: int, what: str, values: Sequence[float]) -> Part:
+    """The mean of `values`, one per seed, has to be over 0 (+1) or under 0 (-1)."""
+    return above(what, values) if sign > 0 else below(what, values)
 
 
 def conclude(parts: Iterable[Part], numbers: Mapping[str, Any] | None = None) -> Result:

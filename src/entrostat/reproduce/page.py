@@ -110,8 +110,8 @@ def gpu_section(rows: Sequence[Mapping[str, Any]]) -> str:
         counts = [str(row["rollouts"]), str(row["seeds"])]
         table.append([row["arm"], row["reward"], *counts, effect])
     devices = " and ".join(dict.fromkeys(str(row["device"]) for row in rows))
-    heads = ["clip", "reward", "rollouts", "seeds"]
-    heads.append("effect on ln H per rollout, 95% interval")
+    effect = "effect on ln H per rollout, 95% interval"
+    heads = ["clip", "reward", "rollouts", "seeds", effect]
     title = f"## In the paper's own batch, on {devices}"
     return f"{title}\n\n{GPU_TEXT}\n{_markdown(heads, table)}"
 
@@ -152,11 +152,11 @@ def number(value: Any) -> str:
 
 def _counted(claims: Sequence[Claim], reports: Mapping[str, Report]) -> str:
     """How many claims have each standing."""
-    checked = [claim for claim in claims if claim.name in reports]
-    counts = Counter(reports[claim.name]["standing"] for claim in checked)
+    counts = Counter(report["standing"] for report in reports.values())
     said = [f"{counts[standing]} {standing}" for standing in get_args(Standing)]
-    if len(checked) < len(claims):
-        said.append(f"{len(claims) - len(checked)} not run in full yet")
+    missing = len(claims) - len(reports)
+    if missing:
+        said.append(f"{missing} not run in full yet")
     return f"Of {len(claims)} claims: **{', '.join(said)}**.\n"
 
 
@@ -211,10 +211,10 @@ def _parts(parts: Sequence[Mapping[str, Any]]) -> str:
 
 def _cost(report: Report) -> str:
     """How many runs were trained, how long it took, and by which versions."""
-    versions = [f"{name} {version}" for name, version in report["versions"].items()]
+    versions = ", ".join(map(" ".join, report["versions"].items()))
     runs = len(report["runs"])
     trained = f"{runs} run{'s' if runs > 1 else ''}, " if runs else ""
-    return f"{trained}{report['seconds']:.0f} s of one core, {', '.join(versions)}"
+    return f"{trained}{report['seconds']:.0f} s of one core, {versions}"
 
 
 def _numbers(values: Mapping[str, Any]) -> str:
@@ -227,8 +227,8 @@ def _numbers(values: Mapping[str, Any]) -> str:
     for name, value in values.items():
         this, _, that = name.rpartition(": ")
         grid[this, that] = _value(value)
-    down = list(dict.fromkeys(this for this, _ in grid))
-    across = list(dict.fromkeys(that for _, that in grid))
+    these, those = zip(*grid, strict=True)
+    down, across = list(dict.fromkeys(these)), list(dict.fromkeys(those))
     complete = len(down) * len(across) == len(grid)
     if not complete or min(len(down), len(across)) < 2:
         rows = [[name, _value(value)] for name, value in values.items()]

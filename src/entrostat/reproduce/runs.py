@@ -153,13 +153,13 @@ class Records:
 
     def _train(self, jobs: Sequence[Job], watch: Callable[[AnyJob], Watcher]) -> bool:
         start_scores = self._start_scores()
-        runs = [(job, self._run(job, start_scores)) for job in jobs]
-        unfinished = [(job, run) for job, run in runs if run.summary is None]
+        runs = {job: self._run(job, start_scores) for job in jobs}
+        unfinished = [job for job, run in runs.items() if run.summary is None]
         done = True
         if unfinished:
-            watchers = [watch(job) for job, _ in unfinished]
-            done = train_all([run for _, run in unfinished], watchers)
-        for job, run in runs:
+            watchers = list(map(watch, unfinished))
+            done = train_all([runs[job] for job in unfinished], watchers)
+        for job, run in runs.items():
             if run.summary is not None:
                 self._write(job, measured(run))
                 # only a run that goes on needs it

@@ -170,4 +170,5 @@ def halfway(job: Job) -> str:
 
 def _mean_of(values: Sequence[float | None]) -> float:
     """Of a record's column, without the rollouts in which nothing was trained on."""
-    return float(np.mean([value for value in values if value is not None]))
+    # those have no number: None becomes nan
+    return float(np.nanmean(np.array(values, dtype=np.float64)))

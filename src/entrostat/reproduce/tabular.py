@@ -27,6 +27,12 @@ from torch import Tensor
 
 from entrostat.clip import Bound, clip_events
 
+ByState = Float[Tensor, " s"]
+ByAction = Float[Tensor, "s a"]
+Batches = Float[Tensor, "*n s a"]
+"""One `ByAction` per batch, or a single one without the batch dimension."""
+Number = float | ByAction
+
 
 class Advantage(NamedTuple):
     """The law of A: `up` with probability p_up, -`down` with p_down, else 0.
@@ -35,10 +41,10 @@ class Advantage(NamedTuple):
     and response.
     """
 
-    p_up: float | Float[Tensor, "s a"]
-    up: float | Float[Tensor, "s a"]
-    p_down: float | Float[Tensor, "s a"]
-    down: float | Float[Tensor, "s a"]
+    p_up: Number
+    up: Number
+    p_down: Number
+    down: Number
 
 
 class Policy(NamedTuple):
@@ -47,15 +53,13 @@ class Policy(NamedTuple):
     old_logprobs is log pi_old in nats; the weights of the states sum to 1.
     """
 
-    logits: Float[Tensor, "s a"]
-    old_logprobs: Float[Tensor, "s a"]
-    weights: Float[Tensor, " s"]
+    logits: ByAction
+    old_logprobs: ByAction
+    weights: ByState
 
 
-Direction = Callable[
-    [Float[Tensor, "*n s a"], Float[Tensor, "s a"], Float[Tensor, " s"]],
-    Float[Tensor, "*n s a"],
-]
+Direction = Callable[[Batches, ByAction, ByState], Batches]
+"""(push, log-probabilities, state weights) -> the step in the logits."""
 
 
 def random_policy(
@@ -72,15 +76,13 @@ def random_policy(
     return Policy(old + move, old.log_softmax(-1), weights / weights.sum())
 
 
-def entropy(logits: Float[Tensor, "*n s a"]) -> Float[Tensor, "*n s"]:
+def entropy(logits: Batches) -> Float[Tensor, "*n s"]:
     """H of each state in nats."""
     logprobs = logits.log_softmax(-1)
     return -(logprobs.exp() * logprobs).sum(-1)
 
 
-def outside(
-    logratio: Float[Tensor, "s a"], low: Bound, high: Bound
-) -> tuple[Float[Tensor, "s a"], Float[Tensor, "s a"]]:
+def outside(logratio: ByAction, low: Bound, high: Bound) -> tuple[ByAction, ByAction]:
     """X and Y, the ratio parts of the clip events, as 0 and 1.
 
     X is where `clip_events` has an event at A < 0, Y is where it has one at A > 0.
@@ -93,7 +95,7 @@ def outside(
 
 def exact_push(
     policy: Policy, advantage: Advantage, *, low: Bound, high: Bound
-) -> Float[Tensor, "s a"]:
+) -> ByAction:
     """The gradient of the surrogate at log pi(a|s), in expectation over tokens and
     advantages.
     """
@@ -113,7 +115,7 @@ def sampled_push(
     batches: int,
     tokens: int,
     generator: torch.Generator,
-) -> Float[Tensor, "n s a"]:
+) -> Batches:
     """`exact_push` estimated from each of `batches` batches of tokens; unbiased.
 
     Tokens are drawn by d and pi_old.
@@ -140,19 +142,19 @@ def sampled_push(
 
 
 def policy_gradient(
-    push: Float[Tensor, "*n s a"],
-    logprobs: Float[Tensor, "s a"],
-    weights: Float[Tensor, " s"],
-) -> Float[Tensor, "*n s a"]:
+    push: Batches,
+    logprobs: ByAction,
+    weights: ByState,
+) -> Batches:
     """The gradient in the logits."""
     return push - logprobs.exp() * push.sum(-1, keepdim=True)
 
 
 def natural_gradient(
-    push: Float[Tensor, "*n s a"],
-    logprobs: Float[Tensor, "s a"],
-    weights: Float[Tensor, " s"],
-) -> Float[Tensor, "*n s a"]:
+    push: Batches,
+    logprobs: ByAction,
+    weights: ByState,
+) -> Batches:
     """The gradient times the pseudo-inverse of the Fisher matrix.
 
     The matrix has the blocks d (diag(pi) - pi pi^T), one per state.

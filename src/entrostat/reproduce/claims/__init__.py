@@ -22,13 +22,13 @@ from entrostat.reproduce.claim import Claim
 
 def all_claims() -> dict[str, Claim]:
     """The claims of all files, by name: a1, a2, ..., b1, ..., c1."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    claims: dict[str, Claim] = {}
-    for name in sorted(names, key=_place):
-        claims[name] = importlib.import_module(f"{__name__}.{name}").CLAIM
+    claims = {}
+    for file in sorted(pkgutil.iter_modules(__path__), key=_place):
+        module = importlib.import_module(f"{__name__}.{file.name}")
+        claims[file.name] = module.CLAIM
     return claims
 
 
-def _place(name: str) -> tuple[str, int]:
+def _place(file: pkgutil.ModuleInfo) -> tuple[str, int]:
     """The paper's letter, then the number as a number: a10 comes after a9."""
-    return name[0], int(name[1:])
+    return file.name[0], int(file.name[1:])

@@ -6,7 +6,6 @@ ln(threshold) is judged. c1 climbs the same ladders under the true reward.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,9 +73,9 @@ def rung_numbers(rows: Rows, values: Sequence[float]) -> dict[str, Any]:
         for value, effects in zip(values, rungs, strict=True):
             what = f"{side} {value:g}: effect on ln H per rollout"
             numbers[what] = spread(effects)
-        means = [sign * float(np.mean(effects)) for effects in rungs]
-        right = sum(after > before for before, after in pairwise(means))
-        numbers[f"{side}: steps the right way, of {len(values) - 1}"] = right
+        steps = sign * np.diff(np.mean(rungs, axis=1))
+        right = int((steps > 0).sum())
+        numbers[f"{side}: steps the right way, of {len(steps)}"] = right
     return numbers
 
 

@@ -65,8 +65,7 @@ def choice(mode: Mode) -> dict[float, list[Job]]:
 def balanced(mode: Mode, records: Records) -> float:
     """The chosen low."""
     gains = by_arm(records, choice(mode), gain)
-    distance = {low: abs(sum(of_low)) for low, of_low in gains.items()}
-    return min(distance, key=distance.__getitem__)
+    return min(gains, key=lambda low: abs(sum(gains[low])))
 
 
 def runs(mode: Mode, low: float) -> dict[str, list[Job]]:

@@ -8,6 +8,7 @@ parameters (inner_product.py).
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from entrostat.engines.meter import REGIONS
 from entrostat.entropy import Region
@@ -97,7 +98,7 @@ def rollout_correlation(record: Record) -> float:
     entropy = np.array(record["entropy"], dtype=np.float64)
     predicted = np.array(record["predicted"], dtype=np.float64)
     measured = entropy[WINDOW:] - entropy[:-WINDOW]
-    summed = np.array([predicted[i : i + WINDOW].sum() for i in range(len(measured))])
+    summed = sliding_window_view(predicted, WINDOW)[:-1].sum(axis=-1)
     known = np.isfinite(measured) & np.isfinite(summed)
     return _correlation(summed[known], measured[known])
 
