@@ -1,4 +1,7 @@
-"""The options of `entrostat evaluate`."""
+"""The options of `entrostat evaluate`.
+
+The text under each is its --help, which keeps line breaks: so each is one line.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -9,28 +12,30 @@ from tyro.conf import Positional
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Scores a causal language model on benchmarks, or on the held-out problems of a task of the lab.
+    """Scores a causal language model on benchmarks, or on a task's held-out problems.
 
-    Benchmarks are aime24, aime25, amc23, math-500, gsm8k, olympiad, or a JSONL file. `entrostat evaluate --compare A B`
-    compares two folders of benchmarks, with a paired test.
+    Benchmarks are aime24, aime25, amc23, math-500, gsm8k, olympiad, or a JSONL file.
+    Without any, a task of the lab is scored.
+    The same command with the same --out goes on with an evaluation that was stopped.
+    `entrostat evaluate --compare A B` compares two of their folders by a paired test.
     """
 
     model: Positional[str]
     """Folder or hub name."""
     benchmark: tuple[str, ...] = ()
-    """Benchmarks by name, or JSONL files with id, problem and answer. Without any: a task of the lab."""
+    """Benchmarks by name, or JSONL files with id, problem and answer."""
     task: str = "countdown"
     """Task of the lab."""
     problems: int = 128
     """Held-out problems of the task. Of a benchmark all are taken."""
     samples: int = 32
-    """Completions of each."""
+    """Completions of each problem."""
     preset: Literal["plain", "2602.09782"] = "plain"
-    """How a benchmark is sampled: the model as it is, or a paper's temperature, top-p and top-k."""
+    """How a benchmark is sampled: the model as it is, or as a paper does."""
     temperature: float | None = None
     """Of the sampler, in place of the preset's."""
     temperatures: tuple[float, ...] = ()
-    """Score the task's problems at these temperatures beside that one, and choose the best on validation problems."""
+    """Score the task at these too, and choose the best on validation problems."""
     top_p: float | None = None
     """In place of the preset's; 1 is off."""
     top_k: int | None = None
@@ -44,7 +49,7 @@ class Evaluate:
     batch: int | None = None
     """Sequences sampled and kept at a time, in a benchmark; 64, or 2048 with vLLM."""
     out: Annotated[Path | None, "folder"] = None
-    """Where a benchmark's samples are kept, or go on from; runs/evaluate-TIME-PROCESS without it."""
+    """Where samples are kept. Without it: a new runs/evaluate-TIME-PROCESS."""
     threads: int = 1
     """CPU threads. 1 leaves the other cores to other runs."""
     json: bool = False

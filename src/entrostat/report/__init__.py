@@ -1,8 +1,8 @@
 """The report of one or more runs: one HTML file that opens offline.
 
-read.py reads the folders, results.py makes the table and figures.py the figures. page.py
-puts them into page.html. svg.py draws the one picture that needs no page. A report needs
-the `train` extra.
+read.py reads the folders, results.py makes the table and figures.py the figures.
+page.py puts them into page.html. svg.py draws the one picture that needs no page.
+A report needs the `train` extra.
 """
 
 import os
@@ -25,9 +25,9 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -
     whole or not at all, its folder is made where it is missing, and a report that is
     there already is replaced.
 
-    Raises ValueError for no runs and for a path that is no run's folder, FileExistsError
-    when `out` exists and is no report, ImportError where plotly is missing, OSError when
-    the file cannot be written.
+    Raises ValueError for no runs and for a path that is no run's folder,
+    FileExistsError when `out` exists and is no report, ImportError where plotly is
+    missing, OSError when the file cannot be written.
     """
     _check_replaceable(out)
     content = page(read_runs(runs), title)
@@ -43,7 +43,8 @@ def _check_replaceable(out: Path) -> None:
     start = b""
     if out.is_file():
         with out.open("rb") as file:
-            # the marker stands at the top of a report; a file may quote one further down
+            # The marker stands at the top of a report. Another file may quote a report
+            # further down.
             start = file.read(1024)
     if MARKER.encode() not in start:
         raise FileExistsError(

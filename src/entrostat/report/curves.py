@@ -10,8 +10,9 @@ from entrostat.report.look import Group, groups, has_seeds
 from entrostat.report.read import Run
 
 MARKERS = 8
-"""Markers along a line at most: they tell lines apart, they do not show each rollout."""
+"""Along a line at most. They tell lines apart, they do not show each rollout."""
 TABLE_ROWS = 11
+"""Rollouts of the table under a figure at most, those of marks apart."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def _marks(group: Group, curve: Curve) -> list[Specification]:
 
 
 def _behind_name(curve: Curve) -> str:
+    """What stands behind the run's name in the legend and at the pointer."""
     return f" ({curve.note})" if curve.note else ""
 
 

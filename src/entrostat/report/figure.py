@@ -3,10 +3,11 @@
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from entrostat.report.scores import Score
 
+T = TypeVar("T")
 Specification = dict[str, Any]
 """A part of a Plotly figure. Plain dicts, so that a page needs plotly.js alone."""
 
@@ -99,13 +100,28 @@ def short(values: Iterable[float | None]) -> list[float | None]:
     return rounded
 
 
+def distinct(values: Iterable[T | None]) -> list[T]:
+    """The values that are not empty, each once, in order.
+
+    It finds the base models: runs that started from one have the same scores before
+    training.
+    """
+    seen: list[T] = []
+    for value in values:
+        if value and value not in seen:
+            seen.append(value)
+    return seen
+
+
 def spread(steps: Sequence[int], most: int) -> list[int]:
     """At most `most` of `steps`, evenly spread from the first to the last.
 
     The last alone where one is asked for.
 
-    >>> spread([0, 4, 8, 12, 16], 3), spread([0, 4], 3), spread([], 3), spread([0, 4], 1)
-    ([0, 8, 16], [0, 4], [], [4])
+    >>> spread([0, 4, 8, 12, 16], 3), spread([0, 4], 3)
+    ([0, 8, 16], [0, 4])
+    >>> spread([0, 4], 1), spread([], 3)
+    ([4], [])
     """
     if len(steps) <= most:
         return list(steps)

@@ -53,14 +53,18 @@ def entropy(runs: Sequence[Run]) -> Figure | None:
         "Mean entropy of the policy that sampled the rollout, over the trained tokens."
     )
     curves = [Curve("entropy")]
-    if any(run.known("target") for run in runs):
+    if _has(runs, "target"):
         caption += " Dashed: the target."
         curves.append(Curve("target", dash="dash", note="target"))
-    if any(run.known("held_out_entropy") for run in runs):
+    if _has(runs, "held_out_entropy"):
         caption += " Open markers: on fixed held-out prompts."
         curves.append(Curve("held_out_entropy", note="held out", marks=True))
     panels = [Panel("", "nats per token")]
     return curves_figure(runs, "entropy", "Entropy", caption, curves, panels)
+
+
+def _has(runs: Sequence[Run], key: str) -> bool:
+    return any(run.known(key) for run in runs)
 
 
 def control(runs: Sequence[Run]) -> Figure | None:

@@ -87,7 +87,9 @@ def response(runs: Sequence[Run]) -> Figure | None:
         if len(one.group.runs) > 1:
             caption = CAPTION + " Of several seeds, the first that has maps."
     most_steps = max(1, MOST_MAPS // len(shown))
-    choices = [_choice(shown, step) for step in spread(sorted(steps), most_steps)]
+    choices = []
+    for step in spread(sorted(steps), most_steps):
+        choices.append(_choice(shown, step))
     layout, narrow = _layouts(shown)
     last = choices[-1]
     return Figure(
@@ -258,6 +260,7 @@ def _name_cells(axis: Specification, grid: Sequence[float]) -> None:
 
 
 def _cut(name: str) -> str:
+    """What of a run's name fits over a panel."""
     return name if len(name) <= LONGEST_TITLE else name[:LONGEST_TITLE] + "…"
 
 
@@ -266,6 +269,7 @@ def _pair(low: float, high: float) -> str:
 
 
 def _name(threshold: float) -> str:
+    """A threshold of the grid, as the reader would write it."""
     return "∞" if math.isinf(threshold) else f"{threshold:g}".replace("-", "−", 1)
 
 

@@ -82,17 +82,18 @@ def mean_line(lines: Sequence[Mapping[X, float | None]]) -> dict[X, float | None
     """
     means: dict[X, float | None] = {}
     for x in lines[0]:
-        if any(x not in line for line in lines):
+        values = [line[x] for line in lines if x in line]
+        if len(values) < len(lines):
             continue
-        values = [line[x] for line in lines]
         known = [value for value in values if value is not None]
+        # a mean over fewer seeds would make a step where one seed has a gap
         means[x] = fmean(known) if len(known) == len(values) else None
     return means
 
 
-def with_markers(group: Group) -> Specification:
-    """What makes a line one with the group's marker on each point."""
-    marker = {"symbol": group.symbol, "size": 7, "color": group.colour}
+def with_markers(symbol: str, colour: str) -> Specification:
+    """What makes a line one with a marker on each point."""
+    marker = {"symbol": symbol, "size": 7, "color": colour}
     return {"mode": "lines+markers", "marker": marker}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import entrostat
 from entrostat.report import figures, results
-from entrostat.report.figure import Figure
+from entrostat.report.figure import Figure, distinct
 from entrostat.report.look import BASE, INK, SYMBOLS, groups
 from entrostat.report.read import EXPERIMENT, Run, experiment
 from entrostat.report.untrusted import text
@@ -224,12 +224,10 @@ def _toggle(key: str, label: str, colour: str, glyph: str) -> dict[str, str]:
 
 def _versions(runs: Sequence[Run], plotly: str) -> str:
     """The last line of the page."""
-    versions: dict[str, None] = {}
-    for run in runs:
-        versions[text(run.config.get("entrostat", "unknown"))] = None
+    versions = [text(run.config.get("entrostat", "unknown")) for run in runs]
     return (
         f"Report by entrostat {entrostat.__version__}, with plotly.js {plotly}. "
-        f"Runs by entrostat {_listed(versions)}."
+        f"Runs by entrostat {_listed(distinct(versions))}."
     )
 
 
@@ -238,7 +236,7 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.label for run in runs))
+    return distinct(run.label for run in runs)
 
 
 def _on_task(runs: Sequence[Run]) -> str:

@@ -1,16 +1,21 @@
 """The figure of pass@k against k after training, with the base model's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from entrostat.report.figure import Figure, Specification, Table, digits, interval
+from entrostat.report.figure import (
+    Figure,
+    Specification,
+    Table,
+    digits,
+    distinct,
+    interval,
+)
 from entrostat.report.layout import Panel, layouts, log_axis
 from entrostat.report.lines import Line, band, base_trace, seed_traces, with_markers
 from entrostat.report.look import BASE, INK, Group, groups
 from entrostat.report.read import Run
-from entrostat.report.scores import Score
+from entrostat.report.scores import PassAt
 
-PassAt = Mapping[int, Score]
-"""pass@k by k."""
 CAPTION = (
     "Share of held-out problems with at least one right answer among k samples. Bands: "
     "95% intervals. Where a curve is under the base model's, training has lost answers "
@@ -47,12 +52,8 @@ def pass_at_k(runs: Sequence[Run]) -> Figure | None:
 
 
 def _bases(runs: Sequence[Run]) -> list[PassAt]:
-    """Each base model once. Runs that started from one have the same scores."""
-    bases: list[PassAt] = []
-    for run in runs:
-        if run.start.pass_at and run.start.pass_at not in bases:
-            bases.append(run.start.pass_at)
-    return bases
+    """Each base model once."""
+    return distinct(run.start.pass_at for run in runs)
 
 
 def _rows(runs: Sequence[Run]) -> list[tuple[str, PassAt]]:
@@ -99,15 +100,17 @@ def _group_lines(group: Group) -> list[Specification]:
             values[run.name] = _values(run.end.pass_at)
     traces = seed_traces(group, values)
     if traces:
-        traces[-1] |= {"showlegend": True, **with_markers(group)}
+        traces[-1] |= with_markers(group.symbol, group.colour) | {"showlegend": True}
     return traces
 
 
 def _values(pass_at: PassAt) -> dict[int, float]:
+    """pass@k by k, without the intervals."""
     return {k: score.value for k, score in pass_at.items()}
 
 
 def _table(rows: Sequence[tuple[str, PassAt]], ks: Sequence[int]) -> Table:
+    """A row for each curve, a column for each k."""
     cells = []
     for name, pass_at in rows:
         scores = [interval(pass_at.get(k)) for k in ks]

@@ -12,6 +12,7 @@ from entrostat.report.figure import (
     Specification,
     Table,
     digits,
+    distinct,
     interval,
     literal,
 )
@@ -53,7 +54,7 @@ def plane(runs: Sequence[Run]) -> Figure | None:
     if n is None:
         return None
     ways = {run.name: _way(run, n) for run in runs}
-    bases = _bases(ways)
+    bases = distinct(way.start for way in ways.values())
     rows: list[tuple[str, str, Point]] = []
     for point in bases:
         rows.append(("base model", "", point))
@@ -74,15 +75,6 @@ def plane(runs: Sequence[Run]) -> Figure | None:
         narrow=narrow,
         table=_table(rows, n),
     )
-
-
-def _bases(ways: Mapping[str, Way]) -> list[Point]:
-    """Each base model once. Runs that started from one have the same scores."""
-    bases: list[Point] = []
-    for way in ways.values():
-        if way.start is not None and way.start not in bases:
-            bases.append(way.start)
-    return bases
 
 
 def most_common_samples(runs: Sequence[Run]) -> int | None:
@@ -118,6 +110,7 @@ def _point(when: str, evaluation: Evaluation, n: int) -> Point | None:
 
 
 def _layouts(n: int) -> tuple[Specification, Specification]:
+    """Two axes of shares, neither of which need begin at 0."""
     panels = [Panel("", f"pass@{n}", "~%")]
     layout, narrow = layouts(panels, x=f"mean@{n}, which estimates pass@1")
     for axes in (layout, narrow):
@@ -128,6 +121,7 @@ def _layouts(n: int) -> tuple[Specification, Specification]:
 
 
 def _caption(runs: Sequence[Run], ways: Mapping[str, Way], n: int) -> str:
+    """What the figure shows of these runs, and which it leaves out."""
     caption = (
         f"How often a sample is right (mean@{n}) against how often any of {n} is "
         f"(pass@{n}), on held-out problems. Up and to the right is better; training "
@@ -209,7 +203,13 @@ def _markers(
     *,
     size: int = 6,
 ) -> Specification:
-    """Points with their intervals, in the legend group `key`, but not in the legend."""
+    """Points with their intervals, in the legend group `key`, but not in the legend.
+
+    Args:
+        name: the run's, which the pointer shows beside the point's time.
+        symbol: Plotly's name of a marker.
+        size: in pixels.
+    """
     texts = []
     for point in points:
         # the base model's point is named like its time

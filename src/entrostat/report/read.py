@@ -87,8 +87,9 @@ class Run:
 
         None stands where a row lacks it.
         """
-        values = [row.get(key) for row in self.rows.values()]
-        return values if any(value is not None for value in values) else []
+        if not self.known(key):
+            return []
+        return [row.get(key) for row in self.rows.values()]
 
     def line(self, key: str) -> dict[int, float | None]:
         """`curve` by step."""
@@ -212,6 +213,7 @@ def _read_run(path: Path) -> Run:
 
 
 def _finite_numbers(fields: Mapping[str, Any]) -> dict[str, float]:
+    """A line of metrics.jsonl without what is no finite number."""
     numbers: dict[str, float] = {}
     for key, value in fields.items():
         finite = number(value)

@@ -202,8 +202,7 @@ def _run_row(
 
 def _mean_row(group: Group, runs: Sequence[Run], best: Mapping[str, str | None]) -> Row:
     """The line of a label's mean over its finished runs."""
-    entropies = [run.entropies() for run in runs]
-    starts, ends = zip(*entropies, strict=True)
+    starts, ends = zip(*map(Run.entropies, runs), strict=True)
     cells = []
     for name, label in best.items():
         cells.append(_mean_cell(runs, name, label == group.label))
@@ -219,6 +218,7 @@ def _mean_row(group: Group, runs: Sequence[Run], best: Mapping[str, str | None])
 
 
 def _mean_cell(runs: Sequence[Run], name: str, best: bool) -> Cell:
+    """The mean of a score over the runs that have it, and their range."""
     values = [run.end.scores[name].value for run in runs if name in run.end.scores]
     if not values:
         return Cell("–")
@@ -236,6 +236,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _change(start: float | None, end: float | None) -> str:
+    """`0.430 → 0.080`, a dash for an end that is not known."""
     if start is None and end is None:
         return "–"
     return f"{digits(start)} → {digits(end)}"

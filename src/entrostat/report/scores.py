@@ -25,14 +25,17 @@ class Score:
     high: float | None = None
 
 
+PassAt = Mapping[int, Score]
+"""pass@k by k, ascending."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What an evaluation on held-out problems gave."""
 
     scores: Mapping[str, Score]
     """By name, mean@N and pass@N."""
-    pass_at: Mapping[int, Score]
-    """pass@k by k, ascending."""
+    pass_at: PassAt
 
 
 def evaluation(record: Any) -> Evaluation:

@@ -10,10 +10,8 @@ from xml.etree import ElementTree
 
 from entrostat.report.figure import interval
 from entrostat.report.look import COLOURS
-from entrostat.report.scores import Score
+from entrostat.report.scores import PassAt
 
-PassAt = Mapping[int, Score]
-"""pass@k by k, each with its interval."""
 # Pixels of the figure and of its margins. The legend comes below, a line per benchmark.
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 24, 52

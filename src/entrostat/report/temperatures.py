@@ -8,10 +8,17 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from entrostat.report.figure import Figure, Specification, Table, digits, interval
+from entrostat.report.figure import (
+    Figure,
+    Specification,
+    Table,
+    digits,
+    distinct,
+    interval,
+)
 from entrostat.report.layout import Panel, layouts, log_axis, panel_axes
-from entrostat.report.lines import Line, base_trace, seed_traces, trace, with_markers
-from entrostat.report.look import BASE, INK, Group, groups
+from entrostat.report.lines import Line, base_trace, seed_traces, with_markers
+from entrostat.report.look import INK, Group, groups
 from entrostat.report.plane import most_common_samples
 from entrostat.report.read import Run
 from entrostat.report.scores import Evaluation, Score, evaluation
@@ -77,7 +84,7 @@ def temperatures(runs: Sequence[Run]) -> Figure | None:
     if n is None:
         return None
     names = (f"mean@{n}", f"pass@{n}")
-    bases = _bases(swept)
+    bases = distinct(sweep((run.summary or {}).get("start")) for run in swept)
     traces: list[Specification] = []
     for panel, name in enumerate(names):
         for i, base in enumerate(bases):
@@ -108,16 +115,6 @@ def temperatures(runs: Sequence[Run]) -> Figure | None:
     )
 
 
-def _bases(runs: Sequence[Run]) -> list[Sweep]:
-    """Each base model once. Runs that started from one have the same scores."""
-    bases: list[Sweep] = []
-    for run in runs:
-        start = sweep((run.summary or {}).get("start"))
-        if start is not None and start not in bases:
-            bases.append(start)
-    return bases
-
-
 def _base_traces(
     base: Sweep, name: str, panel: int, *, in_legend: bool
 ) -> list[Specification]:
@@ -125,10 +122,9 @@ def _base_traces(
     line = base.line(name)
     if not line:
         return []
-    marker = {"symbol": "hexagram", "size": 7, "color": INK}
-    look = {"mode": "lines+markers", "marker": marker, "showlegend": in_legend}
-    drawn = base_trace(line) | panel_axes(panel) | look
-    return [drawn, *_ring(base, name, panel, (BASE, "base model", INK))]
+    drawn = base_trace(line) | with_markers("hexagram", INK) | panel_axes(panel)
+    drawn["showlegend"] = in_legend
+    return [drawn, *_ring(drawn, base.best)]
 
 
 def _group_traces(
@@ -140,46 +136,37 @@ def _group_traces(
         line = ends[run.name].line(name) if run.name in ends else {}
         if line:
             lines[run.name] = line
-    if not lines:
-        return []
     traces = seed_traces(group, lines)
+    if not traces:
+        return []
     for drawn in traces:
         drawn |= panel_axes(panel)
-    traces[-1] |= {"showlegend": panel == 0, **with_markers(group)}
-    several = len(lines) > 1
-    for run_name in lines:
-        shown = run_name if several else group.label
-        look = (group.key, shown, group.colour)
-        traces += _ring(ends[run_name], name, panel, look, faint=several)
-    return traces
+    traces[-1] |= with_markers(group.symbol, group.colour)
+    traces[-1]["showlegend"] = panel == 0
+    rings = []
+    # the runs' traces come first, and in their order; a mean has no best temperature
+    for drawn, run_name in zip(traces, lines, strict=False):
+        rings += _ring(drawn, ends[run_name].best)
+    return traces + rings
 
 
-def _ring(
-    swept: Sweep,
-    name: str,
-    panel: int,
-    look: tuple[str, str, str],
-    *,
-    faint: bool = False,
-) -> list[Specification]:
-    """A ring where the best temperature is; nothing where none was chosen.
-
-    Args:
-        look: its legend group, its name and its colour.
-    """
-    line = swept.line(name)
-    if swept.best is None or swept.best not in line:
+def _ring(drawn: Specification, best: float | None) -> list[Specification]:
+    """A ring on a line where the best temperature is; nothing where none was chosen."""
+    if best not in drawn["x"]:
         return []
-    key, shown, colour = look
-    point = trace({swept.best: line[swept.best]}, key, shown, colour, thin=True)
-    ring = {
-        "symbol": "circle-open",
-        "size": 14,
-        "color": colour,
-        "line": {"width": 2},
+    colour = drawn["line"]["color"]
+    ring = {"symbol": "circle-open", "size": 14, "color": colour, "line": {"width": 2}}
+    point = {
+        "x": [best],
+        "y": [drawn["y"][drawn["x"].index(best)]],
+        "mode": "markers",
+        "marker": ring,
+        # as faint as a seed's line among others
+        "opacity": 0.5 if "opacity" in drawn else 1,
+        "hoverinfo": "skip",
+        "showlegend": False,
     }
-    marks = {"mode": "markers", "marker": ring, "opacity": 0.5 if faint else 1}
-    return [point | panel_axes(panel) | marks]
+    return [drawn | point]
 
 
 def _layouts(
@@ -198,6 +185,7 @@ def _layouts(
 
 
 def _table(rows: Sequence[tuple[str, Sweep]], names: tuple[str, str]) -> Table:
+    """A row for each model and temperature."""
     cells: list[tuple[str, ...]] = []
     for run, swept in rows:
         for temperature, scored in swept.at.items():

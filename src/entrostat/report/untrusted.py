@@ -80,7 +80,10 @@ def _visible(character: str) -> str:
 
 
 def read_json(path: Path, problems: list[str]) -> dict[str, Any] | None:
-    """The JSON object in a file. None, and a line in `problems`, where there is none."""
+    """The JSON object in a file. None where there is none.
+
+    `problems` then has a line more.
+    """
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             content = file.read(LARGEST_JSON + 1)
