@@ -15,13 +15,13 @@ from torch import Tensor
 
 from entrostat.clip import ClipEvents
 from entrostat.dump import cut, file_name, rows, save
-from entrostat.engines.checks import CLAMPED_LOSSES
 from entrostat.engines.meter import SumsOf, Window
 from entrostat.engines.rewards import weighted
 from entrostat.engines.window import high_under
 from entrostat.entropy import TokenStats
 from entrostat.objectives import Objective, objective_name
 from entrostat.objectives.clipped import OnClipped
+from entrostat.trainers import TRL_CLAMPED
 
 _SAMPLE, _REWARD = "entrostat_sample", "entrostat_reward"
 # tokens whose logits are held at once: 500 MB at a vocabulary of 250,000
@@ -148,7 +148,7 @@ class DumpMixin(_Base):
             return
         old_logprobs = inputs.get("old_per_token_logps")
         sums = {} if full_stats is None else _sums(full_stats, mask)
-        clamped = self.args.loss_type in CLAMPED_LOSSES
+        clamped = self.args.loss_type in TRL_CLAMPED
         if clamped:
             sums |= {
                 "low": window.low,

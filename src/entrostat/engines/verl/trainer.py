@@ -26,6 +26,7 @@ from entrostat.engines.verl.metrics import PREFIX, step_means
 from entrostat.engines.verl.observe import Batch, observed
 from entrostat.statefile import read_state, write_state
 from entrostat.strategies import Strategy, state_to_json
+from entrostat.trainers import verl_updates_per_rollout
 
 STATE_FILE = "entrostat_state.json"
 
@@ -64,13 +65,16 @@ class EntropyControlTrainer(PPOTrainerSync):
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         columns = self._columns(batch)
         actor = self.config.actor_rollout_ref.actor
-        updates = len(batch) // (
-            actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
+        samples = self.config.actor_rollout_ref.rollout.n
+        updates = verl_updates_per_rollout(
+            train_batch_size=len(batch),
+            ppo_mini_batch_size=actor.ppo_mini_batch_size * samples,
+            ppo_epochs=actor.ppo_epochs,
         )
         summary = observed(
             columns,
             progress=(self.global_steps - 1) / self.total_training_steps,
-            updates=max(1, updates) * actor.ppo_epochs,
+            updates=updates,
             ceiling=self._ceiling,
         )
         self.controller_state = self.strategy.observe(self.controller_state, summary)
