@@ -85,12 +85,6 @@ def temperatures(runs: Sequence[Run]) -> Figure | None:
         return None
     names = (f"mean@{n}", f"pass@{n}")
     bases = distinct(sweep((run.summary or {}).get("start")) for run in swept)
-    traces: list[Specification] = []
-    for panel, name in enumerate(names):
-        for i, base in enumerate(bases):
-            traces += _base_traces(base, name, panel, in_legend=i == panel == 0)
-        for group in groups(runs):
-            traces += _group_traces(group, ends, name, panel)
     rows: list[tuple[str, Sweep]] = []
     for base in bases:
         rows.append(("base model", base))
@@ -108,11 +102,32 @@ def temperatures(runs: Sequence[Run]) -> Figure | None:
         title="Scores by temperature",
         caption=caption,
         alt=" ".join(sentences),
-        data=traces,
+        data=_traces(groups(runs), names, bases, ends),
         layout=layout,
         narrow=narrow,
         table=_table(rows, names),
     )
+
+
+def _traces(
+    grouped: Sequence[Group],
+    names: Sequence[str],
+    bases: Sequence[Sweep],
+    ends: Mapping[str, Sweep],
+) -> list[Specification]:
+    """All curves and rings. Each label has one entry in the legend.
+
+    Args:
+        names: of the scores, one for each panel.
+        ends: by the runs' names.
+    """
+    traces: list[Specification] = []
+    for panel, name in enumerate(names):
+        for i, base in enumerate(bases):
+            traces += _base_traces(base, name, panel, in_legend=i == panel == 0)
+        for group in grouped:
+            traces += _group_traces(group, ends, name, panel)
+    return traces
 
 
 def _base_traces(
