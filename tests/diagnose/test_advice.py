@@ -66,7 +66,7 @@ def test_the_pair_that_holds_with_the_fewest_tokens_clipped(path):
     text = " ".join(said(found, path))
     assert "Pushing up likely tokens of right answers (E1) took 58%" in text
     assert "clip-low on likely tokens of wrong answers (E3) 42%" in text
-    assert "Low 0.1 with high 0.2 (low 0.05 and high 0.2 in force) would have held it" in text
+    assert "Low 0.1 with high 0.2 (low 0.05 and high 0.2 in force) would have held entropy" in text
 
 
 def test_clip_high_is_blamed_where_it_is_to_blame(path):
@@ -100,7 +100,7 @@ def test_where_nothing_holds_it_says_so_and_names_the_nearest(path):
         if low >= LEAST_LOW and high >= LEAST_HIGH
     ]
     assert advice.change.value == max(allowed)
-    assert "No pair on the grid would have held it" in " ".join(said(found, path))
+    assert "No pair of thresholds on the grid would have held entropy" in " ".join(said(found, path))
 
 
 def test_rising_entropy_has_the_signs_turned(path):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from entrostat import dump
 from entrostat.cli import main
-from entrostat.diagnose.show import skipped_lines
 from entrostat.diagnose.stream import attribute
+from entrostat.diagnose.tables import skipped_lines
 from entrostat.diagnose.texts import escaped
 from entrostat.dump.schema import KEY
 from made_up_dumps import made_up

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from entrostat import dump
+from entrostat.diagnose import packed
 from entrostat.diagnose import viewer as room
 from entrostat.diagnose.page import page
 from entrostat.diagnose.result import result
@@ -85,7 +86,7 @@ def test_long_responses_and_texts_are_cut_and_size_is_bounded(tmp_path, monkeypa
     found, _ = shown(tmp_path / "a.parquet")
     first = found["prompts"][0]["responses"][0]
     assert (first["tokens"], first["shown"]) == (n, room.MOST_TOKENS)
-    assert len(found["texts"]) == 1 and found["texts"][0][1] == "x" * room.LONGEST_TOKEN + "…"
+    assert len(found["texts"]) == 1 and found["texts"][0][1] == "x" * packed.LONGEST_TOKEN + "…"
     assert found["prompts"][0]["text"] == "p" * room.LONGEST_PROMPT + "…"
     each = room.MOST_TOKENS * 21 * 4 // 3
     monkeypatch.setattr(room, "MOST_BYTES", 2 * each + 2000)

@@ -27,7 +27,7 @@ class Diagnose:
     html: Path | None = None
     """Write a page of it with a token viewer."""
     responses: int = 200
-    """Responses in the viewer at most: those of the prompts that moved entropy most."""
+    """At most so many responses in the viewer: those of the prompts that moved entropy most."""
     right: float = 0.5
     """The least reward of a right answer."""
     skip_bad: bool = False
@@ -37,24 +37,26 @@ class Diagnose:
 
 
 def answer(options: Diagnose) -> tuple[dict[str, Any], Any]:
-    """The diagnosis as a JSON-able dict and as something for the terminal; writes the page.
+    """The diagnosis as a JSON-able dict and for the terminal; writes the page.
 
     Raises:
-        ValueError: no path, a dump that can't be read (one line with file, row and column), responses under 1.
+        ValueError: no path, a dump that can't be read (one line with file, row and
+            column), responses under 1.
         OSError: the page can't be written.
     """
     if not options.paths:
         raise ValueError(
-            "no dump given: entrostat diagnose PATH..., a dump, a folder of them or a run's folder"
+            "no dump given: entrostat diagnose PATH..., a dump, a folder of them or a "
+            "run's folder"
         )
     if options.responses < 1:
         raise ValueError(f"responses must be at least 1, got {options.responses}")
-    found, skipped = attribute(
+    attribution, skipped = attribute(
         options.paths, right=options.right, skip_bad=options.skip_bad
     )
-    made = result(found, skipped, options.paths)
+    diagnosis = result(attribution, skipped, options.paths)
     if options.html is not None:
-        write_page(made, viewer(found, options.responses), options.html)
-        made["page"] = str(options.html)
+        write_page(diagnosis, viewer(attribution, options.responses), options.html)
+        diagnosis["page"] = str(options.html)
         print(f"page: {options.html}", file=sys.stderr)
-    return made, shown(made)
+    return diagnosis, shown(diagnosis)

@@ -1,269 +1,132 @@
-"""A diagnosis as one JSON-able dict, which --json prints and the tables and the page are made of."""
+"""A diagnosis as one JSON-able dict, which --json prints and tables and page are made of."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from entrostat.diagnose import words
-from entrostat.diagnose.advice import Advice, advise, response
-from entrostat.diagnose.attribution import Attribution, Split
-from entrostat.diagnose.causes import causes, kept, unclipped
+from entrostat.diagnose.advice import advise, response
+from entrostat.diagnose.attribution import Attribution
+from entrostat.diagnose.breakdowns import breakdowns
+from entrostat.diagnose.causes import Cause, causes, kept, unclipped
 from entrostat.diagnose.grid import HIGHS, LOWS, clipped_sums
-from entrostat.diagnose.reach import Numbers, numbers
-from entrostat.diagnose.series import Series, series
+from entrostat.diagnose.reach import numbers
+from entrostat.diagnose.series import series
 from entrostat.diagnose.stream import Skipped
-from entrostat.diagnose.sums import Floats, Ints
-from entrostat.diagnose.texts import prompts, token_texts
-from entrostat.diagnose.tokens import HIGH, KEPT, LOW
-from entrostat.entropy import Region
 from entrostat.estimate import Interval
-
-MOVERS = 12
-"""Tokens, and prompts, that are named on each side."""
-_SHARES = (
-    "none right",
-    "up to a quarter",
-    "up to a half",
-    "up to three quarters",
-    "not all right",
-    "all right",
-)
 
 
 def result(
-    found: Attribution, skipped: Skipped, paths: Sequence[Path | str]
+    attribution: Attribution, skipped: Skipped, paths: Sequence[Path | str]
 ) -> dict[str, Any]:
-    """The diagnosis. Infinity is a string and NaN is null; changes are nats per unit step per trained token.
+    """The diagnosis. Infinity is a string and NaN is null.
 
-    groups         prompts; null where the dump does not tell them
+    Changes are nats per unit step per trained token.
+
+    measure        name of the change in entrostat.entropy; null where there is none
+    groups         number of prompts; null where the dump does not tell them
+    sentences      what it all says; limits: what the numbers are not
     change         of the updates; unclipped: had nothing been clipped
     causes         terms that add up to change (entrostat.diagnose.causes)
-    breakdowns     by name a list of parts: label, tokens, clipped_low, clipped_high (counts), kept (adds up to change),
-                   held_low and held_high (the change of the tokens that the clip took); a part that stands for all
-                   others is "others"
-    map            change at every pair of thresholds, and the share of tokens that each clips
-    reach          clipped, kl and responses of a rollout (null where not read), and the sentence of entrostat.reach
-    advice         the pair that would have held entropy; null where advise gives none
-    measured       predicted beside measured change by rollout, where the next one's entropy is known
+    breakdowns     by name a list of parts. A part has label, tokens, clipped_low and
+                   clipped_high (counts), kept (adds up to change), held_low and
+                   held_high (the change of the tokens that the clip took). A part that
+                   stands for all the others is labelled "others"
+    fresh          share of tokens whose ratio is exactly 1
+    in_force       the thresholds of each side, in words
+    map            change under every pair of thresholds, and the share of tokens that
+                   each threshold clips
+    reach          clipped, kl and responses per rollout (null where not read), and the
+                   sentence of entrostat.reach
+    advice         the pair that would have held entropy; null where there is none to give
+    measured       predicted beside measured change by rollout, where the next one's
+                   entropy is known
+    left_out       what can't be said for want of a column; skipped: what --skip-bad left
+                   out
     """
-    change, why, advice, measured = (
-        kept(found),
-        causes(found),
-        advise(found),
-        series(found, paths),
-    )
-    known = found.plan.measure is not None
-    return {
-        "paths": [str(path) for path in paths],
-        "measure": found.plan.measure,
-        "tokens": found.tokens,
-        "completions": found.completions,
-        "groups": len(found.groups.keys) if found.plan.has("group") else None,
-        "rollouts": len(found.steps.keys),
-        "sentences": words.sentences(found, change, why, advice, measured),
-        "reach": _reach(numbers(found)),
-        "limits": words.limits(found),
-        "left_out": list(found.plan.left_out),
-        "skipped": asdict(skipped),
-        "change": _interval(change) if known else None,
-        "unclipped": _interval(unclipped(found)) if known else None,
-        "causes": [_cause(found, cause) for cause in why] if known else [],
-        "breakdowns": {
-            name: parts for name, parts in _breakdowns(found).items() if parts
-        },
-        "fresh": found.fresh / found.tokens if found.plan.has("old_logprobs") else None,
-        "in_force": {
-            side: words.in_force(each)
-            for side, each in found.in_force.items()
-            if each.tokens
-        },
-        "map": _map(found) if found.plan.has("old_logprobs", "entropy") else None,
-        "advice": None if advice is None else _advice(advice),
-        "measured": _measured(measured),
-    }
-
-
-def _reach(read: Numbers) -> dict[str, Any]:
-    return {**read._asdict(), "sentence": read.sentence}
-
-
-def _breakdowns(found: Attribution) -> dict[str, list[dict[str, Any]]]:
-    texts = token_texts(
-        found.plan, [int(found.ids.keys[i, 0]) for i in movers(found.ids)]
-    )
-    return {
-        "region": _parts(found, found.regions, lambda key: Region(key[0]).name)
-        if found.plan.measure
-        else [],
-        "advantage": _parts(
-            found, found.signs, lambda key: ("A < 0", "A = 0", "A > 0")[key[0] + 1]
-        ),
-        "position": _parts(found, found.positions, lambda key: _positions(key[0])),
-        "token": _top(
-            found, found.ids, lambda key: {"id": key[0], "label": texts.get(key[0])}
-        ),
-        "prompt": _prompts(found) if found.plan.has("group") else [],
-        "right answers": _by_share(found) if found.plan.has("group", "reward") else [],
-        "rollout": _parts(found, found.steps, lambda key: _step(found, key)),
-    }
-
-
-def movers(split: Split) -> Ints:
-    """Which parts moved entropy most: the MOVERS that lowered it most, then the MOVERS that raised it most."""
-    order = np.argsort(split.change[:, KEPT], kind="stable")
-    down = [i for i in order[:MOVERS] if split.change[i, KEPT] < 0]
-    up = [i for i in order[::-1][:MOVERS] if split.change[i, KEPT] > 0]
-    return np.array(down + up, dtype=np.int64)
-
-
-def _part(
-    found: Attribution, tokens: Floats, change: Floats, about: dict[str, Any]
-) -> dict[str, Any]:
-    counts = {
-        "tokens": tokens.sum(),
-        "clipped_low": tokens[LOW],
-        "clipped_high": tokens[HIGH],
-    }
-    moved = {"kept": change[KEPT], "held_low": change[LOW], "held_high": change[HIGH]}
-    sums = {name: int(x) for name, x in counts.items()}
-    if found.plan.measure is not None:
-        sums |= {name: float(x) / found.tokens for name, x in moved.items()}
-    return about | sums
-
-
-def _parts(
-    found: Attribution, split: Split, label: Callable[[list[int]], str]
-) -> list[dict[str, Any]]:
-    rows = zip(split.keys.tolist(), split.tokens, split.change, strict=True)
-    return [
-        _part(found, tokens, change, {"label": label(key)})
-        for key, tokens, change in rows
-        if tokens.any()
-    ]
-
-
-def _top(
-    found: Attribution, split: Split, about: Callable[[list[int]], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    chosen = movers(split)
-    parts = [
-        _part(found, split.tokens[i], split.change[i], about(split.keys[i].tolist()))
-        for i in chosen
-    ]
-    others = np.setdiff1d(np.arange(len(split.keys)), chosen)
-    if len(others):
-        about_others = {"label": "others", "others": len(others)}
-        parts.append(
-            _part(
-                found,
-                split.tokens[others].sum(0),
-                split.change[others].sum(0),
-                about_others,
-            )
-        )
-    return parts
-
-
-def _prompts(found: Attribution) -> list[dict[str, Any]]:
-    texts = prompts(
-        found.plan, [found.groups.keys[i].tolist() for i in movers(found.groups)]
-    )
-
-    def about(key: list[int]) -> dict[str, Any]:
-        place = f"{_step(found, key[:2])}, prompt {key[2]}"
-        return {
-            "path": key[0],
-            "step": key[1],
-            "group": key[2],
-            "label": place,
-            "text": texts.get((key[0], key[1], key[2])),
+    plan = attribution.plan
+    has_change = plan.measure is not None
+    has_ratios = plan.has("old_logprobs")
+    change = kept(attribution)
+    change_causes = causes(attribution)
+    advice = advise(attribution)
+    measured = series(attribution, paths)
+    reach = numbers(attribution)
+    return _json(
+        {
+            "paths": [str(path) for path in paths],
+            "measure": plan.measure,
+            "tokens": attribution.tokens,
+            "completions": attribution.completions,
+            "groups": len(attribution.groups.keys) if plan.has("group") else None,
+            "rollouts": len(attribution.steps.keys),
+            "sentences": words.sentences(
+                attribution, change, change_causes, advice, measured
+            ),
+            "reach": {**reach._asdict(), "sentence": reach.sentence},
+            "limits": words.limits(attribution),
+            "left_out": plan.left_out,
+            "skipped": skipped,
+            "change": change if has_change else None,
+            "unclipped": unclipped(attribution) if has_change else None,
+            "causes": _causes(attribution, change_causes) if has_change else [],
+            "breakdowns": breakdowns(attribution),
+            "fresh": attribution.fresh / attribution.tokens if has_ratios else None,
+            "in_force": _in_force(attribution),
+            "map": _map(attribution) if has_ratios and has_change else None,
+            "advice": advice,
+            "measured": measured,
         }
-
-    return _top(found, found.groups, about)
-
-
-def _by_share(found: Attribution) -> list[dict[str, Any]]:
-    known, right = found.rewards.T[1:]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = right / known
-    edges = [
-        share <= 0,
-        share <= 0.25,
-        share <= 0.5,
-        share <= 0.75,
-        share < 1,
-        share >= 1,
-    ]
-    labels = (*_SHARES, "not scored")
-    which = np.select(edges, range(len(edges)), default=len(edges))
-    parts = []
-    for i, label in enumerate(labels):
-        at = which == i
-        if at.any():
-            sums = found.groups.tokens[at].sum(0), found.groups.change[at].sum(0)
-            parts.append(
-                _part(found, *sums, {"label": label, "prompts": int(at.sum())})
-            )
-    return parts
+    )
 
 
-def _positions(k: int) -> str:
-    return "1" if k == 0 else f"{2**k} to {2 ** (k + 1) - 1}"
+def _causes(attribution: Attribution, causes: list[Cause]) -> list[dict[str, Any]]:
+    described = []
+    for cause in causes:
+        what = words.of_cause(attribution, cause.key)
+        described.append(
+            {
+                "key": cause.key,
+                "what": what,
+                "change": cause.change,
+                "share": cause.share,
+            }
+        )
+    return described
 
 
-def _step(found: Attribution, key: list[int]) -> str:
-    several = len({source.path for source in found.plan.sources}) > 1
-    return f"path {key[0] + 1}, rollout {key[1]}" if several else f"rollout {key[1]}"
+def _in_force(attribution: Attribution) -> dict[str, str]:
+    texts = {}
+    for side, bound in attribution.in_force.items():
+        if bound.tokens:
+            texts[side] = words.in_force(bound)
+    return texts
 
 
-def _cause(found: Attribution, cause: Any) -> dict[str, Any]:
-    share = None if cause.share is None else _interval(cause.share)
+def _map(attribution: Attribution) -> dict[str, Any]:
+    clipped_low, clipped_high = clipped_sums(attribution.bins.tokens.sum(1))
     return {
-        "key": cause.key,
-        "what": words.of_cause(found, cause.key),
-        "change": _interval(cause.change),
-        "share": share,
+        "lows": LOWS,
+        "highs": HIGHS,
+        "change": response(attribution).tolist(),
+        "clipped_low": (clipped_low / attribution.tokens).tolist(),
+        "clipped_high": (clipped_high / attribution.tokens).tolist(),
     }
 
 
-def _map(found: Attribution) -> dict[str, Any]:
-    low, high = clipped_sums(found.bins.tokens.sum(1))
-    return {
-        "lows": [_plain(x) for x in LOWS],
-        "highs": [_plain(x) for x in HIGHS],
-        "change": response(found).tolist(),
-        "clipped_low": (low / found.tokens).tolist(),
-        "clipped_high": (high / found.tokens).tolist(),
-    }
-
-
-def _advice(advice: Advice) -> dict[str, Any]:
-    found = asdict(advice)
-    intervals = {
-        name: _interval(getattr(advice, name)) for name in ("change", "difference")
-    }
-    return found | intervals | {"low": _plain(advice.low), "high": _plain(advice.high)}
-
-
-def _measured(measured: Series) -> dict[str, Any]:
-    found = asdict(measured)
-    return found | {
-        "correlation": None
-        if measured.correlation is None
-        else _interval(measured.correlation)
-    }
-
-
-def _interval(x: Interval) -> dict[str, float | None]:
-    return {
-        name: value if math.isfinite(value) else None
-        for name, value in x._asdict().items()
-    }
-
-
-def _plain(bound: float) -> float | str:
-    return bound if math.isfinite(bound) else str(bound)
+def _json(value: Any) -> Any:
+    """Dataclasses and intervals as dicts, NaN as None, infinity as a string."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: _json(getattr(value, name)) for name in names}
+    if isinstance(value, Interval):
+        return _json(value._asdict())
+    if isinstance(value, dict):
+        return {name: _json(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(entry) for entry in value]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)

@@ -1,4 +1,7 @@
-"""Predicted and measured change of entropy side by side, where entropy is known at a rollout and at the next."""
+"""Predicted and measured change of entropy side by side.
+
+A rollout is measured where entropy is known at it and at the next one.
+"""
 
 import json
 import math
@@ -13,7 +16,12 @@ from entrostat.estimate import Interval
 
 _LONGEST_LINE = 2**20
 FEWEST = 4
-"""Rollouts that a correlation needs to have an interval, and steps that the noise between them needs."""
+"""Rollouts that a correlation needs to have an interval, and steps that the noise between
+them needs."""
+_NORMAL_97_5 = 1.959964
+"""97.5% point of the normal distribution, for a 95% interval."""
+
+EntropyByStep = dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -36,106 +44,141 @@ class Series:
 
     points: list[Point]
     correlation: Interval | None
-    """Pearson's, with Fisher's interval; None for under FEWEST points, or where one side does not vary."""
+    """Pearson's, with Fisher's interval. None for under FEWEST points, or where one side
+    does not vary."""
     first: tuple[int, float] | None
-    """The earliest step whose entropy is known, and it; None where several paths are given, or no step."""
+    """The earliest step whose entropy is known, and that entropy. None where several
+    paths are given, or there are not two such steps."""
     last: tuple[int, float] | None
+    """The latest."""
     noise: float | None
-    """Standard deviation of the change from one of these steps to the next, nats; None for under FEWEST steps."""
+    """Standard deviation of the change from one of these steps to the next, nats. None
+    for under FEWEST steps."""
     from_metrics: bool
     """Entropy is that of metrics.jsonl; otherwise the dump's own."""
 
 
-def series(found: Attribution, paths: Sequence[Path | str]) -> Series:
-    """The points of all dumped rollouts. Entropy comes from a run's metrics.jsonl, or else from the dump itself."""
-    logged = [of_run(Path(path)) for path in paths]
-    known = {i: entropies for i, entropies in enumerate(logged) if entropies}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own = found.entropy[:, 0] / found.entropy[:, 1]
-    for (path, step), value in zip(
-        found.steps.keys.tolist(), own.tolist(), strict=True
-    ):
-        if not logged[path] and math.isfinite(value):
-            known.setdefault(path, {})[step] = value
-    predicted = found.steps.change[:, 0] / found.steps.tokens.sum(1)
-    points = []
-    if found.plan.measure is not None:
-        for (path, step), value in zip(
-            found.steps.keys.tolist(), predicted.tolist(), strict=True
-        ):
-            at = known.get(path, {})
-            if step in at and step + 1 in at:
-                points.append(
-                    Point(path, step, at[step], at[step + 1] - at[step], value)
-                )
-    alone = known.get(0, {}) if len(paths) == 1 else {}
-    steps = found.steps.keys[:, 1].tolist()
-    within = sorted(
-        (step, value)
-        for step, value in alone.items()
-        if min(steps) <= step <= max(steps) + 1
-    )
-    first, last = (within[0], within[-1]) if len(within) > 1 else (None, None)
+def series(attribution: Attribution, paths: Sequence[Path | str]) -> Series:
+    """The points of all dumped rollouts.
+
+    Entropy comes from a run's metrics.jsonl, or else from the dump itself.
+    """
+    logged = [_logged(Path(path)) for path in paths]
+    dumped = _dumped(attribution, len(paths))
+    by_path = []
+    for from_log, from_dump in zip(logged, dumped, strict=True):
+        by_path.append(from_log or from_dump)
+    points = _points(attribution, by_path)
+    # over several paths there is no first and no last
+    span = _span(attribution, by_path[0]) if len(paths) == 1 else []
     return Series(
-        points,
-        correlation(points),
-        first,
-        last,
-        _noise([value for _, value in within]),
-        any(logged),
+        points=points,
+        correlation=correlation(points),
+        first=span[0] if len(span) > 1 else None,
+        last=span[-1] if len(span) > 1 else None,
+        noise=_noise([entropy for _, entropy in span]),
+        from_metrics=any(logged),
     )
+
+
+def _dumped(attribution: Attribution, paths: int) -> list[EntropyByStep]:
+    """Mean entropy by path and step at the start of each rollout, where a dump has it."""
+    by_path: list[EntropyByStep] = [{} for _ in range(paths)]
+    for key, sums in zip(attribution.steps.keys, attribution.entropy, strict=True):
+        path, step = key.tolist()
+        total, count = sums.tolist()
+        if count:
+            by_path[path][step] = total / count
+    return by_path
+
+
+def _points(attribution: Attribution, by_path: list[EntropyByStep]) -> list[Point]:
+    if attribution.plan.measure is None:
+        return []
+    steps = attribution.steps
+    tokens = steps.tokens.sum(1)
+    points = []
+    for i, (path, step) in enumerate(steps.keys.tolist()):
+        before = by_path[path].get(step)
+        after = by_path[path].get(step + 1)
+        # a rollout may have no trained token, when all its completions are truncated
+        if before is None or after is None or not tokens[i]:
+            continue
+        predicted = float(steps.kept[i] / tokens[i])
+        points.append(Point(path, step, before, after - before, predicted))
+    return points
+
+
+def _span(
+    attribution: Attribution, entropies: EntropyByStep
+) -> list[tuple[int, float]]:
+    """Steps and their entropy in order, from the first dumped one to one past the last."""
+    dumped = attribution.steps.keys[:, 1]
+    first, end = int(dumped.min()), int(dumped.max()) + 1
+    within = []
+    for step in sorted(entropies):
+        if first <= step <= end:
+            within.append((step, entropies[step]))
+    return within
 
 
 def _noise(entropies: Sequence[float]) -> float | None:
-    return float(np.diff(entropies).std(ddof=1)) if len(entropies) >= FEWEST else None
+    if len(entropies) < FEWEST:
+        return None
+    return float(np.diff(entropies).std(ddof=1))
 
 
 def correlation(points: Sequence[Point]) -> Interval | None:
-    """Pearson's correlation of predicted and measured change, with Fisher's 95% interval (tanh of atanh r +- 1.96 se).
+    """Pearson's correlation of predicted and measured change, with Fisher's 95% interval.
 
-    Rollouts are taken as independent, which makes the interval somewhat too narrow: two neighbours share an entropy.
+    The interval is tanh(atanh r +- 1.96 / sqrt(n - 3)). It takes rollouts as independent,
+    which makes it somewhat too narrow: two neighbours share an entropy.
     """
     if len(points) < FEWEST:
         return None
-    predicted, measured = (
-        [getattr(point, name) for point in points] for name in ("predicted", "measured")
-    )
+    predicted = [point.predicted for point in points]
+    measured = [point.measured for point in points]
     if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None
     r = float(np.clip(np.corrcoef(predicted, measured)[0, 1], -1, 1))
     if abs(r) == 1:
         return Interval(r, r, r)
-    half = 1.959964 / math.sqrt(len(points) - 3)
-    return Interval(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))
+    z = math.atanh(r)
+    half = _NORMAL_97_5 / math.sqrt(len(points) - 3)
+    return Interval(r, math.tanh(z - half), math.tanh(z + half))
 
 
-def of_run(path: Path) -> dict[int, float]:
-    """Entropy by step from the metrics.jsonl of the run that `path` is, or is in; {} where there is none."""
-    for folder in (path, path.parent, path.parent.parent):
-        if (file := folder / "metrics.jsonl").is_file():
-            # a folder above counts only for a dump where a run keeps its own
-            return (
-                _entropies(file) if folder == path or _is_dump_of(path, folder) else {}
-            )
+def _logged(path: Path) -> EntropyByStep:
+    """Entropy by step from the metrics.jsonl of the run that `path` is, or is a dump of.
+
+    Empty where there is none.
+    """
+    # a folder above counts only for a dump where a run keeps its own
+    runs = [path]
+    if path.name == "dump":
+        runs.append(path.parent)
+    if path.parent.name == "dump":
+        runs.append(path.parent.parent)
+    for run in runs:
+        file = run / "metrics.jsonl"
+        if file.is_file():
+            return _read_metrics(file)
     return {}
 
 
-def _is_dump_of(path: Path, run: Path) -> bool:
-    return path == run / "dump" or path.parent == run / "dump"
-
-
-def _entropies(file: Path) -> dict[int, float]:
-    out = {}
+def _read_metrics(file: Path) -> EntropyByStep:
+    """Lines that are no record of a step are left out, such as one that a kill cut."""
+    entropies = {}
     with file.open(encoding="utf-8", errors="replace") as lines:
+        # bounded, since anybody may have written the file
         while line := lines.readline(_LONGEST_LINE):
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            step, entropy = (
-                record.get(name) if isinstance(record, dict) else None
-                for name in ("step", "entropy")
-            )
+            if not isinstance(record, dict):
+                continue
+            step, entropy = record.get("step"), record.get("entropy")
             if type(step) is int and type(entropy) is float and math.isfinite(entropy):
-                out[step] = entropy
-    return out
+                entropies[step] = entropy
+    return entropies

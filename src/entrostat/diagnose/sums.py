@@ -1,4 +1,7 @@
-"""Sums by key over a stream: as many numbers are held as there are keys, however long the stream is."""
+"""Sums by key over a stream.
+
+Memory grows with the number of distinct keys, not with the length of the stream.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,8 +9,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_LOOSE = 2**16
-"""Rows that wait to be summed up; at least as many as there are keys already, so that time stays linear."""
+_PENDING = 2**16
+"""Rows that wait to be merged. More wait once there are more keys than this, so that
+merging, which sorts all keys, stays linear in time over the stream."""
 
 
 class KeyedSums:
@@ -23,44 +27,54 @@ class KeyedSums:
     def __init__(self, *, width: int, values: int):
         self._keys: list[Ints] = [np.zeros((0, width), np.int64)]
         self._sums: list[Floats] = [np.zeros((0, values))]
-        self._settled, self._loose = 0, 0
+        self._merged = 0
+        self._pending = 0
 
     def add(self, keys: Ints, values: Floats) -> None:
-        """Adds `values` (n, values) under `keys` (n, width); a key may stand in it more than once."""
-        found, at = distinct(keys)
-        self._keys.append(found)
-        self._sums.append(summed(at, values, len(found)))
-        self._loose += len(found)
-        if self._loose > max(_LOOSE, self._settled):
+        """Adds `values` (n, values) under `keys` (n, width), which may repeat."""
+        new_keys, which = distinct(keys)
+        self._keys.append(new_keys)
+        self._sums.append(summed(which, values, len(new_keys)))
+        self._pending += len(new_keys)
+        if self._pending > max(_PENDING, self._merged):
             self.result()
 
     def result(self) -> tuple[Ints, Floats]:
-        """The keys in ascending order, (k, width), and the sums of each, (k, values)."""
+        """The keys in ascending order, (k, width), and their sums, (k, values)."""
         if len(self._keys) > 1:
-            keys, at = distinct(np.concatenate(self._keys))
-            self._sums = [summed(at, np.concatenate(self._sums), len(keys))]
+            keys, which = distinct(np.concatenate(self._keys))
+            self._sums = [summed(which, np.concatenate(self._sums), len(keys))]
             self._keys = [keys]
-            self._settled, self._loose = len(keys), 0
+            self._merged = len(keys)
+            self._pending = 0
         return self._keys[0], self._sums[0]
 
 
 def distinct(keys: Ints) -> tuple[Ints, Ints]:
-    """The distinct rows of `keys` (n, width) in ascending order, and for each row which of them it is."""
+    """The distinct rows of `keys`, and for each row which of them it is.
+
+    Args:
+        keys: (n, width).
+
+    Returns:
+        The distinct rows in ascending order, (k, width), and (n,) in 0..k - 1.
+    """
     if keys.shape[1] == 1:
-        found, at = np.unique(keys[:, 0], return_inverse=True)
-        return found[:, None], at
+        values, which = np.unique(keys[:, 0], return_inverse=True)
+        return values[:, None], which
+    # lexsort, since np.unique(axis=0) is several times slower on long arrays
     order = np.lexsort(keys.T[::-1])
     ordered = keys[order]
-    new = np.ones(len(keys), bool)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    at = np.empty(len(keys), np.int64)
-    at[order] = np.cumsum(new) - 1
-    return ordered[new], at
+    is_new = np.ones(len(keys), bool)
+    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    which = np.empty(len(keys), np.int64)
+    which[order] = np.cumsum(is_new) - 1
+    return ordered[is_new], which
 
 
-def summed(at: Ints, values: Floats, size: int) -> Floats:
-    """Sums of the rows of `values` (n, v) by their place `at` in 0..size - 1: (size, v)."""
-    out = np.zeros((size, values.shape[1]))
+def summed(which: Ints, values: Floats, size: int) -> Floats:
+    """Sums of the rows of `values`, (n, v), that have the same `which`: (size, v)."""
+    sums = np.zeros((size, values.shape[1]))
     for i, column in enumerate(values.T):
-        out[:, i] = np.bincount(at, weights=column, minlength=size)
-    return out
+        sums[:, i] = np.bincount(which, weights=column, minlength=size)
+    return sums

@@ -1,85 +1,107 @@
-"""Texts of the tokens and prompts that a diagnosis names, looked up in the dump once the sums say which."""
+"""Texts of the tokens and prompts that a diagnosis names.
+
+They are looked up in the dump by a second pass, once the sums say which are needed: to
+hold all texts in the first would take as much memory as the dump.
+"""
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from entrostat import dump
-from entrostat.diagnose.plan import Plan
+from entrostat.diagnose.plan import Plan, Source
 
 LONGEST = 200
 """Characters of a text that are kept."""
 
 Key = tuple[int, int, int]
+"""Of a group, as in Attribution.groups."""
+
+
+def read_again(
+    source: Source, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Batches of a file that an attribution has been made of.
+
+    Rows that can't be read are left out in silence: the first pass has told of them, or
+    has stopped there.
+    """
+    return dump.read(source.file, columns, bad=_ignore)
+
+
+def _ignore(line: str, rows: int) -> None:
+    pass
 
 
 def token_texts(plan: Plan, ids: Collection[int]) -> dict[int, str]:
-    """The text of each token id, where it is first met; without those that have none. Reads no further than it must."""
+    """The text of each token id where it is first met; without those that have none.
+
+    Reads no further than it must.
+    """
+    texts: dict[int, str] = {}
     if not plan.has("text"):
-        return {}
-    missing, out = set(ids), {}
+        return texts
+    missing = set(ids)
     for source in plan.sources:
-        for batch in dump.read(source.file, ["tokens", "text"], bad=_ignore):
+        for batch in read_again(source, ["tokens", "text"]):
             if not missing:
-                return out
-            if not {"tokens", "text"} <= set(batch.schema.names):
-                break
-            tokens, texts = (
-                batch.column("tokens").flatten(),
-                batch.column("text").flatten(),
-            )
-            flat = tokens.to_numpy(zero_copy_only=False)
-            for token in sorted(missing & set(np.unique(flat).tolist())):
-                out[token] = cut(texts[int(np.flatnonzero(flat == token)[0])])
-            missing -= out.keys()
-    return out
+                return texts
+            tokens = batch.column("tokens").flatten().to_numpy(zero_copy_only=False)
+            pieces = batch.column("text").flatten()
+            for token in missing.intersection(np.unique(tokens).tolist()):
+                texts[token] = cut(pieces[int(np.argmax(tokens == token))])
+            missing -= texts.keys()
+    return texts
 
 
-def prompts(plan: Plan, keys: Collection[Sequence[int]]) -> dict[Key, str]:
-    """The prompt of each group, by (path, step, group)."""
+def prompts(plan: Plan, keys: Collection[Key]) -> dict[Key, str]:
+    """The prompt of each group by (path, step, group); without those that have none."""
+    texts: dict[Key, str] = {}
     if not plan.has("group", "prompt"):
-        return {}
-    missing, out = {(key[0], key[1], key[2]) for key in keys}, {}
+        return texts
+    missing = set(keys)
     for source in plan.sources:
-        for batch in dump.read(source.file, ["group", "prompt"], bad=_ignore):
+        for batch in read_again(source, ["group", "prompt"]):
             if not missing:
-                return out
-            step, group = (
-                batch.column("step").to_numpy(),
-                batch.column("group").to_numpy(),
-            )
-            for key in sorted(missing):
-                at = np.flatnonzero((step == key[1]) & (group == key[2]))
-                if len(at) and key[0] == source.path:
-                    out[key] = cut(batch.column("prompt")[int(at[0])])
-            missing -= out.keys()
-    return out
+                return texts
+            steps = batch.column("step").to_numpy()
+            groups = batch.column("group").to_numpy()
+            for key in missing:
+                path, step, group = key
+                rows = np.flatnonzero((steps == step) & (groups == group))
+                if path == source.path and len(rows):
+                    texts[key] = cut(batch.column("prompt")[int(rows[0])])
+            missing -= texts.keys()
+    return texts
 
 
 def escaped(text: str, limit: int = LONGEST) -> str:
-    r"""`text` on one line, cut to `limit` characters, with what a screen would act on, or not show, as an escape.
+    r"""`text` on one line, cut to `limit` characters.
+
+    What a screen would act on, or not show, stands as an escape.
 
     >>> print(escaped("\x1b[31m a\n\u202e\u2028\\"))
     \x1b[31m a\n\u202e\u2028\\
     """
-    out = []
-    for c in text[:limit]:
-        odd = unicodedata.category(c)[0] == "C" or unicodedata.category(c) in (
-            "Zl",
-            "Zp",
-        )
-        out.append(c.encode("unicode_escape").decode() if odd or c == "\\" else c)
-    return "".join(out) + ("…" if len(text) > limit else "")
+    shown = ""
+    for character in text[:limit]:
+        category = unicodedata.category(character)
+        # C: controls and what turns the reading direction; Zl, Zp: line ends
+        if category[0] == "C" or category in ("Zl", "Zp") or character == "\\":
+            shown += character.encode("unicode_escape").decode()
+        else:
+            shown += character
+    return shown + ("…" if len(text) > limit else "")
 
 
 def cut(text: Any, limit: int = LONGEST) -> str:
-    """At most `limit` characters of a string scalar of Arrow's, whose bytes need not be UTF-8: U+FFFD for those."""
-    return bytes(memoryview(text.as_buffer())[: 4 * limit]).decode("utf-8", "replace")[
-        :limit
-    ]
+    """At most `limit` characters of a string scalar of Arrow's.
 
-
-def _ignore(line: str, rows: int) -> None:
-    """What can't be read has been told, or has stopped the diagnosis, in its first pass."""
+    Its bytes need not be UTF-8: what is not becomes U+FFFD.
+    """
+    # a character has at most 4 bytes, so a long text is not decoded as a whole
+    start = bytes(memoryview(text.as_buffer())[: 4 * limit])
+    return start.decode("utf-8", "replace")[:limit]

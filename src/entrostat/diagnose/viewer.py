@@ -1,289 +1,252 @@
-"""The responses that a page shows token by token, packed: 33 bytes a token in base64, decoded where one is opened.
+"""The responses that a page shows token by token: which, and what is known of each."""
 
-The tokens of a response are one base64 string, little-endian, column after column of n entries:
-
-    uint32    its place in `texts`
-    float32   change over `unit`
-    float16   ln p, entropy, ln of the ratio, advantage, low, high; NaN: not known
-    uint8     flags: 1 trained on, 2 clip-low, 4 clip-high, 8 times the region
-
-Half precision has three digits, which is what is shown of them.
-"""
-
-import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from entrostat import dump
 from entrostat.diagnose.attribution import Attribution
+from entrostat.diagnose.packed import (
+    CLIP_HIGH,
+    CLIP_LOW,
+    NUMBERS,
+    REGION,
+    TRAINED,
+    Response,
+    TokenTexts,
+    packed,
+    size_of,
+    word_of,
+)
 from entrostat.diagnose.plan import Plan
 from entrostat.diagnose.sums import Floats, Ints
-from entrostat.diagnose.texts import cut, escaped
-from entrostat.diagnose.tokens import HIGH, LOW, tokens_of
+from entrostat.diagnose.texts import Key, read_again
+from entrostat.diagnose.tokens import HIGH, LOW, Tokens, tokens_of
 from entrostat.dump.check import offsets
 
 MOST_TOKENS = 2000
 """Of a response; the rest is cut off."""
 MOST_BYTES = 13_500_000
 """Of the packed data; further responses are left out."""
-LONGEST_TOKEN, LONGEST_PROMPT = 60, 2000
-_HALVES = ("logprobs", "entropy", "logratio", "advantages", "low", "high")
-_BYTES = 4 + 4 + 2 * len(_HALVES) + 1
-
-Key = tuple[int, int, int]
-
-
-@dataclass
-class Response:
-    """One row of a dump; arrays have an entry a token, those that are trained on or not, at most MOST_TOKENS."""
-
-    sample: int
-    update: int | None
-    reward: float | None
-    tokens: int
-    """How many there were before the cut."""
-    prompt: str | None
-    text: Ints
-    change: Floats
-    numbers: np.ndarray
-    """(_HALVES, tokens) float32."""
-    flags: Ints
+LONGEST_PROMPT = 2000
+"""Characters of a prompt's text."""
+_DARKEST = 0.98
+"""The quantile of a number that gets the darkest shade: the largest would leave the rest
+pale."""
 
 
-class Texts:
-    """Distinct tokens, by id and text."""
+def viewer(attribution: Attribution, responses: int) -> dict[str, Any]:
+    """At most `responses` responses, of the prompts that moved entropy most.
 
-    def __init__(self):
-        self.at: dict[tuple[int, str | None], int] = {}
-        self.bytes = 0
-
-    def places(self, ids: Ints, texts: pa.Array | None) -> Ints:
-        """The place of each token in `listed`, those that are new at its end."""
-        if texts is None:
-            codes, words = np.zeros(len(ids), np.int64), (None,)
-        else:
-            encoded = texts.dictionary_encode()
-            codes, words = (
-                encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
-                encoded.dictionary,
-            )
-        found, which = np.unique(
-            np.stack([ids, codes], axis=1), axis=0, return_inverse=True
-        )
-        places = [self._place(int(i), _word(words[int(code)])) for i, code in found]
-        return np.array(places, np.int64)[which.reshape(-1)]
-
-    def _place(self, token: int, text: str | None) -> int:
-        if (token, text) not in self.at:
-            self.bytes += 20 + 6 * len(text or "")
-        return self.at.setdefault((token, text), len(self.at))
-
-    def listed(self) -> list[tuple[int, str | None]]:
-        return list(self.at)
-
-
-def viewer(found: Attribution, responses: int) -> dict[str, Any]:
-    """At most `responses` responses, of the prompts that moved entropy most, as JSON-able data for the page.
+    JSON-able data for the page:
 
     texts     [id, text] of each distinct token; text null where there is none
-    prompts   largest mover first: path, step, group, text, change (as in `result`), all (how many responses it has) and
-              responses: sample, update, reward, tokens (before the cut), shown, data
-    unit      of the changes; scale: of the shades, the 98th percentile of entropy, |change| and |ln ratio|
+    prompts   largest mover first: path, step, group, text, change (as in `result`), all
+              (how many responses it has) and responses: sample, update, reward, tokens
+              (before the cut), shown, data (entrostat.diagnose.packed)
+    unit      of the changes
+    scale     of the shades: entropy, |change| and |ln ratio| at a high quantile
     grouped   whether prompts are groups; otherwise each is a completion
     """
-    keys, texts = _chosen(found, responses), Texts()
-    gathered: dict[Key, list[Response]] = {key: [] for key in keys}
-    for number in range(len(found.plan.sources)):
-        for key, response in _responses(found.plan, number, keys, texts):
-            if len(gathered[key]) < responses:
-                gathered[key].append(response)
-    kept = _within_limits(gathered, responses, MOST_BYTES - texts.bytes)
-    every = [response for each in kept.values() for response in each]
-    unit = (
-        max(
-            [
-                float(np.nanmax(np.abs(r.change), initial=0.0))
-                for r in every
-                if r.change.size
-            ],
-            default=0.0,
-        )
-        or 1.0
-    )
+    keys = _chosen(attribution, responses)
+    texts = TokenTexts()
+    gathered = _gathered(attribution.plan, keys, responses, texts)
+    shown = _within_limits(gathered, responses, MOST_BYTES - texts.bytes)
+    every: list[Response] = []
+    for some in shown.values():
+        every += some
+    unit = _largest(np.concatenate([[0.0], *(response.change for response in every)]))
+    prompts = []
+    for key, some in shown.items():
+        if some:
+            prompts.append(_prompt(attribution, key, some, unit))
     return {
         "texts": texts.listed(),
-        "prompts": [
-            _prompt(found, key, some, unit) for key, some in kept.items() if some
-        ],
+        "prompts": prompts,
         "unit": unit,
         "scale": _scale(every),
-        "grouped": found.plan.has("group"),
+        "grouped": attribution.plan.has("group"),
     }
 
 
-def _chosen(found: Attribution, responses: int) -> list[Key]:
-    """Keys of groups, the largest mover first, that have that many rows between them."""
-    order = np.argsort(-np.abs(found.groups.change[:, 0]), kind="stable")
-    rows = np.cumsum(found.rewards[order, 0])
+def _chosen(attribution: Attribution, responses: int) -> list[Key]:
+    """Keys of as many groups, largest mover first, as have that many rows together."""
+    order = np.argsort(-np.abs(attribution.groups.kept), kind="stable")
+    rows = np.cumsum(attribution.rewards[order, 0])
     most = int(np.searchsorted(rows, responses)) + 1
-    return [
-        (path, step, unit)
-        for path, step, unit in found.groups.keys[order[:most]].tolist()
-    ]
+    keys = attribution.groups.keys[order[:most]]
+    return [(path, step, unit) for path, step, unit in keys.tolist()]
+
+
+def _gathered(
+    plan: Plan, keys: list[Key], responses: int, texts: TokenTexts
+) -> dict[Key, list[Response]]:
+    """The responses of each group, in the order of `keys`."""
+    gathered: dict[Key, list[Response]] = {key: [] for key in keys}
+    for number in range(len(plan.sources)):
+        for key, response in _responses(plan, number, keys, texts):
+            # a group may be larger than what is shown at all
+            if len(gathered[key]) < responses:
+                gathered[key].append(response)
+    return gathered
 
 
 def _responses(
-    plan: Plan, number: int, keys: list[Key], texts: Texts
+    plan: Plan, number: int, keys: list[Key], texts: TokenTexts
 ) -> Iterator[tuple[Key, Response]]:
-    """The chosen rows of a file; one without any is read no further than its groups."""
-    source, unit = plan.sources[number], "group" if plan.has("group") else "sample"
-    mine = [
-        key for key in keys if key[0] == (source.path if unit == "group" else number)
-    ]
-    if not any(
-        (_which(batch, unit, mine) >= 0).any()
-        for batch in dump.read(source.file, [unit], bad=_ignore)
-    ):
+    """The chosen rows of the file with that number."""
+    source = plan.sources[number]
+    # what a key begins with, as in Attribution.groups
+    unit, place = "sample", number
+    if plan.has("group"):
+        unit, place = "group", source.path
+    mine = [key for key in keys if key[0] == place]
+    # all columns are read only of a file that has a chosen row
+    narrow = read_again(source, [unit])
+    if not any((_which(batch, unit, mine) >= 0).any() for batch in narrow):
         return
-    for batch in dump.read(source.file, bad=_ignore):
+    for batch in read_again(source):
         which = _which(batch, unit, mine)
-        if (which >= 0).any():
-            some = batch.filter(pa.array(which >= 0))
-            yield from zip(
-                (mine[i] for i in which[which >= 0]),
-                _of_rows(some, plan, texts),
-                strict=True,
-            )
+        chosen = which >= 0
+        if chosen.any():
+            rows = _of_rows(batch.filter(pa.array(chosen)), plan, texts)
+            for i, response in zip(which[chosen], rows, strict=True):
+                yield mine[i], response
 
 
 def _which(batch: pa.RecordBatch, unit: str, keys: list[Key]) -> Ints:
     """Of each row the place of its group in `keys`, or -1."""
-    step, group = batch.column("step").to_numpy(), batch.column(unit).to_numpy()
-    out = np.full(batch.num_rows, -1)
-    for i, key in enumerate(keys):
-        out[(step == key[1]) & (group == key[2])] = i
-    return out
+    steps = batch.column("step").to_numpy()
+    units = batch.column(unit).to_numpy()
+    which = np.full(batch.num_rows, -1)
+    for i, (_, step, number) in enumerate(keys):
+        which[(steps == step) & (units == number)] = i
+    return which
 
 
-def _of_rows(batch: pa.RecordBatch, plan: Plan, texts: Texts) -> Iterator[Response]:
+def _of_rows(
+    batch: pa.RecordBatch, plan: Plan, texts: TokenTexts
+) -> Iterator[Response]:
+    """A response per row, with what is known of its trained tokens."""
     starts = offsets(batch.column("mask"))
     tokens = tokens_of(batch, plan)
-    at, n = starts[tokens.row] + tokens.position, int(starts[-1])
-    change, numbers, flags = (
-        np.full(n, np.nan),
-        np.full((len(_HALVES), n), np.nan, np.float32),
-        np.zeros(n, np.int64),
-    )
-    change[at] = np.nan if tokens.change is None else tokens.change
-    for i, name in enumerate(_HALVES):
-        if name == "logratio":
-            numbers[i, at] = np.nan if tokens.logratio is None else tokens.logratio
-        elif plan.has(name):
-            numbers[i, at] = (
-                batch.column(name).flatten().to_numpy(zero_copy_only=False)[at]
-            )
-    region = np.zeros_like(at) if tokens.region is None else tokens.region
-    flags[at] = 1 + 2 * (tokens.event == LOW) + 4 * (tokens.event == HIGH) + 8 * region
-    ids = (
-        batch.column("tokens").flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-    )
+    at = starts[tokens.row] + tokens.position
+    size = int(starts[-1])
+    change = np.full(size, np.nan)
+    if plan.measure is not None:
+        change[at] = tokens.change
+    numbers = _numbers(batch, plan, tokens, at, size)
+    flags = np.zeros(size, np.int64)
+    flags[at] = TRAINED + REGION * tokens.region
+    flags[at] += CLIP_LOW * (tokens.event == LOW) + CLIP_HIGH * (tokens.event == HIGH)
+    ids = _flat(batch, "tokens").astype(np.int64)
     words = batch.column("text").flatten() if plan.has("text") else None
     for row in range(batch.num_rows):
         start, end = int(starts[row]), int(starts[row + 1])
         shown = slice(start, min(end, start + MOST_TOKENS))
-        text = texts.places(ids[shown], None if words is None else words[shown])
+        prompt = _value(batch, plan, "prompt", row)
         yield Response(
             sample=batch.column("sample")[row].as_py(),
-            update=batch.column("update")[row].as_py() if plan.has("update") else None,
-            reward=batch.column("reward")[row].as_py() if plan.has("reward") else None,
+            update=_as_py(_value(batch, plan, "update", row)),
+            reward=_as_py(_value(batch, plan, "reward", row)),
+            prompt=None if prompt is None else word_of(prompt, LONGEST_PROMPT),
             tokens=end - start,
-            prompt=_word(batch.column("prompt")[row], LONGEST_PROMPT)
-            if plan.has("prompt")
-            else None,
-            text=text,
+            text=texts.places(ids[shown], None if words is None else words[shown]),
             change=change[shown],
             numbers=numbers[:, shown],
             flags=flags[shown],
         )
 
 
+def _numbers(
+    batch: pa.RecordBatch, plan: Plan, tokens: Tokens, at: Ints, size: int
+) -> np.ndarray:
+    """NUMBERS of trained tokens, which are `at` these of `size` entries; NaN elsewhere."""
+    numbers = np.full((len(NUMBERS), size), np.nan, np.float32)
+    for i, name in enumerate(NUMBERS):
+        if name == "logratio":
+            if tokens.logratio is not None:
+                numbers[i, at] = tokens.logratio
+        elif plan.has(name):
+            numbers[i, at] = _flat(batch, name)[at]
+    return numbers
+
+
+def _flat(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    return batch.column(name).flatten().to_numpy(zero_copy_only=False)
+
+
+def _value(batch: pa.RecordBatch, plan: Plan, name: str, row: int) -> pa.Scalar | None:
+    """None where not all files have the column."""
+    return batch.column(name)[row] if plan.has(name) else None
+
+
+def _as_py(scalar: pa.Scalar | None) -> Any:
+    return None if scalar is None else scalar.as_py()
+
+
 def _within_limits(
     gathered: dict[Key, list[Response]], responses: int, size: int
 ) -> dict[Key, list[Response]]:
-    """The first `responses` responses in the order of prompts, of no more than `size` bytes."""
+    """The first responses in the order of prompts, of no more than `size` bytes."""
     kept: dict[Key, list[Response]] = {}
+    left = responses
     for key, some in gathered.items():
         kept[key] = []
-        for response in sorted(some, key=lambda each: (each.sample, each.update or 0)):
-            size -= len(response.flags) * _BYTES * 4 // 3 + 100
-            if responses > 0 and size > 0:
+        for response in sorted(some, key=_order):
+            size -= size_of(response)
+            if left > 0 and size > 0:
                 kept[key].append(response)
-            responses -= 1
+            left -= 1
     return kept
 
 
+def _order(response: Response) -> tuple[int, int]:
+    return response.sample, response.update or 0
+
+
 def _prompt(
-    found: Attribution, key: Key, responses: list[Response], unit: float
+    attribution: Attribution, key: Key, responses: list[Response], unit: float
 ) -> dict[str, Any]:
-    at = int(np.flatnonzero((found.groups.keys == np.array(key)).all(1))[0])
+    is_it = (attribution.groups.keys == np.array(key)).all(axis=1)
+    at = int(np.argmax(is_it))
+    change = None
+    if attribution.plan.measure is not None:
+        change = float(attribution.groups.kept[at]) / attribution.tokens
+    path, step, group = key
     return {
-        "path": key[0],
-        "step": key[1],
-        "group": key[2],
+        "path": path,
+        "step": step,
+        "group": group,
         "text": responses[0].prompt,
-        "change": None
-        if found.plan.measure is None
-        else float(found.groups.change[at, 0]) / found.tokens,
-        "all": int(found.rewards[at, 0]),
-        "responses": [_packed(response, unit) for response in responses],
+        "change": change,
+        "all": int(attribution.rewards[at, 0]),
+        "responses": [packed(response, unit) for response in responses],
     }
 
 
-def _packed(response: Response, unit: float) -> dict[str, Any]:
-    with np.errstate(over="ignore"):  # what is over 65504 becomes inf
-        halves = response.numbers.astype("<f2").tobytes()
-    change = (response.change / unit).astype("<f4").tobytes()
-    data = (
-        response.text.astype("<u4").tobytes()
-        + change
-        + halves
-        + response.flags.astype("u1").tobytes()
-    )
-    return {
-        "sample": response.sample,
-        "update": response.update,
-        "reward": response.reward,
-        "tokens": response.tokens,
-        "shown": len(response.flags),
-        "data": base64.b64encode(data).decode("ascii"),
-    }
+def _largest(values: Floats) -> float:
+    """The largest size of a known number; 1 where all are 0 or unknown."""
+    return float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
 
 
 def _scale(responses: list[Response]) -> dict[str, float]:
-    def most(parts: list[np.ndarray]) -> float:
-        values = np.abs(np.concatenate([np.zeros(1), *parts]))
-        values = values[np.isfinite(values)]
-        return float(np.quantile(values, 0.98)) or float(values.max()) or 1.0
-
-    numbers = {
-        name: [r.numbers[i] for r in responses] for i, name in enumerate(_HALVES)
-    }
-    change = most([r.change for r in responses])
+    """Of each kind of shade the number that gets the darkest."""
+    numbers = np.zeros((len(NUMBERS), 1))
+    change = np.zeros(1)
+    if responses:
+        numbers = np.concatenate([response.numbers for response in responses], axis=1)
+        change = np.concatenate([response.change for response in responses])
     return {
-        "entropy": most(numbers["entropy"]),
-        "change": change,
-        "ratio": most(numbers["logratio"]),
+        "entropy": _darkest(numbers[NUMBERS.index("entropy")]),
+        "change": _darkest(change),
+        "ratio": _darkest(numbers[NUMBERS.index("logratio")]),
     }
 
 
-def _word(text: pa.Scalar | None, limit: int = LONGEST_TOKEN) -> str | None:
-    """The escaped start of a string of Arrow's."""
-    return None if text is None else escaped(cut(text, limit + 1), limit)
-
-
-def _ignore(line: str, rows: int) -> None:
-    """What can't be read has been told, or has stopped the diagnosis, when its sums were made."""
+def _darkest(values: np.ndarray) -> float:
+    # the 0 in front keeps the quantile of no number at all defined
+    sizes = np.abs(np.concatenate([np.zeros(1), values]))
+    finite = sizes[np.isfinite(sizes)]
+    return float(np.quantile(finite, _DARKEST)) or _largest(finite)

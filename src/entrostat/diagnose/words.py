@@ -12,160 +12,168 @@ from entrostat.estimate import Interval
 SURE = 0.99
 """Share of tokens from which on A > 0 is called a right answer, and A < 0 a wrong one."""
 FEW_GROUPS = 20
+MOST_BLAMED = 4
 UNIT = "nats per unit step per trained token"
 
 
 def sentences(
-    found: Attribution,
+    attribution: Attribution,
     change: Interval,
     causes: list[Cause],
     advice: Advice | None,
     series: Series,
 ) -> list[str]:
     """The diagnosis, from what moved to what would have held it."""
-    lines = [line for line in (_measured(series), _predicted(found, change)) if line]
-    if not change.value or found.plan.measure is None:
+    plan = attribution.plan
+    lines = _measured(series)
+    lines.append(_predicted(attribution, change))
+    if plan.measure is None or not change.value:
         return lines
     if sure(change):
-        if _other_way(series, change):
+        if _went_the_other_way(series, change):
             lines.append(
-                "What was measured went the other way: first order does not explain this run."
+                "The measured entropy went the other way: first order does not explain "
+                "this run."
             )
-        lines.append(_blame(found, causes, falls=change.value < 0))
-    if (
-        found.plan.clamped
-        and found.plan.has("old_logprobs")
-        and found.fresh == found.tokens
-    ):
+        lines.append(_blame(attribution, causes, falls=change.value < 0))
+    all_fresh = plan.has("old_logprobs") and attribution.fresh == attribution.tokens
+    if plan.clamped and all_fresh:
         lines.append(
-            "Every ratio is exactly 1, as with one update a rollout: no threshold over 0 can act. Make several updates "
-            "a rollout, or use the thermostat, which acts on fresh tokens too."
+            "Every ratio is exactly 1, as with one update per rollout, so no threshold "
+            "over 0 can act. Make several updates per rollout, or use the thermostat, "
+            "which acts on fresh tokens too."
         )
     elif advice is not None:
-        lines.append(_advice(found, change, advice))
+        lines.append(_advice(attribution, change, advice))
     if series.correlation is not None:
         lines.append(
-            f"Over {len(series.points)} rollouts the predicted and the measured change correlate by "
-            f"{bracketed(series.correlation)}."
+            f"Over {len(series.points)} rollouts the predicted and the measured change "
+            f"correlate by {bracketed(series.correlation)}."
         )
     return lines
 
 
-def limits(found: Attribution) -> list[str]:
+def limits(attribution: Attribution) -> list[str]:
     """What the numbers are not."""
-    groups = len(found.groups.keys)
-    unit = "prompt groups" if found.plan.has("group") else "completions"
+    groups = len(attribution.groups.keys)
+    unit = "prompt groups" if attribution.plan.has("group") else "completions"
     lines = [
-        "First order, for a unit step along the gradient of r A in the logits of each token: signs and proportions, "
-        "not sizes. What one token's step does to the entropy at other tokens is not in it.",
-        "Other thresholds would have led to other ratios from the next update on, and to other answers from the next "
-        "rollout on.",
-        f"Intervals: 95%, over the {groups:,} {unit} of this dump; not over seeds.",
+        "The changes are first order, for a unit step along the gradient of r A in the "
+        "logits of each token. They give signs and proportions, not sizes. They leave "
+        "out what one token's step does to the entropy at other tokens.",
+        "Other thresholds would have led to other ratios from the next update on, and "
+        "to other answers from the next rollout on.",
+        f"Intervals are 95% intervals over the {groups:,} {unit} of this dump, not over "
+        "seeds.",
     ]
     if groups < FEW_GROUPS:
         lines.append(
             f"{groups} {unit} are few: the intervals are too narrow, or missing."
         )
-    if found.plan.by_sequence:
+    if attribution.plan.by_sequence:
         lines.append(
-            "One ratio a sequence is clipped: thresholds are those of the sequence's ratio."
+            "The clip acts on one ratio per sequence: thresholds are those of the "
+            "sequence's ratio."
         )
     return lines
 
 
-def of_cause(found: Attribution, key: str) -> str:
+def of_cause(attribution: Attribution, key: str) -> str:
     """A key of causes.KEYS in words.
 
-    "Right answers" only where A > 0 says so.
+    "Right answers" and "wrong answers" only where the sign of A says so.
     """
-    sure = found.agree is not None and found.agree >= SURE
-    better, worse = (
-        ("right answers", "wrong answers")
-        if sure
-        else ("tokens of A > 0", "tokens of A < 0")
-    )
-    region, _, event = key.partition(" ")
-    if region == "rest":
+    if key == "rest":
         return "tokens at the edge between likely and unlikely"
-    kind = "likely" if region in ("E1", "E3") else "unlikely"
-    whose = better if region in ("E1", "E2") else worse
-    of = f"{kind} tokens of {whose}" if sure else f"{kind} {whose}"
-    if event == EVENTS[HIGH] and region in ("E3", "E4"):
+    region, _, event = key.partition(" ")
+    raised = region in ("E1", "E2")
+    likely = "likely" if region in ("E1", "E3") else "unlikely"
+    if attribution.agree is not None and attribution.agree >= SURE:
+        answers = "right answers" if raised else "wrong answers"
+        tokens = f"{likely} tokens of {answers} ({region})"
+    else:
+        tokens = f"{likely} tokens of A {'>' if raised else '<'} 0 ({region})"
+    if not event:
+        return f"pushing {'up' if raised else 'down'} {tokens}"
+    if event == EVENTS[HIGH] and not raised:
         event = "the dual clip"
-    if event:
-        return f"{event} on {of} ({region})"
-    return f"pushing {'up' if region in ('E1', 'E2') else 'down'} {of} ({region})"
+    return f"{event} on {tokens}"
 
 
-def _measured(series: Series) -> str | None:
+def _measured(series: Series) -> list[str]:
+    """How far entropy went; no sentence where that is not known."""
     if series.first is None or series.last is None:
-        return None
+        return []
     (start, before), (end, after) = series.first, series.last
-    went = "fell" if after < before else "rose" if after > before else "stayed"
-    return f"Entropy {went} from {before:.3f} to {after:.3f} nats between rollouts {start} and {end}, as measured."
+    went = "stayed"
+    if after < before:
+        went = "fell"
+    elif after > before:
+        went = "rose"
+    return [
+        f"Entropy {went} from {before:.3f} to {after:.3f} nats between rollouts {start} "
+        f"and {end}, as measured."
+    ]
 
 
-def _predicted(found: Attribution, change: Interval) -> str:
-    if found.plan.measure is None:
-        return "There is no entropy in the dump, so nothing is said of its change."
-    what = (
-        "the token's own term of the entropy change"
-        if not found.plan.exact
-        else "the entropy change"
-    )
-    unsure = (
-        "" if sure(change) else "; its sign is not sure, so no thresholds are advised"
-    )
+def _predicted(attribution: Attribution, change: Interval) -> str:
+    if attribution.plan.measure is None:
+        return "The dump has no entropy, so its change is not known."
+    what = "the entropy change"
+    if not attribution.plan.exact:
+        what = "the token's own term of the entropy change"
+    unsure = ""
+    if not sure(change):
+        unsure = "; its sign is not sure, so no thresholds are advised"
     return (
         f"To first order {what} of the updates was {bracketed(change)} {UNIT}{unsure}."
     )
 
 
-def _other_way(series: Series, change: Interval) -> bool:
-    """Whether entropy moved against the change, by more than two rollouts differ by their noise."""
+def _went_the_other_way(series: Series, change: Interval) -> bool:
+    """Whether entropy moved against the change, beyond the noise of two rollouts."""
     if series.first is None or series.last is None or series.noise is None:
         return False
     moved = series.last[1] - series.first[1]
     return moved * change.value < 0 and abs(moved) > 2 * series.noise
 
 
-def _blame(found: Attribution, causes: list[Cause], *, falls: bool) -> str:
+def _blame(attribution: Attribution, causes: list[Cause], *, falls: bool) -> str:
+    """The largest causes with the sign of the change, and their shares."""
+    blamed = []
+    for cause in sorted(causes, key=lambda cause: -abs(cause.change.value)):
+        if cause.share is not None:
+            name = of_cause(attribution, cause.key)
+            blamed.append((name, percent(cause.share)))
+    (name, share), *others = blamed[:MOST_BLAMED]
     took, lost = ("took", "lost") if falls else ("gave", "gained")
-    blamed = sorted(
-        (c for c in causes if c.share is not None), key=lambda c: -abs(c.change.value)
-    )
-    shares = [
-        (of_cause(found, c.key), percent(c.share))
-        for c in blamed
-        if c.share is not None
-    ]
-    top, share = shares[0]
-    line = f"{top[0].upper()}{top[1:]} {took} {share} of what entropy {lost}, to first order"
-    rest = [f"{name} {share}" for name, share in shares[1:4]]
-    return f"{line}; {', '.join(rest)}." if rest else f"{line}."
+    line = f"{_capital(name)} {took} {share} of what entropy {lost}, to first order"
+    if others:
+        line += "; " + ", ".join(f"{name} {share}" for name, share in others)
+    return line + "."
 
 
-def _advice(found: Attribution, change: Interval, advice: Advice) -> str:
-    pair = f"low {number(advice.low)} with high {number(advice.high)}"
-    force = [
-        f"{side} {in_force(found.in_force[side])}"
-        for side in ("low", "high")
-        if found.in_force[side].tokens
-    ]
-    instead = f" ({' and '.join(force)} in force)" if force else ""
-    after = f"{bracketed(advice.change)} in place of {short(change.value)} {UNIT}"
-    share = f"clipping {advice.clipped:.1%} of tokens, not {advice.clipped_before:.1%}"
-    sure = (
-        ""
-        if advice.holding is None
-        else f"; in {advice.holding:.0%} of resamples it holds"
+def _advice(attribution: Attribution, change: Interval, advice: Advice) -> str:
+    pair = f"Low {number(advice.low)} with high {number(advice.high)}"
+    in_force_texts = []
+    for side, bound in attribution.in_force.items():
+        if bound.tokens:
+            in_force_texts.append(f"{side} {in_force(bound)}")
+    if in_force_texts:
+        pair += f" ({' and '.join(in_force_texts)} in force)"
+    effect = (
+        f"{bracketed(advice.change)} in place of {short(change.value)} {UNIT}, "
+        f"clipping {advice.clipped:.1%} of tokens, not {advice.clipped_before:.1%}"
     )
+    if advice.holding is not None:
+        effect += f"; in {advice.holding:.0%} of resamples it holds"
     if advice.holds:
-        return f"{pair[0].upper()}{pair[1:]}{instead} would have held it: {after}, {share}{sure}."
-    helps = "" if advice.sure is None else f", and in {advice.sure:.0%} it helps"
+        return f"{pair} would have held entropy: {effect}."
+    if advice.sure is not None:
+        effect += f", and in {advice.sure:.0%} it helps"
     return (
-        f"No pair on the grid would have held it. {pair[0].upper()}{pair[1:]}{instead} comes nearest: {after}, "
-        f"{share}{sure}{helps}."
+        "No pair of thresholds on the grid would have held entropy. "
+        f"{pair} comes nearest: {effect}."
     )
 
 
@@ -173,8 +181,12 @@ def in_force(bound: InForce) -> str:
     """The thresholds of a side: one number, or their mean and range."""
     if bound.least == bound.most:
         return number(bound.least)
-    mean = bound.total / bound.finite if bound.finite else math.inf
-    return f"{number(mean)} on average ({number(bound.least)} to {number(bound.most)})"
+    spread = f"{number(bound.least)} to {number(bound.most)}"
+    return f"{number(bound.mean)} on average ({spread})"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def number(value: float) -> str:
@@ -195,21 +207,25 @@ def short(value: float) -> str:
     return f"{value:+.3g}" if value else "0"
 
 
-def bracketed(x: Interval) -> str:
-    """A number and its interval, where it has one.
+def bracketed(interval: Interval) -> str:
+    """A change and its interval, where it has one.
 
     >>> bracketed(Interval(-0.5, -0.75, 0.25)), bracketed(Interval(1.0, math.nan, math.nan))
     ('-0.5 [-0.75, +0.25]', '+1')
     """
-    ends = "" if math.isnan(x.low) else f" [{short(x.low)}, {short(x.high)}]"
-    return short(x.value) + ends
+    value = short(interval.value)
+    if math.isnan(interval.low):
+        return value
+    return f"{value} [{short(interval.low)}, {short(interval.high)}]"
 
 
-def percent(x: Interval) -> str:
+def percent(share: Interval) -> str:
     """A share and its interval.
 
     >>> percent(Interval(0.42, 0.393, 0.449))
     '42% [39, 45]'
     """
-    ends = "" if math.isnan(x.low) else f" [{100 * x.low:.0f}, {100 * x.high:.0f}]"
-    return f"{x.value:.0%}{ends}"
+    value = f"{share.value:.0%}"
+    if math.isnan(share.low):
+        return value
+    return f"{value} [{100 * share.low:.0f}, {100 * share.high:.0f}]"
