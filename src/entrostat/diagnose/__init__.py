@@ -6,8 +6,9 @@ Data flows one way, from the rows of a dump to a sentence:
     stream       reads every file once, batch by batch, and hands each batch on
     tokens       a batch as flat arrays, one entry per trained token: its entropy
                  change, region, clip event, ratio
-    attribution  sums of them by region, position, prompt, ... and by clip event,
+    attributor   adds them up by region, position, prompt, ... and by clip event,
                  with sums (sums by key), grid (by threshold), bootstrap (intervals)
+    attribution  all these sums as one object
     causes, advice, series, reach
                  what the sums say: causes, better thresholds, measured entropy,
                  whether a clip setting can matter at all

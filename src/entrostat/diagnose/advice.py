@@ -10,8 +10,8 @@ import numpy as np
 from entrostat.diagnose.attribution import Attribution, InForce
 from entrostat.diagnose.causes import estimate, kept, sure
 from entrostat.diagnose.grid import HIGHS, LOWS, clipped_sums, predicted
-from entrostat.diagnose.sums import Floats
 from entrostat.diagnose.tokens import HIGH, KEPT, LOW
+from entrostat.diagnose.types import Floats, Ints
 from entrostat.estimate import Interval
 
 LEAST_LOW, LEAST_HIGH = 0.01, 0.1
@@ -66,67 +66,83 @@ def advise(attribution: Attribution) -> Advice | None:
         return None
     sign = np.sign(made.value)
     change = response(attribution)
-    clipped_low, clipped_high = clipped_sums(attribution.bins.tokens.sum(1))
-    clipped_now = attribution.bins.tokens.sum(0)
+    low_clipped, high_clipped = clipped_sums(attribution.bins.tokens.sum(1))
+    clipped = np.add.outer(low_clipped, high_clipped)
+    now = attribution.bins.tokens.sum(0)
     holding = (sign * change <= 0) & _ALLOWED
     if holding.any():
-        changed_low = np.abs(clipped_low - clipped_now[LOW])
-        changed_high = np.abs(clipped_high - clipped_now[HIGH])
-        cost = np.where(holding, np.add.outer(changed_low, changed_high), np.inf)
+        low_changed = np.abs(low_clipped - now[LOW])
+        high_changed = np.abs(high_clipped - now[HIGH])
+        changed = np.add.outer(low_changed, high_changed)
+        pair = _least(attribution, np.where(holding, changed, np.inf))
     else:
-        cost = np.where(_ALLOWED, sign * change, np.inf)
-    i, j = _least(cost, attribution)
-
-    drawn_pair = predicted(attribution.resampled_bins)[:, i, j]
-    drawn = drawn_pair / attribution.resampled_tokens
-    drawn_made = attribution.resampled_cells[..., KEPT].sum(1)
-    drawn_difference = drawn - drawn_made / attribution.resampled_tokens
-    difference = estimate(float(change[i, j]) - made.value, drawn_difference)
+        pair = _least(attribution, np.where(_ALLOWED, sign * change, np.inf))
+    drawn, drawn_made = _drawn(attribution, pair)
+    value = float(change[pair])
+    difference = estimate(value - made.value, drawn - drawn_made)
+    moves = sign * (drawn - drawn_made) < 0
+    holds = sign * drawn <= 0
     has_interval = np.isfinite(difference.low)
     return Advice(
-        low=LOWS[i],
-        high=HIGHS[j],
+        low=LOWS[pair[0]],
+        high=HIGHS[pair[1]],
         holds=bool(holding.any()),
-        change=estimate(float(change[i, j]), drawn),
+        change=estimate(value, drawn),
         difference=difference,
-        sure=float((sign * drawn_difference < 0).mean()) if has_interval else None,
-        holding=float((sign * drawn <= 0).mean()) if has_interval else None,
-        clipped=float(clipped_low[i] + clipped_high[j]) / attribution.tokens,
-        clipped_before=float(clipped_now[LOW] + clipped_now[HIGH]) / attribution.tokens,
+        sure=float(moves.mean()) if has_interval else None,
+        holding=float(holds.mean()) if has_interval else None,
+        clipped=float(clipped[pair]) / attribution.tokens,
+        clipped_before=float(now[LOW] + now[HIGH]) / attribution.tokens,
     )
+
+
+def _drawn(attribution: Attribution, pair: tuple[int, int]) -> tuple[Floats, Floats]:
+    """In each resample the change under a pair of the grid, and the one that was made."""
+    tokens = attribution.resampled_tokens
+    every_pair = predicted(attribution.resampled_bins)
+    made = attribution.resampled_cells[..., KEPT].sum(1)
+    return every_pair[:, *pair] / tokens, made / tokens
 
 
 def _can_advise(attribution: Attribution, made: Interval) -> bool:
     plan = attribution.plan
     if not (plan.clamped and plan.has("old_logprobs", "entropy")):
         return False
-    return made.value != 0 and sure(made) and attribution.fresh < attribution.tokens
+    if attribution.fresh == attribution.tokens:
+        return False
+    return made.value != 0 and sure(made)
 
 
-def _least(cost: Floats, attribution: Attribution) -> tuple[int, int]:
+def _least(attribution: Attribution, cost: Floats) -> tuple[int, int]:
     """Where `cost` (LOWS, HIGHS) is least.
 
     Of pairs with equal cost, which clip the same tokens, the one nearest to the pair in
     force.
     """
-    low_steps = _grid_steps(LOWS, attribution.in_force["low"], unknown=1.0)
-    high_steps = _grid_steps(HIGHS, attribution.in_force["high"], unknown=np.inf)
+    in_force = attribution.in_force
+    low_steps = _grid_steps(LOWS, in_force["low"], unknown=1.0)
+    high_steps = _grid_steps(HIGHS, in_force["high"], unknown=np.inf)
     steps = np.add.outer(low_steps, high_steps)
-    best = np.lexsort((steps.ravel(), cost.ravel()))[0]
-    i, j = np.unravel_index(best, cost.shape)
-    return int(i), int(j)
+    order = np.lexsort((steps.ravel(), cost.ravel()))
+    low, high = np.unravel_index(order[0], cost.shape)
+    return int(low), int(high)
 
 
 def _grid_steps(
-    grid: tuple[float, ...], in_force: InForce, *, unknown: float
-) -> Floats:
+    grid: tuple[float, ...],
+    in_force: InForce,
+    *,
+    unknown: float,
+) -> Ints:
     """Steps of the grid from each threshold to the one in force.
 
     Where that is not known, to `unknown`: a threshold that clips nothing.
     """
     bound = in_force.mean if in_force.tokens else unknown
-    distance = []
+    distances = []
     for threshold in grid:
         # inf - inf is NaN
-        distance.append(0.0 if threshold == bound else abs(threshold - bound))
-    return np.abs(np.arange(len(grid)) - np.argmin(distance)).astype(np.float64)
+        at_bound = threshold == bound
+        distances.append(0.0 if at_bound else abs(threshold - bound))
+    nearest = np.argmin(distances)
+    return np.abs(np.arange(len(grid)) - nearest)

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from entrostat.diagnose.sums import Floats, Ints
+from entrostat.diagnose.types import Floats, Ints
 
 RESAMPLES = 400
 _GROUPS_AT_ONCE = 2**12

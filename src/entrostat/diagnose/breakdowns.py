@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 from entrostat.diagnose.attribution import Attribution, Split
-from entrostat.diagnose.sums import Floats, Ints
 from entrostat.diagnose.texts import prompts, token_texts
 from entrostat.diagnose.tokens import HIGH, KEPT, LOW
+from entrostat.diagnose.types import Ints, Json
 from entrostat.entropy import Region
 
 MOVERS = 12
 """Tokens, and prompts, that are named on each side."""
 _SIGNS = {-1: "A < 0", 0: "A = 0", 1: "A > 0"}
 
-Part = dict[str, Any]
+Part = Json
 
 
 def breakdowns(attribution: Attribution) -> dict[str, list[Part]]:
@@ -48,16 +48,17 @@ def movers(split: Split) -> Ints:
 
     The MOVERS that lowered it most come first, then the MOVERS that raised it most.
     """
-    order = np.argsort(split.kept, kind="stable")
-    lowering = [i for i in order[:MOVERS] if split.kept[i] < 0]
-    raising = [i for i in order[::-1][:MOVERS] if split.kept[i] > 0]
-    return np.array(lowering + raising, dtype=np.int64)
+    rising = np.argsort(split.kept, kind="stable")
+    least = rising[:MOVERS]
+    most = rising[::-1][:MOVERS]
+    lowering = least[split.kept[least] < 0]
+    raising = most[split.kept[most] > 0]
+    return np.concatenate((lowering, raising))
 
 
-def _part(
-    attribution: Attribution, tokens: Floats, change: Floats, **about: Any
-) -> Part:
-    """One part; tokens and change by event, (events,)."""
+def _part(attribution: Attribution, split: Split, at: Any, **about: Any) -> Part:
+    """One part of a table: the parts `at` of a split together, and what it is."""
+    tokens, change = split.of(at)
     part = about | {
         "tokens": int(tokens.sum()),
         "clipped_low": int(tokens[LOW]),
@@ -72,14 +73,15 @@ def _part(
 
 
 def _parts(
-    attribution: Attribution, split: Split, label_of: Callable[[list[int]], str]
+    attribution: Attribution,
+    split: Split,
+    label_of: Callable[[list[int]], str],
 ) -> list[Part]:
     """Every part that has a token."""
     parts = []
     for i, key in enumerate(split.keys.tolist()):
-        tokens, change = split.tokens[i], split.change[i]
-        if tokens.any():
-            parts.append(_part(attribution, tokens, change, label=label_of(key)))
+        if split.tokens[i].any():
+            parts.append(_part(attribution, split, [i], label=label_of(key)))
     return parts
 
 
@@ -87,12 +89,12 @@ def _tokens(attribution: Attribution) -> list[Part]:
     """The token ids that moved entropy most."""
     split = attribution.ids
     chosen = movers(split)
-    texts = token_texts(attribution.plan, split.keys[chosen, 0].tolist())
+    ids = split.keys[chosen, 0].tolist()
+    texts = token_texts(attribution.plan, ids)
     parts = []
-    for i in chosen:
-        token = int(split.keys[i, 0])
-        about = {"id": token, "label": texts.get(token)}
-        parts.append(_part(attribution, split.tokens[i], split.change[i], **about))
+    for i, token in zip(chosen, ids, strict=True):
+        label = texts.get(token)
+        parts.append(_part(attribution, split, [i], id=token, label=label))
     return parts + _others(attribution, split, chosen)
 
 
@@ -100,7 +102,7 @@ def _prompts(attribution: Attribution) -> list[Part]:
     """The prompts that moved entropy most."""
     split = attribution.groups
     chosen = movers(split)
-    keys = [(path, step, group) for path, step, group in split.keys[chosen].tolist()]
+    keys = list(map(tuple, split.keys[chosen].tolist()))
     texts = prompts(attribution.plan, keys)
     parts = []
     for i, key in zip(chosen, keys, strict=True):
@@ -112,19 +114,22 @@ def _prompts(attribution: Attribution) -> list[Part]:
             "label": f"{_rollout(attribution, path, step)}, prompt {group}",
             "text": texts.get(key),
         }
-        parts.append(_part(attribution, split.tokens[i], split.change[i], **about))
+        parts.append(_part(attribution, split, [i], **about))
     return parts + _others(attribution, split, chosen)
 
 
-def _others(attribution: Attribution, split: Split, chosen: Ints) -> list[Part]:
+def _others(
+    attribution: Attribution,
+    split: Split,
+    chosen: Ints,
+) -> list[Part]:
     """One part that stands for all that were not chosen; none where there is none."""
-    others = np.setdiff1d(np.arange(len(split.keys)), chosen)
+    every = np.arange(len(split.keys))
+    others = np.setdiff1d(every, chosen)
     if not len(others):
         return []
-    tokens = split.tokens[others].sum(0)
-    change = split.change[others].sum(0)
     about = {"label": "others", "others": len(others)}
-    return [_part(attribution, tokens, change, **about)]
+    return [_part(attribution, split, others, **about)]
 
 
 def _by_share(attribution: Attribution) -> list[Part]:
@@ -145,10 +150,8 @@ def _by_share(attribution: Attribution) -> list[Part]:
     parts = []
     for label, at in chosen.items():
         if at.any():
-            tokens = attribution.groups.tokens[at].sum(0)
-            change = attribution.groups.change[at].sum(0)
             about = {"label": label, "prompts": int(at.sum())}
-            parts.append(_part(attribution, tokens, change, **about))
+            parts.append(_part(attribution, attribution.groups, at, **about))
     return parts
 
 
@@ -157,7 +160,11 @@ def _positions(octave: int) -> str:
     return "1" if octave == 0 else f"{first} to {last}"
 
 
-def _rollout(attribution: Attribution, path: int, step: int) -> str:
+def _rollout(
+    attribution: Attribution,
+    path: int,
+    step: int,
+) -> str:
     """Its step, and its path where there are several."""
     paths = {source.path for source in attribution.plan.sources}
     if len(paths) > 1:

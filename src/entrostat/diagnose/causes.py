@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from entrostat.diagnose.attribution import Attribution
-from entrostat.diagnose.sums import Floats
 from entrostat.diagnose.tokens import EVENTS, HIGH, KEPT, LOW
+from entrostat.diagnose.types import Floats
 from entrostat.entropy import Region
 from entrostat.estimate import Interval
 
@@ -66,21 +66,27 @@ def sure(change: Interval) -> bool:
 
 def causes(attribution: Attribution) -> list[Cause]:
     """The terms in the order of KEYS. They add up to `kept`."""
-    values = terms(attribution.regions.change[None])[0] / attribution.tokens
-    drawn = terms(attribution.resampled_cells) / attribution.resampled_tokens[:, None]
-    sign = np.sign(values.sum()) if sure(kept(attribution)) else 0
+    values = terms(attribution.regions.change) / attribution.tokens
+    drawn = terms(attribution.resampled_cells)
+    drawn /= attribution.resampled_tokens[:, None]
+    sign = np.sign(values.sum())
+    if not sure(kept(attribution)):
+        sign = 0
     # what each cause adds in the direction of the total
     along = np.maximum(sign * values, 0)
     along_drawn = np.maximum(sign * drawn, 0)
     gross = along.sum()
-    gross_drawn = along_drawn.sum(1)
-    gross_drawn = np.where(gross_drawn > 0, gross_drawn, np.nan)
+    gross_drawn = along_drawn.sum(1, keepdims=True)
+    # a resample without any such cause has no shares
+    gross_drawn[gross_drawn == 0] = np.nan
+    shares_drawn = along_drawn / gross_drawn
     result = []
     for i, key in enumerate(KEYS):
+        change = estimate(values[i], drawn[:, i])
         share = None
         if along[i] > 0:
-            share = estimate(along[i] / gross, along_drawn[:, i] / gross_drawn)
-        result.append(Cause(key, estimate(values[i], drawn[:, i]), share))
+            share = estimate(along[i] / gross, shares_drawn[:, i])
+        result.append(Cause(key, change, share))
     return result
 
 
@@ -90,14 +96,17 @@ def terms(cells: Floats) -> Floats:
     Args:
         cells: (..., regions, events).
     """
-    pushed = [cells[..., region, :].sum(-1) for region in _REGIONS]
-    taken = [-cells[..., region, event] for region, event in _CLIPPED]
-    known = np.stack([*pushed, *taken], axis=-1)
-    rest = cells[..., KEPT].sum(-1) - known.sum(-1)
+    known = []
+    for region in _REGIONS:
+        known.append(cells[..., region, :].sum(-1))
+    for region, event in _CLIPPED:
+        known.append(-cells[..., region, event])
+    total = cells[..., KEPT].sum(-1)
+    rest = total - np.stack(known, axis=-1).sum(-1)
     # what rounding leaves is no cause
     rounding = 1e-9 * np.abs(cells).sum((-1, -2))
-    rest = np.where(np.abs(rest) < rounding, 0.0, rest)
-    return np.concatenate([known, rest[..., None]], axis=-1)
+    is_rounding = np.abs(rest) < rounding
+    return np.stack([*known, np.where(is_rounding, 0.0, rest)], axis=-1)
 
 
 def estimate(value: float, drawn: Floats) -> Interval:
@@ -108,10 +117,15 @@ def estimate(value: float, drawn: Floats) -> Interval:
     drawn = drawn[np.isfinite(drawn)]
     if len(drawn) < _FEWEST_RESAMPLES or np.ptp(drawn) == 0:
         return Interval(float(value), math.nan, math.nan)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(drawn, [tail, (1 + LEVEL) / 2])
     return Interval(float(value), float(low), float(high))
 
 
-def _per_token(attribution: Attribution, total: float, drawn: Floats) -> Interval:
+def _per_token(
+    attribution: Attribution,
+    total: float,
+    drawn: Floats,
+) -> Interval:
     """A total and its resamples, each divided by its own number of tokens."""
     return estimate(total / attribution.tokens, drawn / attribution.resampled_tokens)

@@ -11,6 +11,7 @@ from entrostat.diagnose.page import write_page
 from entrostat.diagnose.result import result
 from entrostat.diagnose.show import shown
 from entrostat.diagnose.stream import attribute
+from entrostat.diagnose.types import Json
 from entrostat.diagnose.viewer import viewer
 
 
@@ -36,7 +37,7 @@ class Diagnose:
     """Print the result as JSON."""
 
 
-def answer(options: Diagnose) -> tuple[dict[str, Any], Any]:
+def answer(options: Diagnose) -> tuple[Json, Any]:
     """The diagnosis as a JSON-able dict and for the terminal; writes the page.
 
     Raises:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-from entrostat.diagnose.sums import Floats, Ints
+from entrostat.diagnose.types import Floats, Ints
 
 # fmt: off
 LOWS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)

@@ -12,13 +12,12 @@ Half precision has three digits, which is what the page shows of these numbers.
 
 import base64
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from entrostat.diagnose.sums import Floats, Ints
 from entrostat.diagnose.texts import cut, escaped
+from entrostat.diagnose.types import Floats, Ints, Json
 
 NUMBERS = ("logprobs", "entropy", "logratio", "advantages", "low", "high")
 BYTES = 4 + 4 + 2 * len(NUMBERS) + 1
@@ -68,7 +67,7 @@ class TokenTexts:
             codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
             words = [word_of(text, LONGEST_TOKEN) for text in encoded.dictionary]
         pairs, which = np.unique(
-            np.stack([ids, codes], axis=1), axis=0, return_inverse=True
+            np.column_stack((ids, codes)), axis=0, return_inverse=True
         )
         places = [self._place(token, words[code]) for token, code in pairs.tolist()]
         # numpy 2.0 alone gives `which` a second axis
@@ -98,7 +97,7 @@ def size_of(response: Response) -> int:
     return response.shown * BYTES * 4 // 3 + around_the_data
 
 
-def packed(response: Response, unit: float) -> dict[str, Any]:
+def packed(response: Response, unit: float) -> Json:
     """The response for the page.
 
     Args:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import entrostat
 from entrostat.diagnose.breakdowns import Part
 from entrostat.diagnose.tables import TITLES, left_out_lines, table
+from entrostat.diagnose.types import Json
 from entrostat.diagnose.words import UNIT, number, short
 from entrostat.files import write_atomic
 from entrostat.report.page import inline_script, script_json
@@ -34,7 +34,11 @@ _REGIONS = {
 _SHADES = {"entropy": "entropy", "change": "entropy change", "ratio": "ratio"}
 
 
-def write_page(diagnosis: dict[str, Any], responses: dict[str, Any], out: Path) -> None:
+def write_page(
+    diagnosis: Json,
+    responses: Json,
+    out: Path,
+) -> None:
     """Writes the page to `out`, whole or not at all.
 
     Args:
@@ -59,7 +63,7 @@ def _is_page(file: Path) -> bool:
     return file.is_file() and MARKER.encode() in file.read_bytes()[:1024]
 
 
-def page(diagnosis: dict[str, Any], responses: dict[str, Any]) -> str:
+def page(diagnosis: Json, responses: Json) -> str:
     """The whole page; arguments as for `write_page`."""
     try:
         from jinja2 import Environment, StrictUndefined
@@ -104,7 +108,7 @@ def _csp_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _summary(diagnosis: dict[str, Any]) -> str:
+def _summary(diagnosis: Json) -> str:
     names = {
         "rollouts": "Rollouts dumped",
         "groups": "Prompts",
@@ -118,7 +122,7 @@ def _summary(diagnosis: dict[str, Any]) -> str:
     return " ".join(counts)
 
 
-def _parts_note(diagnosis: dict[str, Any]) -> str:
+def _parts_note(diagnosis: Json) -> str:
     if diagnosis["measure"] is None:
         return "Counts of tokens and clip events."
     return (
@@ -127,7 +131,7 @@ def _parts_note(diagnosis: dict[str, Any]) -> str:
     )
 
 
-def _causes(causes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _causes(causes: list[Json]) -> list[Json]:
     """Rows of the table of causes; a cause without a change has none."""
     most = max((abs(cause["change"]["value"]) for cause in causes), default=0)
     rows = []
@@ -149,7 +153,7 @@ def _causes(causes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _tables(breakdowns: dict[str, list[Part]]) -> list[dict[str, Any]]:
+def _tables(breakdowns: dict[str, list[Part]]) -> list[Json]:
     tables = []
     for name in TITLES:
         if name not in breakdowns:
@@ -184,7 +188,7 @@ def _bar(part: float) -> str:
     )
 
 
-def _map(diagnosis: dict[str, Any]) -> dict[str, Any] | None:
+def _map(diagnosis: Json) -> Json | None:
     response = diagnosis["map"]
     if response is None:
         return None
@@ -224,7 +228,7 @@ def _shade(part: float) -> str:
     return f"{'n' if part < 0 else 'p'}{level}"
 
 
-def _point(point: dict[str, Any]) -> dict[str, Any]:
+def _point(point: Json) -> Json:
     return {
         "step": point["step"],
         "entropy": f"{point['entropy']:.3f}",
@@ -233,7 +237,7 @@ def _point(point: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plot(points: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _plot(points: list[Json]) -> Json | None:
     """Places of the dots and of both zeros in the page's viewBox of 300 by 220."""
     if len(points) < 2:
         return None
@@ -250,7 +254,9 @@ def _plot(points: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _axis(
-    values: Sequence[float], start: float, end: float
+    values: Sequence[float],
+    start: float,
+    end: float,
 ) -> Callable[[float], float]:
     """A scale from the least to the most of the values and 0, to start..end."""
     least, most = min(0.0, *values), max(0.0, *values)
@@ -262,7 +268,7 @@ def _axis(
     return place
 
 
-def _viewer_note(shown: dict[str, Any]) -> str:
+def _viewer_note(shown: Json) -> str:
     responses = []
     for prompt in shown["prompts"]:
         responses += prompt["responses"]

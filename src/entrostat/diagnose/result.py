@@ -15,12 +15,15 @@ from entrostat.diagnose.grid import HIGHS, LOWS, clipped_sums
 from entrostat.diagnose.reach import numbers
 from entrostat.diagnose.series import series
 from entrostat.diagnose.stream import Skipped
+from entrostat.diagnose.types import Json
 from entrostat.estimate import Interval
 
 
 def result(
-    attribution: Attribution, skipped: Skipped, paths: Sequence[Path | str]
-) -> dict[str, Any]:
+    attribution: Attribution,
+    skipped: Skipped,
+    paths: Sequence[Path | str],
+) -> Json:
     """The diagnosis. Infinity is a string and NaN is null.
 
     Changes are nats per unit step per trained token.
@@ -82,7 +85,7 @@ def result(
     )
 
 
-def _causes(attribution: Attribution, causes: list[Cause]) -> list[dict[str, Any]]:
+def _causes(attribution: Attribution, causes: list[Cause]) -> list[Json]:
     described = []
     for cause in causes:
         what = words.of_cause(attribution, cause.key)
@@ -105,7 +108,7 @@ def _in_force(attribution: Attribution) -> dict[str, str]:
     return texts
 
 
-def _map(attribution: Attribution) -> dict[str, Any]:
+def _map(attribution: Attribution) -> Json:
     clipped_low, clipped_high = clipped_sums(attribution.bins.tokens.sum(1))
     return {
         "lows": LOWS,

@@ -84,9 +84,9 @@ def series(attribution: Attribution, paths: Sequence[Path | str]) -> Series:
 def _dumped(attribution: Attribution, paths: int) -> list[EntropyByStep]:
     """Mean entropy by path and step at the start of each rollout, where a dump has it."""
     by_path: list[EntropyByStep] = [{} for _ in range(paths)]
-    for key, sums in zip(attribution.steps.keys, attribution.entropy, strict=True):
-        path, step = key.tolist()
-        total, count = sums.tolist()
+    sums = attribution.entropy.tolist()
+    for i, (path, step) in enumerate(attribution.steps.keys.tolist()):
+        total, count = sums[i]
         if count:
             by_path[path][step] = total / count
     return by_path
@@ -114,7 +114,8 @@ def _span(
 ) -> list[tuple[int, float]]:
     """Steps and their entropy in order, from the first dumped one to one past the last."""
     dumped = attribution.steps.keys[:, 1]
-    first, end = int(dumped.min()), int(dumped.max()) + 1
+    first = dumped.min()
+    end = dumped.max() + 1
     within = []
     for step in sorted(entropies):
         if first <= step <= end:
@@ -140,7 +141,9 @@ def correlation(points: Sequence[Point]) -> Interval | None:
     measured = [point.measured for point in points]
     if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None
-    r = float(np.clip(np.corrcoef(predicted, measured)[0, 1], -1, 1))
+    coefficients = np.corrcoef(predicted, measured)
+    # rounding may lead past 1
+    r = float(np.clip(coefficients[0, 1], -1, 1))
     if abs(r) == 1:
         return Interval(r, r, r)
     z = math.atanh(r)

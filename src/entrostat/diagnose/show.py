@@ -1,13 +1,12 @@
 """A diagnosis in a terminal."""
 
-from typing import Any
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from entrostat.diagnose.breakdowns import Part
 from entrostat.diagnose.tables import TITLES, left_out_lines, table, total
+from entrostat.diagnose.types import Json
 from entrostat.diagnose.words import UNIT, number, short
 
 ROLLOUTS = 20
@@ -19,7 +18,7 @@ MAP_HIGHS = (0.1, 0.15, 0.2, 0.28, 0.5, "inf")
 """Thresholds of the map that are shown, beside the advised ones; --json has all."""
 
 
-def shown(diagnosis: dict[str, Any]) -> RenderableType:
+def shown(diagnosis: Json) -> RenderableType:
     """Tables and sentences of `entrostat.diagnose.result.result`.
 
     Text from the dump never acts as markup, nor on the terminal.
@@ -83,7 +82,7 @@ def _fewer(parts: list[Part]) -> list[Part]:
     return [*lowering[:MOVERS], *raising[:MOVERS], others | sums | {"others": count}]
 
 
-def _map(response: dict[str, Any], advice: dict[str, Any] | None) -> Table:
+def _map(response: Json, advice: Json | None) -> Table:
     lows, highs = list(MAP_LOWS), list(MAP_HIGHS)
     if advice is not None:
         lows.append(advice["low"])
@@ -100,7 +99,7 @@ def _map(response: dict[str, Any], advice: dict[str, Any] | None) -> Table:
     return rendered
 
 
-def _measured(points: list[dict[str, Any]]) -> Table:
+def _measured(points: list[Json]) -> Table:
     rendered = _titled("Predicted and measured")
     for head in ("rollout", "entropy", "predicted", "measured"):
         rendered.add_column(head, justify="right")

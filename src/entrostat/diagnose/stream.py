@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from entrostat import dump
-from entrostat.diagnose.attribution import Attribution, Attributor
+from entrostat.diagnose.attribution import Attribution
+from entrostat.diagnose.attributor import Attributor
 from entrostat.diagnose.plan import Source, plan
 
 MOST_TOLD = 5
@@ -31,7 +32,10 @@ class Skipped:
 
 
 def attribute(
-    paths: Sequence[Path | str], *, right: float = 0.5, skip_bad: bool = False
+    paths: Sequence[Path | str],
+    *,
+    right: float = 0.5,
+    skip_bad: bool = False,
 ) -> tuple[Attribution, Skipped]:
     """The attribution of all rows below `paths`, taken together.
 

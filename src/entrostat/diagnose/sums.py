@@ -4,10 +4,8 @@ Memory grows with the number of distinct keys, not with the length of the stream
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from entrostat.diagnose.types import Floats, Ints
 
 _PENDING = 2**16
 """Rows that wait to be merged. More wait once there are more keys than this, so that
@@ -72,7 +70,11 @@ def distinct(keys: Ints) -> tuple[Ints, Ints]:
     return ordered[is_new], which
 
 
-def summed(which: Ints, values: Floats, size: int) -> Floats:
+def summed(
+    which: Ints,
+    values: Floats,
+    size: int,
+) -> Floats:
     """Sums of the rows of `values`, (n, v), that have the same `which`: (size, v)."""
     sums = np.zeros((size, values.shape[1]))
     for i, column in enumerate(values.T):

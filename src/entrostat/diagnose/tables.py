@@ -1,9 +1,10 @@
 """Breakdowns as tables of text, for the terminal and for the page."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from entrostat.diagnose.breakdowns import Part
 from entrostat.diagnose.texts import escaped
+from entrostat.diagnose.types import Json
 from entrostat.diagnose.words import short
 
 TITLES = {
@@ -85,13 +86,13 @@ def label_of(name: str, part: Part) -> str:
     return label
 
 
-def left_out_lines(diagnosis: dict[str, Any]) -> list[str]:
+def left_out_lines(diagnosis: Json) -> list[str]:
     """What the dump can't tell and what --skip-bad left out, a sentence each."""
     lines = [*diagnosis["left_out"], *skipped_lines(diagnosis)]
     return [f"Left out: {line}." for line in lines]
 
 
-def skipped_lines(diagnosis: dict[str, Any]) -> list[str]:
+def skipped_lines(diagnosis: Json) -> list[str]:
     """What --skip-bad left out; text of a dump in it is escaped."""
     skipped = diagnosis["skipped"]
     rows, files = skipped["rows"], skipped["files"]

@@ -13,12 +13,10 @@ import pyarrow as pa
 
 from entrostat import dump
 from entrostat.diagnose.plan import Plan, Source
+from entrostat.diagnose.types import Key
 
 LONGEST = 200
 """Characters of a text that are kept."""
-
-Key = tuple[int, int, int]
-"""Of a group, as in Attribution.groups."""
 
 
 def read_again(
@@ -49,10 +47,13 @@ def token_texts(plan: Plan, ids: Collection[int]) -> dict[int, str]:
         for batch in read_again(source, ["tokens", "text"]):
             if not missing:
                 return texts
-            tokens = batch.column("tokens").flatten().to_numpy(zero_copy_only=False)
+            tokens = batch.column("tokens").flatten()
             pieces = batch.column("text").flatten()
-            for token in missing.intersection(np.unique(tokens).tolist()):
-                texts[token] = cut(pieces[int(np.argmax(tokens == token))])
+            # of each id, where it stands first
+            ids_here, first = np.unique(tokens, return_index=True)
+            for token, at in zip(ids_here.tolist(), first.tolist(), strict=True):
+                if token in missing:
+                    texts[token] = cut(pieces[at])
             missing -= texts.keys()
     return texts
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entrostat.diagnose.grid import BINS, bin_of
 from entrostat.diagnose.plan import Plan
-from entrostat.diagnose.sums import Floats, Ints
+from entrostat.diagnose.types import Floats, Ints
 from entrostat.dump import per_token
 from entrostat.entropy import (
     Region,
@@ -18,6 +18,9 @@ from entrostat.entropy import (
     entropy_change_own_term,
     regions,
 )
+
+Columns = dict[str, np.ndarray]
+"""Of the trained tokens, by the name of the dump's column."""
 
 KEPT, LOW, HIGH = 0, 1, 2
 EVENTS = ("kept", "clip-low", "clip-high")
@@ -92,14 +95,14 @@ def tokens_of(batch: pa.RecordBatch, plan: Plan) -> Tokens:
     )
 
 
-def _own_logratio(columns: dict[str, np.ndarray]) -> np.ndarray:
+def _own_logratio(columns: Columns) -> np.ndarray:
     """In float32, as in the loss, and in torch, which overflows without a warning."""
     new = torch.tensor(columns["logprobs"])
     old = torch.tensor(columns["old_logprobs"])
     return (new - old).numpy()
 
 
-def _events(columns: dict[str, np.ndarray], plan: Plan) -> Ints:
+def _events(columns: Columns, plan: Plan) -> Ints:
     event = np.full(len(columns["row"]), KEPT)
     if plan.has("clipped"):
         event[columns["clipped"] == -1] = LOW
@@ -108,7 +111,9 @@ def _events(columns: dict[str, np.ndarray], plan: Plan) -> Ints:
 
 
 def _change(
-    columns: dict[str, np.ndarray], plan: Plan, logratio: np.ndarray | None
+    columns: Columns,
+    plan: Plan,
+    logratio: np.ndarray | None,
 ) -> Floats:
     """-A r [Q_a - E[Q]], or -A r Q_a alone where the sums for E[Q] are missing."""
     if not plan.has("entropy"):
@@ -130,12 +135,14 @@ def _doubles(column: np.ndarray) -> Tensor:
     return torch.tensor(column, dtype=torch.float64)[None]
 
 
-def _region(columns: dict[str, np.ndarray], plan: Plan) -> Ints:
+def _region(columns: Columns, plan: Plan) -> Ints:
     if not plan.has("entropy"):
         return np.full(len(columns["row"]), int(Region.NONE))
     # in float32, which decides on tokens at the edge between two regions as a run does
-    names = ("logprobs", "entropy", "advantages")
-    return regions(*(torch.tensor(columns[name])[None] for name in names))[0].numpy()
+    logprobs = torch.tensor(columns["logprobs"])
+    entropy = torch.tensor(columns["entropy"])
+    advantages = torch.tensor(columns["advantages"])
+    return regions(logprobs[None], entropy[None], advantages[None])[0].numpy()
 
 
 def _kl(logratio: Floats) -> Floats:
@@ -144,7 +151,7 @@ def _kl(logratio: Floats) -> Floats:
         return np.expm1(logratio) - logratio
 
 
-def _start_entropy(columns: dict[str, np.ndarray], plan: Plan) -> Floats:
+def _start_entropy(columns: Columns, plan: Plan) -> Floats:
     """old_entropy, or else the entropy of passes before the first update.
 
     Where passes are not told apart, that of all of them.
@@ -159,7 +166,11 @@ def _start_entropy(columns: dict[str, np.ndarray], plan: Plan) -> Floats:
     return entropy
 
 
-def _sequence_means(logratio: np.ndarray, row: Ints, rows: int) -> np.ndarray:
+def _sequence_means(
+    logratio: np.ndarray,
+    row: Ints,
+    rows: int,
+) -> np.ndarray:
     """At each token the mean over its row's trained tokens, float32."""
     count = np.maximum(np.bincount(row, minlength=rows), 1)
     mean = np.bincount(row, weights=logratio, minlength=rows) / count

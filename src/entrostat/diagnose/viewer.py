@@ -19,10 +19,10 @@ from entrostat.diagnose.packed import (
     size_of,
     word_of,
 )
-from entrostat.diagnose.plan import Plan
-from entrostat.diagnose.sums import Floats, Ints
-from entrostat.diagnose.texts import Key, read_again
+from entrostat.diagnose.plan import Plan, Source
+from entrostat.diagnose.texts import read_again
 from entrostat.diagnose.tokens import HIGH, LOW, Tokens, tokens_of
+from entrostat.diagnose.types import Floats, Ints, Json, Key
 from entrostat.dump.check import offsets
 
 MOST_TOKENS = 2000
@@ -36,7 +36,7 @@ _DARKEST = 0.98
 pale."""
 
 
-def viewer(attribution: Attribution, responses: int) -> dict[str, Any]:
+def viewer(attribution: Attribution, responses: int) -> Json:
     """At most `responses` responses, of the prompts that moved entropy most.
 
     JSON-able data for the page:
@@ -56,7 +56,8 @@ def viewer(attribution: Attribution, responses: int) -> dict[str, Any]:
     every: list[Response] = []
     for some in shown.values():
         every += some
-    unit = _largest(np.concatenate([[0.0], *(response.change for response in every)]))
+    numbers, change = _joined(every)
+    unit = _largest(change)
     prompts = []
     for key, some in shown.items():
         if some:
@@ -65,7 +66,11 @@ def viewer(attribution: Attribution, responses: int) -> dict[str, Any]:
         "texts": texts.listed(),
         "prompts": prompts,
         "unit": unit,
-        "scale": _scale(every),
+        "scale": {
+            "entropy": _darkest(numbers[NUMBERS.index("entropy")]),
+            "change": _darkest(change),
+            "ratio": _darkest(numbers[NUMBERS.index("logratio")]),
+        },
         "grouped": attribution.plan.has("group"),
     }
 
@@ -80,7 +85,10 @@ def _chosen(attribution: Attribution, responses: int) -> list[Key]:
 
 
 def _gathered(
-    plan: Plan, keys: list[Key], responses: int, texts: TokenTexts
+    plan: Plan,
+    keys: list[Key],
+    responses: int,
+    texts: TokenTexts,
 ) -> dict[Key, list[Response]]:
     """The responses of each group, in the order of `keys`."""
     gathered: dict[Key, list[Response]] = {key: [] for key in keys}
@@ -93,7 +101,10 @@ def _gathered(
 
 
 def _responses(
-    plan: Plan, number: int, keys: list[Key], texts: TokenTexts
+    plan: Plan,
+    number: int,
+    keys: list[Key],
+    texts: TokenTexts,
 ) -> Iterator[tuple[Key, Response]]:
     """The chosen rows of the file with that number."""
     source = plan.sources[number]
@@ -103,8 +114,7 @@ def _responses(
         unit, place = "group", source.path
     mine = [key for key in keys if key[0] == place]
     # all columns are read only of a file that has a chosen row
-    narrow = read_again(source, [unit])
-    if not any((_which(batch, unit, mine) >= 0).any() for batch in narrow):
+    if not _has_any(source, unit, mine):
         return
     for batch in read_again(source):
         which = _which(batch, unit, mine)
@@ -115,7 +125,20 @@ def _responses(
                 yield mine[i], response
 
 
-def _which(batch: pa.RecordBatch, unit: str, keys: list[Key]) -> Ints:
+def _has_any(
+    source: Source,
+    unit: str,
+    keys: list[Key],
+) -> bool:
+    batches = read_again(source, [unit])
+    return any(_which(batch, unit, keys).max(initial=-1) >= 0 for batch in batches)
+
+
+def _which(
+    batch: pa.RecordBatch,
+    unit: str,
+    keys: list[Key],
+) -> Ints:
     """Of each row the place of its group in `keys`, or -1."""
     steps = batch.column("step").to_numpy()
     units = batch.column(unit).to_numpy()
@@ -126,7 +149,9 @@ def _which(batch: pa.RecordBatch, unit: str, keys: list[Key]) -> Ints:
 
 
 def _of_rows(
-    batch: pa.RecordBatch, plan: Plan, texts: TokenTexts
+    batch: pa.RecordBatch,
+    plan: Plan,
+    texts: TokenTexts,
 ) -> Iterator[Response]:
     """A response per row, with what is known of its trained tokens."""
     starts = offsets(batch.column("mask"))
@@ -139,20 +164,24 @@ def _of_rows(
     numbers = _numbers(batch, plan, tokens, at, size)
     flags = np.zeros(size, np.int64)
     flags[at] = TRAINED + REGION * tokens.region
-    flags[at] += CLIP_LOW * (tokens.event == LOW) + CLIP_HIGH * (tokens.event == HIGH)
+    flags[at[tokens.event == LOW]] += CLIP_LOW
+    flags[at[tokens.event == HIGH]] += CLIP_HIGH
     ids = _flat(batch, "tokens").astype(np.int64)
     words = batch.column("text").flatten() if plan.has("text") else None
+    samples = batch.column("sample").to_pylist()
+    updates = _values(batch, plan, "update")
+    rewards = _values(batch, plan, "reward")
     for row in range(batch.num_rows):
-        start, end = int(starts[row]), int(starts[row + 1])
+        start, end = starts[row : row + 2].tolist()
         shown = slice(start, min(end, start + MOST_TOKENS))
-        prompt = _value(batch, plan, "prompt", row)
+        shown_words = None if words is None else words[shown]
         yield Response(
-            sample=batch.column("sample")[row].as_py(),
-            update=_as_py(_value(batch, plan, "update", row)),
-            reward=_as_py(_value(batch, plan, "reward", row)),
-            prompt=None if prompt is None else word_of(prompt, LONGEST_PROMPT),
+            sample=samples[row],
+            update=updates[row],
+            reward=rewards[row],
+            prompt=_prompt_text(batch, plan, row),
             tokens=end - start,
-            text=texts.places(ids[shown], None if words is None else words[shown]),
+            text=texts.places(ids[shown], shown_words),
             change=change[shown],
             numbers=numbers[:, shown],
             flags=flags[shown],
@@ -160,7 +189,11 @@ def _of_rows(
 
 
 def _numbers(
-    batch: pa.RecordBatch, plan: Plan, tokens: Tokens, at: Ints, size: int
+    batch: pa.RecordBatch,
+    plan: Plan,
+    tokens: Tokens,
+    at: Ints,
+    size: int,
 ) -> np.ndarray:
     """NUMBERS of trained tokens, which are `at` these of `size` entries; NaN elsewhere."""
     numbers = np.full((len(NUMBERS), size), np.nan, np.float32)
@@ -177,17 +210,33 @@ def _flat(batch: pa.RecordBatch, name: str) -> np.ndarray:
     return batch.column(name).flatten().to_numpy(zero_copy_only=False)
 
 
-def _value(batch: pa.RecordBatch, plan: Plan, name: str, row: int) -> pa.Scalar | None:
-    """None where not all files have the column."""
-    return batch.column(name)[row] if plan.has(name) else None
+def _values(
+    batch: pa.RecordBatch,
+    plan: Plan,
+    name: str,
+) -> list[Any]:
+    """Of each row; None where not all files have the column."""
+    if not plan.has(name):
+        return [None] * batch.num_rows
+    return batch.column(name).to_pylist()
 
 
-def _as_py(scalar: pa.Scalar | None) -> Any:
-    return None if scalar is None else scalar.as_py()
+def _prompt_text(
+    batch: pa.RecordBatch,
+    plan: Plan,
+    row: int,
+) -> str | None:
+    if not plan.has("prompt"):
+        return None
+    # its bytes need not be text, so Arrow can't make a string of it
+    prompt = batch.column("prompt")[row]
+    return word_of(prompt, LONGEST_PROMPT)
 
 
 def _within_limits(
-    gathered: dict[Key, list[Response]], responses: int, size: int
+    gathered: dict[Key, list[Response]],
+    responses: int,
+    size: int,
 ) -> dict[Key, list[Response]]:
     """The first responses in the order of prompts, of no more than `size` bytes."""
     kept: dict[Key, list[Response]] = {}
@@ -207,10 +256,13 @@ def _order(response: Response) -> tuple[int, int]:
 
 
 def _prompt(
-    attribution: Attribution, key: Key, responses: list[Response], unit: float
-) -> dict[str, Any]:
-    is_it = (attribution.groups.keys == np.array(key)).all(axis=1)
-    at = int(np.argmax(is_it))
+    attribution: Attribution,
+    key: Key,
+    responses: list[Response],
+    unit: float,
+) -> Json:
+    differs = attribution.groups.keys != np.array(key)
+    at = int(np.argmin(differs.any(axis=1)))
     change = None
     if attribution.plan.measure is not None:
         change = float(attribution.groups.kept[at]) / attribution.tokens
@@ -226,27 +278,25 @@ def _prompt(
     }
 
 
+def _joined(responses: list[Response]) -> tuple[np.ndarray, Floats]:
+    """NUMBERS, (NUMBERS, tokens), and change, (tokens,), of all responses."""
+    numbers = [np.zeros((len(NUMBERS), 0))]
+    change = [np.zeros(0)]
+    for response in responses:
+        numbers.append(response.numbers)
+        change.append(response.change)
+    return np.concatenate(numbers, axis=1), np.concatenate(change)
+
+
 def _largest(values: Floats) -> float:
     """The largest size of a known number; 1 where all are 0 or unknown."""
-    return float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
-
-
-def _scale(responses: list[Response]) -> dict[str, float]:
-    """Of each kind of shade the number that gets the darkest."""
-    numbers = np.zeros((len(NUMBERS), 1))
-    change = np.zeros(1)
-    if responses:
-        numbers = np.concatenate([response.numbers for response in responses], axis=1)
-        change = np.concatenate([response.change for response in responses])
-    return {
-        "entropy": _darkest(numbers[NUMBERS.index("entropy")]),
-        "change": _darkest(change),
-        "ratio": _darkest(numbers[NUMBERS.index("logratio")]),
-    }
+    sizes = np.abs(values)
+    return float(np.nanmax(sizes, initial=0.0)) or 1.0
 
 
 def _darkest(values: np.ndarray) -> float:
-    # the 0 in front keeps the quantile of no number at all defined
-    sizes = np.abs(np.concatenate([np.zeros(1), values]))
+    """The size that gets the darkest shade."""
+    # the 0 in front defines the quantile of no number at all
+    sizes = np.abs(np.append(0.0, values))
     finite = sizes[np.isfinite(sizes)]
     return float(np.quantile(finite, _DARKEST)) or _largest(finite)

@@ -138,7 +138,12 @@ def _went_the_other_way(series: Series, change: Interval) -> bool:
     return moved * change.value < 0 and abs(moved) > 2 * series.noise
 
 
-def _blame(attribution: Attribution, causes: list[Cause], *, falls: bool) -> str:
+def _blame(
+    attribution: Attribution,
+    causes: list[Cause],
+    *,
+    falls: bool,
+) -> str:
     """The largest causes with the sign of the change, and their shares."""
     blamed = []
     for cause in sorted(causes, key=lambda cause: -abs(cause.change.value)):
@@ -153,7 +158,11 @@ def _blame(attribution: Attribution, causes: list[Cause], *, falls: bool) -> str
     return line + "."
 
 
-def _advice(attribution: Attribution, change: Interval, advice: Advice) -> str:
+def _advice(
+    attribution: Attribution,
+    change: Interval,
+    advice: Advice,
+) -> str:
     pair = f"Low {number(advice.low)} with high {number(advice.high)}"
     in_force_texts = []
     for side, bound in attribution.in_force.items():
