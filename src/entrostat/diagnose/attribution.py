@@ -9,6 +9,7 @@ up to the same totals.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ class Split:
         """(parts,): the change that was made."""
         return self.change[:, KEPT]
 
-    def of(self, parts: Ints | Flags) -> tuple[Floats, Floats]:
+    def of(self, parts: Sequence[int] | Ints | Flags) -> tuple[Floats, Floats]:
         """Tokens and change of these parts together, (events,) each."""
         return self.tokens[parts].sum(0), self.change[parts].sum(0)
 

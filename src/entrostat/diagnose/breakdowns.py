@@ -1,6 +1,6 @@
 """The breakdowns of an attribution as lists of parts, JSON-able (see `result`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from entrostat.diagnose.attribution import Attribution, Split
 from entrostat.diagnose.texts import prompts, token_texts
 from entrostat.diagnose.tokens import HIGH, KEPT, LOW
-from entrostat.diagnose.types import Ints, Json
+from entrostat.diagnose.types import Flags, Ints, Json
 from entrostat.entropy import Region
 
 MOVERS = 12
@@ -56,7 +56,12 @@ def movers(split: Split) -> Ints:
     return np.concatenate((lowering, raising))
 
 
-def _part(attribution: Attribution, split: Split, at: Any, **about: Any) -> Part:
+def _part(
+    attribution: Attribution,
+    split: Split,
+    at: Sequence[int] | Ints | Flags,
+    **about: Any,
+) -> Part:
     """One part of a table: the parts `at` of a split together, and what it is."""
     tokens, change = split.of(at)
     part = about | {
@@ -92,7 +97,7 @@ def _tokens(attribution: Attribution) -> list[Part]:
     ids = split.keys[chosen, 0].tolist()
     texts = token_texts(attribution.plan, ids)
     parts = []
-    for i, token in zip(chosen, ids, strict=True):
+    for i, token in zip(chosen.tolist(), ids, strict=True):
         label = texts.get(token)
         parts.append(_part(attribution, split, [i], id=token, label=label))
     return parts + _others(attribution, split, chosen)
@@ -105,7 +110,7 @@ def _prompts(attribution: Attribution) -> list[Part]:
     keys = list(map(tuple, split.keys[chosen].tolist()))
     texts = prompts(attribution.plan, keys)
     parts = []
-    for i, key in zip(chosen, keys, strict=True):
+    for i, key in zip(chosen.tolist(), keys, strict=True):
         path, step, group = key
         about = {
             "path": path,
