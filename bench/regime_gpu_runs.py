@@ -13,9 +13,9 @@ from torch import Tensor
 from entrostat.advantage import group_advantages
 from entrostat.clip import ClipBounds
 from entrostat.engines import fast
+from entrostat.engines.controller import Controller
 from entrostat.engines.qwen2 import Model, load_model
 from entrostat.lab.blind import random_rewards
-from entrostat.lab.control import Control
 from entrostat.lab.environment import Environment, vocabulary_ceiling
 from entrostat.lab.tasks import Problem, ProblemSource
 from entrostat.strategies import Strategy, make_strategy, state_from_json, state_to_json
@@ -131,7 +131,7 @@ class Batch:
     """The arm and the seed of each."""
     model: Model
     adam: torch.optim.Optimizer
-    controls: list[Control]
+    controls: list[Controller]
     fixed: ClipBounds
     """(n 1 1): the bounds of the runs whose arm is static."""
     generators: list[torch.Generator]
@@ -157,7 +157,7 @@ class Walk:
 
     def _batch(self, runs: list[tuple[str, int]], folder: Path, device: torch.device) -> Batch:
         model = load_model(folder, runs=len(runs), device=device)
-        controls = [Control(self.block.arms[arm]) for arm, _ in runs]
+        controls = [Controller(self.block.arms[arm]) for arm, _ in runs]
         static = [each.strategy if isinstance(each.strategy, Static) else Grpo() for each in controls]
         sides = ([each.low for each in static], [each.high for each in static])
         fixed = ClipBounds(*(torch.tensor(side, device=device)[:, None, None] for side in sides))
@@ -195,6 +195,7 @@ class Walk:
                 found = {key: state["moments"][name][key][here].to(weight.device).clone() for key in MOMENTS}
                 batch.adam.state[weight] = {"step": steps.clone(), **found}
             for control, fields in zip(batch.controls, state["controls"][here], strict=True):
+                assert control.strategy is not None
                 control.state = state_from_json(control.strategy, fields)
 
     @property
@@ -297,7 +298,7 @@ class Walk:
         for run in moving:
             control = batch.controls[run]
             control.observe(fast.summary(taken, advantages, run, **known))
-            low[run], high[run] = control.strategy.bounds(control.state, fast.of_run(taken.old, run))
+            low[run], high[run] = control.bounds(fast.of_run(taken.old, run))
         return ClipBounds(low, high)
 
 

@@ -62,6 +62,8 @@ TRL_LOSSES: Mapping[str, Loss] = MappingProxyType(
     }
 )
 """GRPOTrainer's loss types, by `loss_type`. `epsilon_high` None stands for `epsilon`."""
+TRL_CLAMPED = tuple(name for name, loss in TRL_LOSSES.items() if loss.clamps)
+"""The loss types whose window a strategy can set."""
 
 
 def trl_steps_per_generation(

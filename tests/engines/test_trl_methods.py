@@ -300,10 +300,10 @@ class NanBehind(Objective):
     def observe(self, state, summary):
         return SeenState(state.observed + 1)
 
-    def correction(self, state, *, logprobs, logratio, advantages, old, entropy, mask):
-        assert logprobs.requires_grad == logratio.requires_grad == entropy.requires_grad
-        assert not old.logprobs.requires_grad
-        return torch.where(mask, 0.0, torch.nan) + 0.0 * torch.where(mask, logratio, 0.0)
+    def correction(self, state, inputs):
+        assert inputs.logprobs.requires_grad == inputs.logratio.requires_grad == inputs.entropy.requires_grad
+        assert not inputs.old.logprobs.requires_grad
+        return torch.where(inputs.mask, 0.0, torch.nan) + 0.0 * torch.where(inputs.mask, inputs.logratio, 0.0)
 
 
 def test_masked_tokens_never_matter_and_a_strategy_may_stand_beside(lab):

@@ -120,7 +120,7 @@ def test_the_standard_error_is_that_of_draws_of_prompts():
         tokens = torch.randint(4, 12, (16, 8), generator=generator).float()
         entropy = tokens * (level + 0.1 * torch.randn(16, 8, generator=generator))
         sums = torch.stack([tokens, entropy, entropy, tokens], -1).reshape(-1, 4)
-        one = summarise(sums, needs_sums=False, group=8, progress=0.0, updates=8, ceiling=3.0)
+        one = summarise(sums, group=8, progress=0.0, updates=8, ceiling=3.0)
         estimates.append(one.entropy)
         errors.append(one.entropy_error)
     spread = torch.tensor(estimates).std().item()
@@ -130,7 +130,7 @@ def test_the_standard_error_is_that_of_draws_of_prompts():
 
 def test_one_group_has_no_error_and_no_token_is_nan_not_none():
     one = torch.tensor([[3.0, 1.2, 1.0, 3.0], [2.0, 0.8, 1.0, 2.0]])
-    kwargs = {"needs_sums": False, "group": 2, "progress": 0.0, "updates": 1, "ceiling": 3.0}
+    kwargs = {"group": 2, "progress": 0.0, "updates": 1, "ceiling": 3.0}
     assert summarise(one, **kwargs).entropy_error is None
     nothing = summarise(torch.zeros(4, 4), **kwargs)
     assert math.isnan(nothing.entropy)

@@ -40,9 +40,9 @@ def walked(controls, rollouts=2):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_and_what_remembers_moves_on(name):
     each = control(make_method(name))
-    states = [(each.state, each.term)]
+    states = [(each.state, each.objective_state)]
     model, logged = walked([each])
-    states.append((each.state, each.term))
+    states.append((each.state, each.objective_state))
     assert all(torch.isfinite(weight).all() for weight in model.weights.values())
     if not isinstance(each.state, NoState):
         assert states[1][0] != states[0][0]

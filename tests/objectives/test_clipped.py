@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import reference
 from entrostat import TokenStats, clip_loss
+from entrostat.objectives import LossInputs
 from entrostat.objectives.clipped import Counted
 from entrostat.objectives.covariance import ClipCov, KlCov
 from entrostat.objectives.gppo import CeGppo
@@ -34,10 +35,11 @@ def totals(objective, logprobs, logratio, advantages, mask, rollouts=1):
     now, keep = shaped(logprobs).requires_grad_(), torch.tensor(mask).view(3, 4)
     old = now.detach() - shaped(logratio)
     base = clip_loss(now - old, shaped(advantages), low=objective.low, high=objective.high)
-    term = objective.correction(
-        Counted(rollouts), logprobs=now, logratio=now - old, advantages=shaped(advantages), old=TokenStats(old),
+    inputs = LossInputs(
+        logprobs=now, logratio=now - old, advantages=shaped(advantages), old=TokenStats(old),
         entropy=torch.zeros(3, 4, dtype=torch.float64), mask=keep,
     )  # fmt: skip
+    term = objective.correction(Counted(rollouts), inputs)
     loss = torch.where(keep, base + term, 0.0)
     (gradient,) = torch.autograd.grad(loss.sum(), now)
     return list(zip(loss[keep].tolist(), gradient[keep].tolist(), strict=True))

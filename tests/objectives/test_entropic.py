@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import reference
 from entrostat import TokenStats
+from entrostat.objectives import LossInputs
 from entrostat.objectives.entropic import Entropic, EntropicState
 from entrostat.strategies import RolloutSummary
 
@@ -23,8 +24,7 @@ def observed(objective, history):
 
 
 def term(objective, state, logprobs, logratio, advantages, mask):
-    return objective.correction(
-        state,
+    inputs = LossInputs(
         logprobs=logprobs,
         logratio=logratio,
         advantages=advantages,
@@ -32,6 +32,7 @@ def term(objective, state, logprobs, logratio, advantages, mask):
         entropy=torch.zeros_like(logprobs),
         mask=mask,
     )
+    return objective.correction(state, inputs)
 
 
 @given(history=st.lists(st.floats(0.0, 3.0), min_size=1, max_size=20), target=st.floats(0.05, 2.0), kp=gains, ki=gains)

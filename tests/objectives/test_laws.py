@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from entrostat import TokenStats
 from entrostat.engines.summary import summarise
-from entrostat.objectives import OBJECTIVES, objective_name
+from entrostat.objectives import OBJECTIVES, LossInputs, objective_name
 from entrostat.strategies import RolloutSummary, state_from_json, state_to_json
 
 NAMES = sorted(OBJECTIVES)
@@ -27,7 +27,7 @@ def observed(objective, history):
     state = objective.init()
     for i, entropy in enumerate(history):
         progress = i / len(history)
-        blank = summarise(torch.zeros(4, 4), needs_sums=False, group=2, progress=progress, updates=8, ceiling=12.0)
+        blank = summarise(torch.zeros(4, 4), group=2, progress=progress, updates=8, ceiling=12.0)
         state = objective.observe(state, blank if math.isnan(entropy) else RolloutSummary(progress, entropy, 0.1, 0.5))
     return state
 
@@ -39,8 +39,7 @@ def leaves():
 
 
 def correction(objective, state, given, mask=MASK):
-    return objective.correction(
-        state,
+    inputs = LossInputs(
         logprobs=given["logprobs"],
         logratio=given["logprobs"] - given["old"].detach(),
         advantages=given["advantages"],
@@ -48,6 +47,7 @@ def correction(objective, state, given, mask=MASK):
         entropy=given["entropy"],
         mask=mask,
     )
+    return objective.correction(state, inputs)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -34,7 +34,7 @@ def policy(values, grad=False):
 def without_tokens(strategy, progress):
     """What an engine tells of a rollout in which every completion was masked."""
     nothing = torch.zeros(4, 4)
-    return summarise(nothing, needs_sums=strategy.needs_sums, group=2, progress=progress, updates=8, ceiling=12.0)
+    return summarise(nothing, group=2, progress=progress, updates=8, ceiling=12.0)
 
 
 def observed(strategy, history):

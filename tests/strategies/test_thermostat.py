@@ -285,7 +285,7 @@ def test_an_entropy_that_the_engine_cannot_give_is_refused_and_says_how():
         Thermostat().observe(ThermostatState(), RolloutSummary(0.0, 0.4))
     with pytest.raises(ValueError, match="needs the rollout's mean bracket"):
         Thermostat(tilt="bracket").observe(ThermostatState(), RolloutSummary(0.0, 0.4, excess_surprisal=0.3))
-    with pytest.raises(ValueError, match="needs the rollout's mean sum_p2"):
+    with pytest.raises(ValueError, match="needs the old policy's sum_p2"):
         Thermostat(tilt="bracket").bounds(pressed(Thermostat(), 1.0), TokenStats(torch.zeros(1, 1), torch.zeros(1, 1)))
 
 

@@ -9,12 +9,12 @@ from settings import ACTOR, ours
 
 from entrostat import dump
 from entrostat.diagnose.plan import plan
-from entrostat.engines.controller import controller_payload
+from entrostat.engines.controller import Controller
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.verl.checks import check_can_act, checked_options
 from entrostat.engines.verl.dump import run_notes
 from entrostat.engines.verl.observe import Batch, observed
-from entrostat.engines.verl.trainer import STATE_FILE, restored
+from entrostat.engines.verl.trainer import STATE_FILE, restore
 from entrostat.entropy import TokenStats
 from entrostat.statefile import write_state
 from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
@@ -47,7 +47,7 @@ def test_the_options_come_through_hydra():
         ([*ours("thermostat", tilt="bracket")], "sums over the vocabulary.*options.tilt=surprisal"),
         ([*ours("thermostat"), BYPASS], "'thermostat' needs the old policy's entropy.*bypass_mode=true: set it"),
         ([*ours("regions"), BYPASS], "'regions' needs the old policy's entropy"),
-        ([*ours("grpo"), "data.train_batch_size=256"], "one update a step every ratio is 1"),
+        ([*ours("grpo"), "data.train_batch_size=256"], "one update per step every ratio is 1"),
         (
             [*ours("grpo"), f"+{LOSS}.dump_every=1", f"{ACTOR}.ulysses_sequence_parallel_size=2"],
             "dump_every needs ulysses_sequence_parallel_size=1",
@@ -94,8 +94,8 @@ def test_a_step_is_summarised_as_the_trl_engine_does_whatever_the_order():
     assert x.old_entropy is not None
     # TRL's order: samples of one prompt together; three a prompt, the last one filled up with an empty one
     together = torch.tensor([0, 3, 6, 1, 4, 7, 2, 5, 8])
-    sums = sequence_sums(TokenStats(x.old_logprobs, x.old_entropy), x.advantages, x.mask, needs_sums=False)
-    expected = summarise(sums[together], needs_sums=False, group=3, **told)
+    sums = sequence_sums(TokenStats(x.old_logprobs, x.old_entropy), x.advantages, x.mask)
+    expected = summarise(sums[together], group=3, **told)
     for found in (observed(x, **told), observed(Batch(*tensors), **told)):
         for name, value in expected._asdict().items():
             assert getattr(found, name) == (None if value is None else pytest.approx(value, rel=1e-6)), name
@@ -116,14 +116,15 @@ def test_padding_is_no_sample():
 
 
 def test_a_state_comes_back_whole_and_only_to_its_own_strategy(tmp_path):
-    strategy = make_strategy("thermostat")
-    state = strategy.observe(strategy.init(), RolloutSummary(0.0, 1.5, excess_surprisal=0.5, active=1.0, updates=2))
+    saved, resumed = Controller(make_strategy("thermostat")), Controller(make_strategy("thermostat"))
+    saved.observe(RolloutSummary(0.0, 1.5, excess_surprisal=0.5, active=1.0, updates=2))
     with pytest.raises(ValueError, match=r"entrostat_state.json is missing"):
-        restored(strategy, tmp_path)
-    write_state(tmp_path / STATE_FILE, controller_payload(strategy, state, None, None))
-    assert restored(strategy, tmp_path) == state
+        restore(resumed, tmp_path)
+    write_state(tmp_path / STATE_FILE, saved.payload())
+    restore(resumed, tmp_path)
+    assert resumed.state == saved.state != saved.strategy.init()
     with pytest.raises(ValueError, match="resume with 'thermostat'"):
-        restored(make_strategy("grpo"), tmp_path)
+        restore(Controller(make_strategy("grpo")), tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["token-mean", "token-sum", "seq-mean-token-sum-norm"])

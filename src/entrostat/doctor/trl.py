@@ -13,7 +13,7 @@ from typing import Any
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.read import Source
 from entrostat.doctor.settings import Kind, Settings, checked, near_name, short, shown
-from entrostat.strategies import Strategy, is_controller, strategy_name
+from entrostat.strategies import Strategy, strategy_name
 from entrostat.texts import near
 
 KINDS: Mapping[str, Kind] = {
@@ -304,7 +304,7 @@ def _bonus(s: Settings, strategy: Strategy | None) -> Found | None:
     values = {
         name: s[name] for name in ("entropy_coef", "use_adaptive_entropy") if s[name]
     }
-    if is_controller(strategy) and values:
+    if strategy is not None and strategy.controls_entropy and values:
         name = strategy_name(strategy)
         return Found(
             Finding.BONUS_AND_CONTROLLER,

@@ -15,7 +15,6 @@ from entrostat.doctor.settings import Kind, Settings, checked, near_name, short,
 from entrostat.strategies import (
     STRATEGIES,
     Strategy,
-    is_controller,
     make_strategy,
     strategy_name,
 )
@@ -365,7 +364,7 @@ def _sampling(s: Settings) -> Found | None:
 
 def _bonus(s: Settings, strategy: Strategy | None) -> Found | None:
     bonus = s[f"{ACTOR}.entropy_coeff"]
-    if not bonus or not is_controller(strategy):
+    if not bonus or strategy is None or not strategy.controls_entropy:
         return None
     name = strategy_name(strategy)
     values = {f"{ACTOR}.entropy_coeff": bonus, "strategy": name}

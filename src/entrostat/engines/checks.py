@@ -5,7 +5,7 @@ from typing import Any
 
 from entrostat.objectives import Objective, objective_name
 from entrostat.objectives.clipped import OnClipped
-from entrostat.strategies import Strategy, strategy_name
+from entrostat.strategies import Reads, Strategy, strategy_name
 
 TESTED_TRL = ("1.16.",)
 CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
@@ -64,7 +64,7 @@ def check_can_act(
         _check_window(args, strategy, objective)
     if strategy is not None:
         _check_strategy(args, strategy, objective)
-        if images and strategy.needs_sums:
+        if images and Reads.VOCABULARY_SUMS in strategy.reads:
             raise ValueError(
                 f"strategy {strategy_name(strategy)!r} needs sums over the vocabulary, whose pass is one of text "
                 "alone, but the model takes images: use a strategy or a tilt that reads entropy (tilt='surprisal')"

@@ -26,7 +26,7 @@ from entrostat.clip import ClipBounds, ClipEvents, clip_events, clip_loss
 from entrostat.engines.qwen2 import Cache, Model, causal, forward
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.entropy import TokenStats
-from entrostat.objectives.base import Objective
+from entrostat.objectives.base import LossInputs, Objective
 from entrostat.strategies import RolloutSummary
 
 
@@ -200,15 +200,7 @@ def summary(
     """What a strategy is told of a run's rollout. `known`: progress, updates and ceiling, as in RolloutSummary."""
     old = of_run(rollout.old, run)
     mask, gains = rollout.mask[run], advantages[run][:, None]
-    sizes = {}
-    for needs_sums in (False, True):
-        if not needs_sums or old.sum_p2 is not None:
-            sums = sequence_sums(old, gains, mask, needs_sums=needs_sums)
-            sizes[needs_sums] = summarise(
-                sums, needs_sums=needs_sums, group=group, **known
-            )
-    bracket = sizes[True].bracket if True in sizes else None
-    return sizes[False]._replace(bracket=bracket)
+    return summarise(sequence_sums(old, gains, mask), group=group, **known)
 
 
 # The updates
@@ -339,17 +331,15 @@ def _corrections(
             terms.append(torch.zeros_like(logratio[run]))
             continue
         objective, state = pair
-        terms.append(
-            objective.correction(
-                state,
-                logprobs=now.logprobs[run],
-                logratio=logratio[run],
-                advantages=advantages[run],
-                old=of_run(chosen.old, run),
-                entropy=entropy[run],
-                mask=chosen.mask[run],
-            )
+        inputs = LossInputs(
+            logprobs=now.logprobs[run],
+            logratio=logratio[run],
+            advantages=advantages[run],
+            old=of_run(chosen.old, run),
+            entropy=entropy[run],
+            mask=chosen.mask[run],
         )
+        terms.append(objective.correction(state, inputs))
     return torch.stack(terms)
 
 

@@ -1,8 +1,10 @@
-"""Bounds inside another trainer's loss hook, which sees one micro-batch's log-probabilities and nothing else of a run.
+"""Bounds inside another trainer's loss hook, which sees one micro-batch's
+log-probabilities and nothing else of a run.
 
-No hook of skyrl.py, prime_rl.py and slime.py carries the step, the rollout's mean entropy, or the old policy's entropy
-per token. So a strategy that remembers nothing and reads old log-probabilities alone works as it is; one with a state
-works where the caller keeps that state; one that reads the old policy's entropy is refused.
+No hook of skyrl.py, prime_rl.py and slime.py carries the step, the rollout's mean
+entropy, or the old policy's entropy per token. So a strategy that remembers nothing and
+reads old log-probabilities alone works as it is. One with a state works where the caller
+keeps that state. One that reads the old policy's entropy at each token is refused.
 """
 
 from collections.abc import Callable
@@ -12,27 +14,29 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entrostat.clip import ClipBounds
+from entrostat.engines.controller import check_reads
 from entrostat.engines.window import uncrossed
 from entrostat.entropy import TokenStats
-from entrostat.strategies import Strategy, strategy_name
+from entrostat.strategies import Reads, Strategy, strategy_name
 from entrostat.strategies.base import NoState
 
 StateOf = Callable[[], Any]
-_READ_ENTROPY = ("thermostat", "regions")
 
 
 def check_hook(strategy: Strategy, state: StateOf | None, trainer: str) -> None:
     """Raises ValueError where the trainer's hook lacks what `strategy` needs."""
-    name = strategy_name(strategy)
-    if strategy.needs_sums or name in _READ_ENTROPY:
-        raise ValueError(
-            f"strategy {name!r} needs the old policy's entropy at each token, and {trainer}'s hook has none: use one "
-            "that reads log-probabilities alone (grpo, clip-higher, clip-lower, dynamic, dcpo), or TRL or verl"
-        )
+    check_reads(
+        strategy,
+        # a caller that keeps the state observes in its own loop, and can give the mean
+        Reads.MEAN_ENTROPY,
+        f"and {trainer}'s hook has none: use a strategy that reads log-probabilities "
+        "alone (grpo, clip-higher, clip-lower, dynamic, dcpo), or TRL or verl",
+    )
     if state is None and not isinstance(strategy.init(), NoState):
         raise ValueError(
-            f"strategy {name!r} observes each rollout, and {trainer}'s loss hook sees none: give state=, a function "
-            "that returns the state which your own loop keeps with strategy.observe, or use TRL or verl"
+            f"strategy {strategy_name(strategy)!r} observes each rollout, and "
+            f"{trainer}'s loss hook sees none: give state=, a function that returns the "
+            "state which your own loop keeps with strategy.observe, or use TRL or verl"
         )
 
 
@@ -43,8 +47,8 @@ def hook_bounds(
     advantages: Float[Tensor, "b #t"],
     mask: Bool[Tensor, "b t"],
 ) -> ClipBounds:
-    """Half-widths that the trainer's own clamp can take: see `uncrossed`. `old_logprobs`: of the sampling policy."""
-    now = strategy.init() if state is None else state()
-    return uncrossed(
-        strategy.bounds(now, TokenStats(old_logprobs.detach())), advantages, mask
-    )
+    """Half-widths that the trainer's own clamp can take: see `uncrossed`.
+    `old_logprobs`: of the sampling policy."""
+    present_state = strategy.init() if state is None else state()
+    bounds = strategy.bounds(present_state, TokenStats(old_logprobs.detach()))
+    return uncrossed(bounds, advantages, mask)

@@ -1,6 +1,7 @@
-"""Sums over the trained tokens of a logging window: clip shares and, per region, token shares and entropy change.
+"""Sums over the trained tokens of a logging window: clip shares and, per region, token
+shares and entropy change.
 
-Everything is a sum over tokens until the window is read, so that micro-batches and ranks of any size weigh by tokens.
+Everything is a sum over tokens until the window is read (region_sums.py).
 """
 
 import math
@@ -8,10 +9,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from entrostat.clip import Bound, ClipEvents
+from entrostat.engines.region_sums import REGIONS, change_names, means, region_names
 from entrostat.entropy import (
     Region,
     TokenStats,
@@ -20,9 +22,9 @@ from entrostat.entropy import (
     regions,
 )
 
-REGIONS = (Region.E1, Region.E2, Region.E3, Region.E4)
-# tokens, clipped low, clipped high, dropped, then per region: tokens, change of kept tokens, change of clipped tokens
-_SIZE = 4 + 3 * len(REGIONS)
+_COUNTS = ("tokens", "clip_low", "clip_high", "dropped", *region_names("share"))
+"""The first sums, in this order; behind them two per region, of kept and of clipped
+tokens' entropy change."""
 
 SumsOf = Callable[[Tensor], TokenStats]
 
@@ -37,13 +39,15 @@ class Window(NamedTuple):
 
 
 class TokenSample(NamedTuple):
-    """Tokens that the meter sampled, (n,) each, on the CPU, in the order of the updates."""
+    """Tokens that the meter sampled, (n,) each, on the CPU, in the order of the
+    updates."""
 
     logratio: Float[Tensor, " n"]
     """Of the ratio that is clipped, in nats."""
     advantages: Float[Tensor, " n"]
     change: Float[Tensor, " n"]
-    """Entropy change as if nothing were clipped, nats per unit step; 0 where no region counts the token."""
+    """Entropy change as if nothing were clipped, nats per unit step; 0 where no region
+    counts the token."""
     weight: Float[Tensor, " n"]
     """How many tokens of its micro-batch each stands for."""
     low: Float[Tensor, " n"]
@@ -53,12 +57,13 @@ class TokenSample(NamedTuple):
 
 
 class RegionMeter:
-    """Accumulates one window. `exact` says whether the change is -A r [Q_a - E[Q]] or the token's own term -A r Q_a."""
+    """Accumulates one window. `exact` says whether the change is -A r [Q_a - E[Q]] or
+    the token's own term -A r Q_a."""
 
     def __init__(self):
         self.sums: Float[Tensor, " n"] | None = None
         self.exact = True
-        self._kept: list[TokenSample] = []
+        self._samples: list[TokenSample] = []
 
     def add(
         self,
@@ -82,83 +87,71 @@ class RegionMeter:
             advantages: per sequence or per token.
             events: where the clip has zeroed the gradient.
             mask: trained tokens; the others may hold anything.
-            dropped: where the window does not let even a ratio of 1 through; None for nowhere.
-            sample: a uniform draw in [0, 1) that picks the `share` of tokens whose full-vocabulary sums are taken.
-                Systematic sampling: every token has the same chance, so the mean is unbiased.
-            full_stats: gives the stats with sums at flat indices (k,) into (b t), as (1 k). None: own term alone.
-            keep: the window behind the events, to keep the sampled tokens with until `take_tokens`. Only where the
-                change is exact; None keeps nothing.
+            dropped: where the window does not let even a ratio of 1 through; None for
+                nowhere.
+            sample: a uniform draw in [0, 1) that picks the `share` of tokens whose
+                full-vocabulary sums are taken. Systematic sampling: every token has the
+                same chance, so the mean is unbiased.
+            full_stats: gives the stats with sums at flat indices (k,) into (b t), as
+                (1 k). None: own term alone.
+            keep: the window behind the events, to keep the sampled tokens with until
+                `take_tokens`. Only where the change is exact; None keeps nothing.
         """
         assert stats.entropy is not None
-        flat = mask.reshape(-1).nonzero().squeeze(-1)
-        n = flat.numel()
         advantages = advantages.expand_as(logratio)
+        # all trained tokens from here on: indices into the flat (b t), and what is there
+        flat = mask.reshape(-1).nonzero().squeeze(-1)
         region = _at(regions(stats.logprobs, stats.entropy, advantages), flat)
         low, high = _at(events.low, flat), _at(events.high, flat)
-        out = logratio.new_zeros(_SIZE, dtype=torch.float32)
-        out[0] = n
-        out[1], out[2] = low.sum(), high.sum()
-        out[3] = 0 if dropped is None else _at(dropped, flat).sum()
-        out[4:8] = torch.stack([(region == r).sum() for r in REGIONS])
-        if n:
-            chosen = _systematic(
-                n, share if full_stats is not None else 1.0, sample, flat.device
+        sums = logratio.new_zeros(len(_COUNTS) + 2 * len(REGIONS), dtype=torch.float32)
+        sums[0] = len(flat)
+        sums[1] = low.sum()
+        sums[2] = high.sum()
+        sums[3] = 0 if dropped is None else _at(dropped, flat).sum()
+        for i, counted_region in enumerate(REGIONS, start=4):
+            sums[i] = (region == counted_region).sum()
+        if len(flat):
+            share = share if full_stats is not None else 1.0
+            chosen = _systematic(len(flat), share, sample, flat.device)
+            at, weight = flat[chosen], len(flat) / len(chosen)
+            change = _change(stats, logratio, advantages, at, full_stats)
+            change = torch.where(region[chosen] == Region.NONE, 0.0, change)
+            clipped = (low | high)[chosen]
+            sums[len(_COUNTS) :] = _change_sums(
+                change * weight, region[chosen], clipped
             )
-            at, region, clipped = flat[chosen], region[chosen], (low | high)[chosen]
-            weight = n / len(chosen)
-            terms = (_at(logratio, at)[None], _at(advantages, at)[None])
-            if full_stats is not None:
-                change = entropy_change(full_stats(at), *terms)[0]
-            else:
-                own = TokenStats(
-                    _at(stats.logprobs, at)[None], _at(stats.entropy, at)[None]
-                )
-                change = entropy_change_own_term(own, *terms)[0]
-            counted = region != Region.NONE
-            key = (region - int(Region.E1)) + 4 * clipped
-            out[8:].index_add_(0, key[counted], change[counted].float() * weight)
             if keep is not None and full_stats is not None:
-                change = torch.where(counted, change, 0.0)
-                self._kept.append(
-                    _sample(keep, at, terms[1][0], change, clipped, weight)
-                )
+                kept = _sample(keep, at, _at(advantages, at), change, clipped, weight)
+                self._samples.append(kept)
         self.exact = full_stats is not None
-        self.sums = out if self.sums is None else self.sums + out
+        self.sums = sums if self.sums is None else self.sums + sums
 
     def take_tokens(self) -> TokenSample | None:
-        """The tokens kept since the last call, of this rank alone: already an unbiased sample of its own tokens, and no
-        rank waits for another. None where there are none."""
-        kept, self._kept = self._kept, []
-        return (
-            TokenSample(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
-            if kept
-            else None
-        )
+        """The tokens kept since the last call, of this rank alone: already an unbiased
+        sample of its own tokens, and no rank waits for another. None where there are
+        none."""
+        samples, self._samples = self._samples, []
+        if not samples:
+            return None
+        columns = zip(*samples, strict=True)
+        return TokenSample(*(torch.cat(column) for column in columns))
 
     def read(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """The window's means per trained token, over all ranks, and a new window. Empty when nothing was added.
+        """The window's means per trained token, over all ranks, and a new window. Empty
+        when nothing was added.
 
-        `reduce` sums a tensor over ranks. Keys: clip_low, clip_high, dropped (shares of tokens; dropped:
-        clipped already at ratio 1), and for R in E1..E4: R/share,
-        and R/change_kept, R/change_clipped (nats per unit step along the policy's gradient, per trained token; clipped:
-        what the clip held back). Where the sums are missing the last two are R/own_term_kept and R/own_term_clipped.
+        `reduce` sums a tensor over ranks. Keys: clip_low, clip_high, dropped (shares of
+        tokens; dropped: clipped already at ratio 1), and for R in E1..E4: R/share, and
+        R/change_kept, R/change_clipped (nats per unit step along the policy's gradient,
+        per trained token; clipped: what the clip held back). Where the sums are missing
+        the last two are R/own_term_kept and R/own_term_clipped.
         """
         if self.sums is None:
             return {}
         totals = reduce(self.sums).tolist()
         self.sums = None
-        tokens = max(totals[0], 1.0)
-        what = "change" if self.exact else "own_term"
-        means = {
-            "clip_low": totals[1] / tokens,
-            "clip_high": totals[2] / tokens,
-            "dropped": totals[3] / tokens,
-        }
-        for i, region in enumerate(REGIONS):
-            means[f"{region.name}/share"] = totals[4 + i] / tokens
-            means[f"{region.name}/{what}_kept"] = totals[8 + i] / tokens
-            means[f"{region.name}/{what}_clipped"] = totals[12 + i] / tokens
-        return means
+        names = [*_COUNTS, *change_names("change" if self.exact else "own_term")]
+        return means(dict(zip(names, totals, strict=True)))
 
 
 def _at(values: Tensor, flat: Tensor) -> Tensor:
@@ -167,13 +160,45 @@ def _at(values: Tensor, flat: Tensor) -> Tensor:
 
 def _systematic(
     n: int, share: float, draw: Tensor | None, device: torch.device
-) -> Tensor:
-    """Which of n to take: a share of them, at equal distances, from a start that `draw` in [0, 1) sets."""
+) -> Int[Tensor, " k"]:
+    """Which of n to take: a share of them, at equal distances, from a start that `draw`
+    in [0, 1) sets."""
     k = max(1, math.ceil(share * n))
     if k >= n:
         return torch.arange(n, device=device)
     start = 0.0 if draw is None else float(draw)
-    return ((torch.arange(k, device=device) + start) * (n / k)).long().clamp(max=n - 1)
+    places = (torch.arange(k, device=device) + start) * (n / k)
+    return places.long().clamp(max=n - 1)
+
+
+def _change(
+    stats: TokenStats,
+    logratio: Tensor,
+    advantages: Tensor,
+    at: Tensor,
+    full_stats: SumsOf | None,
+) -> Float[Tensor, " k"]:
+    """The entropy change of the tokens at flat indices `at`, as if nothing were clipped:
+    exact where there are sums, else the own term."""
+    # entropy_change takes rows of tokens: here one
+    row_logratio, row_advantages = _at(logratio, at)[None], _at(advantages, at)[None]
+    if full_stats is not None:
+        change = entropy_change(full_stats(at), row_logratio, row_advantages)
+    else:
+        assert stats.entropy is not None
+        row = TokenStats(_at(stats.logprobs, at)[None], _at(stats.entropy, at)[None])
+        change = entropy_change_own_term(row, row_logratio, row_advantages)
+    return change[0].float()
+
+
+def _change_sums(
+    change: Float[Tensor, " k"], region: Int[Tensor, " k"], clipped: Bool[Tensor, " k"]
+) -> Float[Tensor, " 8"]:
+    """The change summed per region, first of kept tokens, then of clipped ones."""
+    inside = region != Region.NONE
+    block = (region - int(Region.E1)) + len(REGIONS) * clipped
+    sums = change.new_zeros(2 * len(REGIONS))
+    return sums.index_add_(0, block[inside], change[inside])
 
 
 def _sample(
@@ -185,20 +210,19 @@ def _sample(
     weight: float,
 ) -> TokenSample:
     """The tokens at flat indices `at`, with their window, on the CPU."""
-    like = window.logratio
-    logratio, low, high = (
-        _at(
-            torch.as_tensor(x, dtype=like.dtype, device=like.device).expand_as(like), at
-        )
-        for x in window
+    logratio = window.logratio
+
+    def bound(value: Bound) -> Tensor:
+        whole = torch.as_tensor(value, dtype=logratio.dtype, device=logratio.device)
+        return _at(whole.expand_as(logratio), at)
+
+    sample = TokenSample(
+        logratio=_at(logratio, at),
+        advantages=advantages,
+        change=change,
+        weight=torch.full_like(change, weight),
+        low=bound(window.low),
+        high=bound(window.high),
+        clipped=clipped,
     )
-    parts = (
-        logratio,
-        advantages,
-        change,
-        torch.full_like(change, weight),
-        low,
-        high,
-        clipped,
-    )
-    return TokenSample(*(part.cpu() for part in parts))
+    return TokenSample(*(column.cpu() for column in sample))

@@ -1,14 +1,19 @@
 """Per-token bounds in SkyRL's policy loss registry. The signature is that of skyrl 0.3.0.
 
-    from skyrl.backends.skyrl_train.utils.ppo_utils import PolicyLossRegistry, ppo_policy_loss
+    from skyrl.backends.skyrl_train.utils.ppo_utils import (
+        PolicyLossRegistry,
+        ppo_policy_loss,
+    )
     from entrostat import make_strategy
     from entrostat.engines.skyrl import policy_loss
 
-    PolicyLossRegistry.register("entrostat", policy_loss(ppo_policy_loss, make_strategy("clip-lower")))
+    loss = policy_loss(ppo_policy_loss, make_strategy("clip-lower"))
+    PolicyLossRegistry.register("entrostat", loss)
 
-and `trainer.algorithm.policy_loss_type=entrostat`. SkyRL's own loss runs, with its two thresholds set to tensors, so
-its reduction and its off-policy correction stand. It calls the hook per micro-batch in each Ray worker, without step
-and entropy: nobody observes there, and a state lives where the caller of `policy_loss` keeps it, in each worker anew.
+and `trainer.algorithm.policy_loss_type=entrostat`. SkyRL's own loss runs, with its two
+thresholds set to tensors, so its reduction and its off-policy correction stand. It calls
+the hook per micro-batch in each Ray worker, without step and entropy: nobody observes
+there, and a state lives where the caller of `policy_loss` keeps it, in each worker anew.
 """
 
 import copy

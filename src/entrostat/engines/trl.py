@@ -40,7 +40,7 @@ from entrostat.engines.checks import (
     check_environment,
     updates_per_rollout,
 )
-from entrostat.engines.controller import controller_payload, initial_state, load_state
+from entrostat.engines.controller import Controller
 from entrostat.engines.dump import DumpMixin
 from entrostat.engines.lm_head import HeadSums, completion_stats
 from entrostat.engines.meter import RegionMeter, SumsOf, TokenSample, Window
@@ -48,9 +48,9 @@ from entrostat.engines.rewards import guarded
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.window import at_level, events_under, shut, uncrossed
 from entrostat.entropy import TokenStats
-from entrostat.objectives import Objective
+from entrostat.objectives import LossInputs, Objective
 from entrostat.statefile import read_state, write_state
-from entrostat.strategies import RolloutSummary, Strategy, make_strategy
+from entrostat.strategies import Reads, RolloutSummary, Strategy, make_strategy
 
 STATE_FILE = "entrostat_state.json"
 PREFIX = "entrostat/"
@@ -145,10 +145,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         self.objective = objective
         check_can_act(self.args, self.strategy, objective, images=self._is_vlm)
         self.attribution_share = attribution_share
-        self.controller_state, self.objective_state = (
-            initial_state(self.strategy),
-            initial_state(objective),
-        )
+        self.controller = Controller(self.strategy, objective)
         self.reward_funcs = [
             f if isinstance(f, nn.Module) else guarded(f) for f in self.reward_funcs
         ]
@@ -170,7 +167,7 @@ class EntropyControlMixin(DumpMixin, _Base):
             old = self._old_pass(output)
             output[_OLD_LOGPS] = old.logprobs
         stats = TokenStats(old.logprobs, old.entropy)
-        if self._needs_sums:
+        if Reads.VOCABULARY_SUMS in self.controller.reads:
             stats = self._sums(output)._replace(
                 logprobs=old.logprobs, entropy=old.entropy
             )
@@ -226,32 +223,29 @@ class EntropyControlMixin(DumpMixin, _Base):
         return self._inner(self.model).config.get_text_config().vocab_size
 
     @property
-    def _needs_sums(self) -> bool:
-        return self.strategy is not None and self.strategy.needs_sums
+    def controller_state(self) -> Any:
+        """The strategy's state."""
+        return self.controller.state
+
+    @property
+    def objective_state(self) -> Any:
+        """The objective's state."""
+        return self.controller.objective_state
 
     def _observe(self, old: TokenStats, output: dict[str, Any]) -> None:
         summary = self._summary(old, output)
         logged = {"entropy": summary.entropy, "entropy_error": summary.entropy_error}
-        if self.strategy is not None:
-            self.controller_state = self.strategy.observe(
-                self.controller_state, summary
-            )
-            logged |= self.strategy.signals(self.controller_state)
-        if self.objective is not None:
-            self.objective_state = self.objective.observe(self.objective_state, summary)
-            logged |= self.objective.signals(self.objective_state)
+        self.controller.observe(summary)
+        logged |= self.controller.signals()
         for name, value in logged.items():
             if value is not None and math.isfinite(value):
                 self._metrics["train"][PREFIX + name].append(value)
 
     def _summary(self, old: TokenStats, output: dict[str, Any]) -> RolloutSummary:
         advantages = loss_weighted(token_advantages(output), output)
-        sums = sequence_sums(
-            old, advantages, trained_tokens(output), needs_sums=self._needs_sums
-        )
+        sums = sequence_sums(old, advantages, trained_tokens(output))
         return summarise(
             self.accelerator.gather(sums),
-            needs_sums=self._needs_sums,
             group=self.num_generations,
             progress=self.state.global_step / self.state.max_steps,
             updates=updates_per_rollout(self.args),
@@ -293,7 +287,7 @@ class EntropyControlMixin(DumpMixin, _Base):
     ) -> ClipBounds | None:
         if self.strategy is None:
             return None
-        bounds = self.strategy.bounds(self.controller_state, old)
+        bounds = self.controller.bounds(old)
         if (
             self.importance_sampling_level == "sequence"
         ):  # one ratio a sequence, and bounds that are all alike
@@ -305,16 +299,10 @@ class EntropyControlMixin(DumpMixin, _Base):
         self, inputs, now: Pass, logratio: Tensor, advantages: Tensor, old: TokenStats
     ) -> Tensor:
         """The objective's term: its sum over trained tokens, by TRL's normalizer of loss type dapo."""
-        assert self.objective is not None and now.entropy is not None
+        assert now.entropy is not None
         mask = trained_tokens(inputs)
-        term = self.objective.correction(
-            self.objective_state,
-            logprobs=now.logprobs,
-            logratio=logratio,
-            advantages=advantages,
-            old=old,
-            entropy=now.entropy,
-            mask=mask,
+        term = self.controller.correction(
+            LossInputs(now.logprobs, logratio, advantages, old, now.entropy, mask)
         )
         # tokens of the generation batch, over all ranks, rescaled to one accumulation window
         tokens = (
@@ -459,15 +447,11 @@ class EntropyControlMixin(DumpMixin, _Base):
 
     def controller_payload(self) -> dict[str, Any]:
         """The strategy, the objective and their states, as JSON."""
-        return controller_payload(
-            self.strategy, self.controller_state, self.objective, self.objective_state
-        )
+        return self.controller.payload()
 
     def load_controller(self, payload: dict[str, Any], source: str) -> None:
         """Takes states that `controller_payload` gave. Options may have changed; ValueError for others' states."""
-        strategy = load_state(self.strategy, payload, "strategy", source)
-        self.objective_state = load_state(self.objective, payload, "objective", source)
-        self.controller_state = strategy
+        self.controller.load(payload, source)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = (

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entrostat.engines.controller import controller_payload, load_state
 from entrostat.engines.fast import (
     Rollout,
     Seen,
@@ -291,11 +290,7 @@ class _Training:
         }
         with written_whole(folder) as aside:
             torch.save(state, aside / "state.pt")
-        each = self.control
-        payload = controller_payload(
-            each.strategy, each.state, each.objective, each.term
-        )
-        self.run.commit(folder.name, self.done, payload)
+        self.run.commit(folder.name, self.done, self.control.payload())
         for other in self.run.trainer_folder.glob("checkpoint-*"):
             if other != folder:
                 shutil.rmtree(other)
@@ -315,14 +310,7 @@ class _Training:
             prompts, prompt_mask, completions, mask, *old = parts
             sampled = Rollout(prompts, prompt_mask, completions, mask, TokenStats(*old))
             self.waiting.append(Graded(sampled, found, advantages))
-        payload = self.run.state["controller"]
-        self.control.state = load_state(
-            self.control.strategy, payload, "strategy", str(source)
-        )
-        if self.control.objective is not None:
-            self.control.term = load_state(
-                self.control.objective, payload, "objective", str(source)
-            )
+        self.control.load(self.run.state["controller"], str(source))
 
     def keep_model(self) -> None:
         """Writes the run's checkpoint/: the trained weights, and beside them the files of the model it began from."""

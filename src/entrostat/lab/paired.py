@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from entrostat.engines.controller import Controller
 from entrostat.engines.fast import (
     Passed,
     Rollout,
@@ -41,7 +42,7 @@ from entrostat.engines.fast import (
 )
 from entrostat.engines.qwen2 import Model, load_model
 from entrostat.lab.blind import check_reward
-from entrostat.lab.control import Control, bounds_of, control
+from entrostat.lab.control import bounds_of, control
 from entrostat.lab.environment import (
     Environment,
     graded,
@@ -184,7 +185,7 @@ def check(point: Point, methods: Sequence[Any]) -> None:
         ) from None
 
 
-def check_methods(methods: Sequence[Any], point: Point) -> list[Control]:
+def check_methods(methods: Sequence[Any], point: Point) -> list[Controller]:
     """The methods as the engine runs them. ValueError for fewer than two, and for one that could do nothing."""
     if len(methods) < 2:
         raise ValueError(
@@ -198,6 +199,7 @@ def check_methods(methods: Sequence[Any], point: Point) -> list[Control]:
             )
     controls = [control(method) for method in methods]
     for each in controls:
+        assert each.strategy is not None
         idle = (
             point.updates_per_rollout == 1
             and not point.staleness
@@ -244,7 +246,7 @@ class _Measurement:
         point: Point,
         environment: Environment,
         model: Model,
-        controls: list[Control],
+        controls: list[Controller],
         seed: int,
     ):
         self.point, self.environment, self.model, self.controls, self.seed = (

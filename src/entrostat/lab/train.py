@@ -21,7 +21,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 import entrostat
 from entrostat.data.prompts import plain_notes
-from entrostat.engines.controller import controller_payload, initial_state
+from entrostat.engines.controller import Controller
 from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.lab.config import TrainConfig, config_from_json, grpo_config
@@ -254,10 +254,7 @@ def new_run(config: TrainConfig, method: Method, out: Path, command: str = "") -
         **dataclasses.asdict(config),
         **data,
     }
-    start = controller_payload(
-        strategy, initial_state(strategy), objective, initial_state(objective)
-    )
-    return Run.create(out, record, start)
+    return Run.create(out, record, Controller(strategy, objective).payload())
 
 
 def _checked_data(config: TrainConfig) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What objectives share that replace the clipped loss of some tokens: the window that the trainer's loss stands on."""
+"""What objectives share that replace the clipped loss of some tokens: the window that the
+trainer's loss stands on."""
 
 import dataclasses
 from typing import NamedTuple
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from entrostat.clip import ClipEvents, clip_events, clip_loss
-from entrostat.objectives.base import Objective
+from entrostat.objectives.base import LossInputs, Objective
 from entrostat.strategies.base import RolloutSummary, checked
 
 
@@ -19,10 +20,12 @@ class Counted(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class OnClipped(Objective):
-    """A term that replaces PPO's clipped loss at some tokens: it has to know its window, so both name one.
+    """A term that replaces PPO's clipped loss at some tokens: it has to know its window,
+    so both name one.
 
-    In a script of your own give the trainer the same: epsilon=low, epsilon_high=high, loss type dapo, whose weights the
-    term has too, and no strategy beside it. The TRL engine refuses anything else.
+    In a script of your own give the trainer the same: epsilon=low, epsilon_high=high,
+    loss type dapo, whose weights the term has too, and no strategy beside it. The TRL
+    engine refuses anything else.
     """
 
     low: float = 0.2
@@ -40,31 +43,38 @@ class OnClipped(Objective):
     def observe(self, state: Counted, summary: RolloutSummary) -> Counted:
         return Counted(state.rollouts + 1)
 
-    def events(self, logratio: Tensor, advantages: Tensor, mask: Tensor) -> ClipEvents:
+    def events(self, inputs: LossInputs) -> ClipEvents:
         """Trained tokens (b t) whose gradient the clip takes, by side."""
         low, high = clip_events(
-            logratio.detach(), advantages, low=self.low, high=self.high
+            inputs.logratio.detach(), inputs.advantages, low=self.low, high=self.high
         )
-        return ClipEvents(low & mask, high & mask)
+        return ClipEvents(low & inputs.mask, high & inputs.mask)
 
-    def clipped(self, logratio: Tensor, advantages: Tensor, where: Tensor) -> Tensor:
-        """The clipped loss (b t) that the trainer adds at `where`, with its gradient; 0 elsewhere."""
-        return torch.where(
-            where, clip_loss(logratio, advantages, low=self.low, high=self.high), 0.0
+    def clipped(self, inputs: LossInputs, where: Tensor) -> Tensor:
+        """The clipped loss (b t) that the trainer adds at `where`, with its gradient; 0
+        elsewhere."""
+        loss = clip_loss(
+            inputs.logratio, inputs.advantages, low=self.low, high=self.high
         )
+        return torch.where(where, loss, 0.0)
 
 
-def surrogate(logratio: Tensor, advantages: Tensor, where: Tensor) -> Tensor:
+def surrogate(inputs: LossInputs, where: Tensor) -> Tensor:
     """-r A at `where` (b t), with its gradient; 0 elsewhere."""
-    ratio = torch.where(where, logratio, 0.0).exp()
-    return torch.where(where, -ratio * advantages.detach(), 0.0)
+    ratio = torch.where(where, inputs.logratio, 0.0).exp()
+    return torch.where(where, -ratio * inputs.advantages.detach(), 0.0)
 
 
-def covariance(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """(ln p - mean) (A - mean) of each trained token (b t), means over the micro-batch; -inf elsewhere (2505.22617)."""
-    advantages, logprobs = advantages.detach().expand_as(mask), logprobs.detach()
+def covariance(inputs: LossInputs) -> Tensor:
+    """(ln p - mean) (A - mean) of each trained token (b t), means over the micro-batch;
+    -inf elsewhere (2505.22617)."""
+    mask = inputs.mask
+    logprobs = _centred(inputs.logprobs.detach(), mask)
+    advantages = _centred(inputs.advantages.detach().expand_as(mask), mask)
+    return torch.where(mask, logprobs * advantages, -torch.inf)
+
+
+def _centred(values: Tensor, mask: Tensor) -> Tensor:
+    """Values less their mean over the trained tokens."""
     count = mask.sum().clamp(min=1)
-    first, second = (
-        x - torch.where(mask, x, 0.0).sum() / count for x in (logprobs, advantages)
-    )
-    return torch.where(mask, first * second, -torch.inf)
+    return values - torch.where(mask, values, 0.0).sum() / count

@@ -1,10 +1,11 @@
 """The registry of strategies, and the one way to make one by name."""
 
-from typing import Any, TypeGuard
+from typing import Any
 
 from entrostat.registry import Registry
 from entrostat.strategies.base import (
     NoState,
+    Reads,
     RolloutSummary,
     Strategy,
     state_from_json,
@@ -21,9 +22,9 @@ from entrostat.strategies.thermostat import Thermostat
 __all__ = [
     "STRATEGIES",
     "NoState",
+    "Reads",
     "RolloutSummary",
     "Strategy",
-    "is_controller",
     "make_strategy",
     "state_from_json",
     "state_to_json",
@@ -50,7 +51,8 @@ STRATEGIES: Registry[Strategy] = Registry(
 def make_strategy(name: str, **options: Any) -> Strategy:
     """The strategy called `name`, its options as keywords.
 
-    Raises ValueError for an unknown name or option, naming the near ones, and for a value out of range.
+    Raises ValueError for an unknown name or option, naming the near ones, and for a
+    value out of range.
 
     >>> make_strategy("clip-lower", low=0.1)
     ClipLower(low=0.1, high=inf)
@@ -59,10 +61,6 @@ def make_strategy(name: str, **options: Any) -> Strategy:
 
 
 def strategy_name(strategy: Strategy) -> str:
-    """The registry's name of a strategy, or its class's name when it is somebody's own."""
+    """The registry's name of a strategy, or its class's name when it is somebody's
+    own."""
     return STRATEGIES.name_of(strategy)
-
-
-def is_controller(strategy: Strategy | None) -> TypeGuard[Strategy]:
-    """Whether it is a strategy that closes a loop on the measured entropy."""
-    return isinstance(strategy, Od) or hasattr(strategy, "target")

@@ -1,18 +1,26 @@
-"""What a strategy is: a frozen object that turns what a rollout looked like into clip bounds for its tokens.
+"""What a strategy is: a frozen object that turns what a rollout looked like into clip
+bounds for its tokens.
 
-The same object runs in every engine, so it sees numbers and tensors only, never a trainer:
+The same object runs in every engine, so it sees numbers and tensors only, never a
+trainer:
 
     state = strategy.init()
     for each rollout:
-        state = strategy.observe(state, summary)        # once, before the rollout's updates
-        low, high = strategy.bounds(state, old)         # per token, from the policy that sampled the rollout
+        # once, before the rollout's updates
+        state = strategy.observe(state, summary)
+        # per token, from the policy that sampled the rollout
+        low, high = strategy.bounds(state, old)
 
-`observe` and `bounds` are pure, and a state is a NamedTuple of finite floats and ints, so that a checkpoint is JSON.
+`observe` and `bounds` are pure. A state is a NamedTuple of finite floats and ints, so
+that a checkpoint is JSON.
 """
 
 import dataclasses
+import enum
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -25,7 +33,8 @@ from entrostat.entropy import TokenStats
 class RolloutSummary(NamedTuple):
     """What a strategy is told of a rollout, under the policy that sampled it.
 
-    All but `progress` are means over the trained tokens of all ranks, each token counting the same.
+    All but `progress` are means over the trained tokens of all ranks, each token
+    counting the same. None: the engine cannot know it. NaN: no token was trained on.
     """
 
     progress: float
@@ -35,11 +44,14 @@ class RolloutSummary(NamedTuple):
     bracket: float | None = None
     """Mean |Q_a - E[Q]|, the size of a token's first-order effect on entropy."""
     excess_surprisal: float | None = None
-    """Mean |ln p_a + H|: how far a token's surprisal lies from the mean surprisal of its state."""
+    """Mean |ln p_a + H|: how far a token's surprisal lies from the mean surprisal of
+    its state."""
     entropy_error: float | None = None
-    """Standard error of `entropy` as an estimate for the prompts' distribution, in nats, by groups of one prompt."""
+    """Standard error of `entropy` as an estimate for the prompts' distribution, in
+    nats, by groups of one prompt."""
     active: float | None = None
-    """Share of the trained tokens whose advantage is not zero: with 0 the rollout's updates move nothing."""
+    """Share of the trained tokens whose advantage is not zero. With 0 the rollout's
+    updates move nothing."""
     updates: int | None = None
     """Optimizer updates on this rollout."""
     ceiling: float | None = None
@@ -50,68 +62,160 @@ class NoState(NamedTuple):
     """The state of a strategy that remembers nothing."""
 
 
+class Reads(enum.Flag):
+    """What a strategy or an objective needs to know of the old policy.
+
+    Every engine knows the log-probabilities of the sampled tokens, the progress of the
+    run and the number of updates. What else there is depends on the engine.
+    """
+
+    LOGPROBS = 0
+    """Nothing but what every engine knows."""
+    MEAN_ENTROPY = 1
+    """`RolloutSummary.entropy`. It can be estimated from log-probabilities."""
+    TOKEN_ENTROPY = 2
+    """`TokenStats.entropy` and `RolloutSummary.excess_surprisal`."""
+    VOCABULARY_SUMS = 4
+    """`TokenStats.entropy`, `sum_p2` and `sum_p2_logp`, and `RolloutSummary.bracket`.
+    They cost a forward pass per rollout."""
+
+
+class Statistic(NamedTuple):
+    """One member of `Reads`: where it stands and who gives it."""
+
+    name: str
+    in_summary: tuple[str, ...]
+    """Fields of RolloutSummary."""
+    in_stats: tuple[str, ...]
+    """Fields of TokenStats."""
+    given_by: str
+    """What an error says where it is missing."""
+
+
+STATISTICS: Mapping[Reads, Statistic] = MappingProxyType(
+    {
+        Reads.MEAN_ENTROPY: Statistic(
+            "the rollout's mean entropy",
+            in_summary=("entropy",),
+            in_stats=(),
+            given_by="in TRL use EntropyControlGRPOTrainer, which measures it; in verl "
+            "set trainer.v1.trainer_mode=entrostat; in a loop of your own give it to "
+            "the RolloutSummary",
+        ),
+        Reads.TOKEN_ENTROPY: Statistic(
+            "the old policy's entropy at each token",
+            in_summary=("excess_surprisal",),
+            in_stats=("entropy",),
+            given_by="in TRL use EntropyControlGRPOTrainer; in verl set "
+            "trainer.v1.trainer_mode=entrostat and "
+            "algorithm.rollout_correction.bypass_mode=false; the loss hooks of SkyRL, "
+            "slime and prime-rl do not have it",
+        ),
+        Reads.VOCABULARY_SUMS: Statistic(
+            "the old policy's sums over the vocabulary",
+            in_summary=("bracket",),
+            in_stats=("entropy", "sum_p2", "sum_p2_logp"),
+            given_by="in TRL use EntropyControlGRPOTrainer, which takes them for a "
+            "strategy whose `reads` has Reads.VOCABULARY_SUMS; verl and the loss hooks "
+            "do not have them, so use tilt='surprisal' there",
+        ),
+    }
+)
+
+
 @runtime_checkable
-class Stateful(Protocol):
-    """What has a state that a checkpoint keeps: a strategy, an objective."""
+class Part(Protocol):
+    """What a strategy and an objective have in common."""
+
+    @property
+    def reads(self) -> Reads:
+        """What it needs to know of the old policy."""
+        ...
 
     def init(self) -> Any:
-        """The state before the first rollout: a NamedTuple of finite floats and ints."""
+        """The state before the first rollout: a NamedTuple of finite floats and
+        ints."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Strategy(ABC):
-    """Base of all strategies. Subclasses are frozen dataclasses, and final: their fields are their options."""
+    """Base of all strategies. Subclasses are frozen dataclasses, and final: their
+    fields are their options."""
 
     @property
-    def acts_on_fresh(self) -> bool:
-        """Whether the bounds can move a token whose ratio is 1, so that one update a rollout is enough."""
+    def reads(self) -> Reads:
+        """What `observe` and `bounds` need beyond log-probabilities. An engine that
+        lacks it refuses the strategy before the run."""
+        return Reads.LOGPROBS
+
+    @property
+    def controls_entropy(self) -> bool:
+        """Whether the strategy closes a loop on the measured entropy. An entropy bonus
+        beside it would work against it."""
         return False
 
     @property
-    def needs_sums(self) -> bool:
-        """Whether `bounds` needs sum_p2 and sum_p2_logp of the old policy, and `observe` the bracket."""
+    def acts_on_fresh(self) -> bool:
+        """Whether the bounds can move a token whose ratio is 1, so that one update per
+        rollout is enough."""
         return False
 
     @property
     def highest(self) -> float:
-        """The half-width above 1 that `bounds` never goes over, in any state; inf where nothing is known of it."""
+        """The half-width above 1 that `bounds` never goes over, in any state; inf where
+        nothing is known of it."""
         return math.inf
 
     @property
     @abstractmethod
     def per_token(self) -> bool:
-        """Whether the bounds differ from token to token; such a strategy needs token-level ratios."""
+        """Whether the bounds differ from token to token. Such a strategy needs
+        token-level ratios."""
 
     @abstractmethod
     def init(self) -> Any:
-        """The state before the first rollout: a NamedTuple of finite floats and ints."""
+        """The state before the first rollout: a NamedTuple of finite floats and
+        ints."""
 
     @abstractmethod
     def observe(self, state: Any, summary: RolloutSummary) -> Any:
-        """The state for this rollout's updates. Called once a rollout, before them."""
+        """The state for this rollout's updates. Called once per rollout, before
+        them."""
 
     @abstractmethod
     def bounds(self, state: Any, old: TokenStats) -> ClipBounds:
-        """Half-widths (b t) of the clip window around ratio 1, finite or inf, without gradient.
+        """Half-widths (b t) of the clip window around ratio 1, finite or inf, without
+        gradient.
 
-        `old` is the policy at the start of the rollout's updates; a field that the engine can't give is None.
-        Raises ValueError when a field that this strategy needs is None.
+        `old` is the policy at the start of the rollout's updates; a field that the
+        engine cannot give is None. Raises ValueError when a field that this strategy
+        needs is None.
         """
 
     def signals(self, state: Any) -> dict[str, float]:
-        """What is worth logging of a state. `target`: the entropy aimed at under this rollout's policy, in nats."""
+        """What is worth logging of a state. `target`: the entropy aimed at under this
+        rollout's policy, in nats."""
         return {}
 
 
-def required(value: float | None, owner: object, field: str) -> float:
-    """A field of the summary that `owner` cannot work without; NaN where nothing was measured. ValueError on None."""
-    if value is None:
-        raise ValueError(
-            f"{type(owner).__name__} needs the rollout's mean {field}, got {value}: in TRL use "
-            "EntropyControlGRPOTrainer, which measures it; in verl set trainer.v1.trainer_mode=entrostat"
-        )
-    return value
+def require_stats(owner: Part, given: RolloutSummary | TokenStats) -> None:
+    """Raises ValueError where `given` lacks a statistic that `owner` reads.
+
+    The error names the statistic and says who gives it.
+    """
+    for reads in owner.reads:
+        statistic = STATISTICS[reads]
+        if isinstance(given, RolloutSummary):
+            fields, whose = statistic.in_summary, "the rollout's mean"
+        else:
+            fields, whose = statistic.in_stats, "the old policy's"
+        for field in fields:
+            if getattr(given, field) is None:
+                raise ValueError(
+                    f"{type(owner).__name__} needs {whose} {field}, got None: "
+                    f"{statistic.given_by}"
+                )
 
 
 def full(old: TokenStats, value: float) -> Tensor:
@@ -122,7 +226,7 @@ def full(old: TokenStats, value: float) -> Tensor:
 
 
 def probability(old: TokenStats) -> Tensor:
-    """The old policy's probability of each token, float32 (b t): a bound passes no gradient on."""
+    """The old policy's probability of each token, float32 (b t), without gradient."""
     return old.logprobs.detach().float().exp()
 
 
@@ -139,25 +243,27 @@ def state_to_json(state: Any) -> dict[str, float | int]:
     return dict(state._asdict())
 
 
-def state_from_json(owner: Stateful, fields: Any) -> Any:
+def state_from_json(owner: Part, fields: Any) -> Any:
     """The state of a strategy, or of an objective, that `state_to_json` wrote.
 
     ValueError on a field that is missing, unknown, of another type or not finite.
     """
-    like = owner.init()
+    initial = owner.init()
     name = type(owner).__name__
-    if not isinstance(fields, dict) or set(fields) != set(like._fields):
+    if not isinstance(fields, dict) or set(fields) != set(initial._fields):
         got = sorted(fields) if isinstance(fields, dict) else fields
         raise ValueError(
-            f"the saved state is not one of {name}: expected fields {sorted(like._fields)}, got {got}"
+            f"the saved state is not one of {name}: expected fields "
+            f"{sorted(initial._fields)}, got {got}"
         )
+    values = {}
     for key, value in fields.items():
-        # bool is an int in Python, and a JSON true is no count
-        allowed = (int,) if isinstance(getattr(like, key), int) else (int, float)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, allowed)
-            or not math.isfinite(value)
-        ):
+        kind = type(getattr(initial, key))
+        # a count is an int; a float may have been written as one
+        allowed = (int,) if kind is int else (int, float)
+        # a JSON true is no count, though bool is an int in Python
+        is_number = isinstance(value, allowed) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
             raise ValueError(f"the saved state of {name} has a bad {key}: {value!r}")
-    return type(like)(**{k: type(getattr(like, k))(v) for k, v in fields.items()})
+        values[key] = kind(value)
+    return type(initial)(**values)

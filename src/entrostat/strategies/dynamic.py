@@ -1,4 +1,5 @@
-"""The dynamic thresholds of arXiv 2602.09782 through a whole run, on one side or on both."""
+"""The dynamic thresholds of arXiv 2602.09782 through a whole run, on one side or on
+both."""
 
 import dataclasses
 
@@ -10,7 +11,8 @@ from entrostat.strategies.phased import Dynamic
 
 @dataclasses.dataclass(frozen=True)
 class WholeRun(Dynamic):
-    """The dynamic thresholds of ID and DID without phases: the upper raises entropy, the lower lowers it."""
+    """The dynamic thresholds of ID and DID without phases: the upper raises entropy,
+    the lower lowers it."""
 
     upper_dynamic: bool = True
     """Whether the threshold above 1 is dynamic; eps else."""
@@ -21,7 +23,8 @@ class WholeRun(Dynamic):
         super().__post_init__()
         if not (self.upper_dynamic or self.lower_dynamic):
             raise ValueError(
-                "one of upper_dynamic and lower_dynamic must be on: for none of them use grpo"
+                "one of upper_dynamic and lower_dynamic must be on: for none of them "
+                "use grpo"
             )
 
     @property
@@ -35,7 +38,7 @@ class WholeRun(Dynamic):
         return state
 
     def bounds(self, state: NoState, old: TokenStats) -> ClipBounds:
-        low = self.lower(old) if self.lower_dynamic else full(old, self.eps)
-        return ClipBounds(
-            low, self.upper(old) if self.upper_dynamic else full(old, self.eps)
-        )
+        constant = full(old, self.eps)
+        low = self.lower(old) if self.lower_dynamic else constant
+        high = self.upper(old) if self.upper_dynamic else constant
+        return ClipBounds(low, high)

@@ -1,4 +1,5 @@
-"""OD (arXiv 2602.09782): entropy swings between a fixed floor and a ceiling that comes down to it over the run."""
+"""OD (arXiv 2602.09782): entropy swings between a fixed floor and a ceiling that comes
+down to it over the run."""
 
 import dataclasses
 import math
@@ -6,7 +7,13 @@ from typing import NamedTuple
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats
-from entrostat.strategies.base import RolloutSummary, checked, full, required
+from entrostat.strategies.base import (
+    Reads,
+    RolloutSummary,
+    checked,
+    full,
+    require_stats,
+)
 from entrostat.strategies.phased import Dynamic
 
 
@@ -25,10 +32,11 @@ class OscillatoryState(NamedTuple):
 class Od(Dynamic):
     """OD of arXiv 2602.09782: oscillatory decay.
 
-    Raises entropy once it is at or under H_min = floor * H_init, lowers it once it is over
-    H_min + (H_init - H_min)(1 - k/T), and goes on as before in between. Raising: (dynamic upper, eps); lowering:
-    (eps, dynamic lower). The paper gives neither its first state (here: lowering) nor H_init (here: the entropy of the
-    first rollout that had tokens).
+    Raises entropy once it is at or under H_min = floor * H_init, lowers it once it is
+    over H_min + (H_init - H_min)(1 - k/T), and goes on as before in between. Raising:
+    (dynamic upper, eps); lowering: (eps, dynamic lower). The paper gives neither its
+    first state (here: lowering) nor H_init (here: the entropy of the first rollout that
+    had tokens).
     """
 
     floor: float = 0.2
@@ -38,24 +46,40 @@ class Od(Dynamic):
         super().__post_init__()
         checked("floor", self.floor, low=0.0, high=1.0, why="in [0, 1]")
 
+    @property
+    def reads(self) -> Reads:
+        return Reads.MEAN_ENTROPY
+
+    @property
+    def controls_entropy(self) -> bool:
+        return True
+
     def init(self) -> OscillatoryState:
         return OscillatoryState(raising=0, rollouts=0, initial_entropy=0.0)
 
     def observe(
         self, state: OscillatoryState, summary: RolloutSummary
     ) -> OscillatoryState:
-        """The direction for the rollout's updates. It stays where the entropy is NaN: no token was trained on.
+        """The direction for the rollout's updates. It stays where the entropy is NaN:
+        no token was trained on.
 
         Raises ValueError where the engine gives no entropy.
         """
-        entropy = required(summary.entropy, self, "entropy")
+        require_stats(self, summary)
+        entropy = summary.entropy
+        assert entropy is not None
+        state = state._replace(rollouts=state.rollouts + 1)
         if not math.isfinite(entropy):
-            return state._replace(rollouts=state.rollouts + 1)
+            return state
         initial = state.initial_entropy or entropy
         lowest = self.floor * initial
         highest = lowest + (initial - lowest) * (1 - summary.progress)
-        raising = 1 if entropy <= lowest else 0 if entropy > highest else state.raising
-        return OscillatoryState(raising, state.rollouts + 1, initial)
+        raising = state.raising
+        if entropy <= lowest:
+            raising = 1
+        elif entropy > highest:
+            raising = 0
+        return state._replace(raising=raising, initial_entropy=initial)
 
     def bounds(self, state: OscillatoryState, old: TokenStats) -> ClipBounds:
         if state.raising:

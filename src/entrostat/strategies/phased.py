@@ -1,14 +1,16 @@
-"""Dynamic thresholds by phase (arXiv 2602.09782): ID raises entropy and then lowers it, DID lowers, raises, lowers.
+"""Dynamic thresholds by phase (arXiv 2602.09782): ID raises entropy and then lowers it,
+DID lowers, raises, lowers.
 
-Both mix a constant `eps` with a threshold that depends on how likely the token was, eps(pi) = alpha pi + beta with
-alpha < 0: loose for unlikely tokens, tight for likely ones. The paper bounds the current probability; its closed form
-in the old one is used here, so that no gradient runs through a bound:
+Both mix a constant `eps` with a threshold that depends on how likely the token was,
+eps(pi) = alpha pi + beta with alpha < 0: loose for unlikely tokens, tight for likely
+ones. The paper bounds the current probability. Its closed form in the old one is used
+here, so that no gradient runs through a bound (pi = r pi_old, solved for r):
 
-    upper:  r <= 1 + alpha pi + beta     <=>  r <= (1 + beta) / (1 - alpha pi_old)        [paper]
-    lower:  r >= 1 - (alpha pi + beta)   <=>  r >= (1 - beta) / (1 + alpha pi_old)        [derived here; see tests]
+    paper:          r <= 1 + alpha pi + beta    <=>  r <= (1 + beta) / (1 - alpha pi_old)
+    derived here:   r >= 1 - (alpha pi + beta)  <=>  r >= (1 - beta) / (1 + alpha pi_old)
 
-(pi = r pi_old, then solve for r.) The upper one raises entropy: it keeps E2 and restrains E1. The lower one lowers it:
-it keeps E4 and restrains E3.
+The upper one raises entropy: it keeps E2 and restrains E1. The lower one lowers it: it
+keeps E4 and restrains E3.
 """
 
 import dataclasses
@@ -37,18 +39,22 @@ class PhasedState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dynamic(Strategy):
-    """The probability-dependent thresholds; two independent public configurations agree on the constants."""
+    """The probability-dependent thresholds. Two independent public configurations agree
+    on the constants."""
 
     eps: float = 0.2
-    """The constant half-width that the dynamic ones are mixed with (one public source)."""
+    """The constant half-width that the dynamic ones are mixed with (one public
+    source)."""
     upper_alpha: float = -0.25
     """Slope of the upper threshold in the token's probability."""
     upper_beta: float = 0.5
-    """Upper threshold of a token of probability 0: its cap runs from 1 + beta down to (1 + beta) / (1 - alpha)."""
+    """Upper threshold of a token of probability 0: its cap runs from 1 + beta down to
+    (1 + beta) / (1 - alpha)."""
     lower_alpha: float = -0.13
     """Slope of the lower threshold in the token's probability."""
     lower_beta: float = 0.3
-    """Lower threshold of a token of probability 0: its floor runs from 1 - beta up to (1 - beta) / (1 + alpha)."""
+    """Lower threshold of a token of probability 0: its floor runs from 1 - beta up to
+    (1 - beta) / (1 + alpha)."""
 
     def __post_init__(self):
         checked("eps", self.eps, low=0.0, why="at least 0")
@@ -80,11 +86,13 @@ class Dynamic(Strategy):
         return True
 
     def upper(self, old: TokenStats) -> Tensor:
-        """Half-width above 1 of the dynamic threshold, (b t): 2602.09782's upper bound in closed form."""
+        """Half-width above 1 of the dynamic threshold, (b t): 2602.09782's upper bound
+        in closed form."""
         return (1 + self.upper_beta) / (1 - self.upper_alpha * probability(old)) - 1
 
     def lower(self, old: TokenStats) -> Tensor:
-        """Half-width below 1 of the dynamic threshold, (b t): the lower bound in closed form, derived here."""
+        """Half-width below 1 of the dynamic threshold, (b t): the lower bound in closed
+        form, derived here."""
         return 1 - (1 - self.lower_beta) / (1 + self.lower_alpha * probability(old))
 
     def mixed(self, weight: float, dynamic: Tensor, old: TokenStats) -> Tensor:
@@ -96,12 +104,14 @@ class Dynamic(Strategy):
 class Phased(Dynamic):
     """Two phases over the run, the first `first_phase` of it long.
 
-    With first_phase = 1/2, lambda = 1 - 2k/T runs from 1 to 0 in the first phase and on to -1 in the second (paper).
-    For other shares lambda is stretched within each phase (derived here): 1 - k/(sT), then -(k - sT)/((1 - s)T).
+    With first_phase = 1/2, lambda = 1 - 2k/T runs from 1 to 0 in the first phase and on
+    to -1 in the second (paper). For other shares s, lambda is stretched within each
+    phase (derived here): 1 - k/(sT), then -(k - sT)/((1 - s)T).
     """
 
     first_phase: float = 0.5
-    """Share of the run that the first phase takes; the paper tries .3, .4, .5 and .6, and finds .5 best."""
+    """Share of the run that the first phase takes. The paper tries 0.3, 0.4, 0.5 and
+    0.6, and finds 0.5 best."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -122,14 +132,13 @@ class Phased(Dynamic):
     def bounds(self, state: PhasedState, old: TokenStats) -> ClipBounds:
         share = self.first_phase
         if state.progress <= share:
-            return ClipBounds(
-                full(old, self.eps), self.first_upper(1 - state.progress / share, old)
-            )
+            lam = 1 - state.progress / share
+            return ClipBounds(full(old, self.eps), self.first_upper(lam, old))
         lam = -(state.progress - share) / (1 - share)
-        # Mlo at the start of the second phase, fading to eps at the end. One public note has this ramp reversed.
-        return ClipBounds(
-            self.mixed(1 + lam, self.lower(old), old), self.second_upper(old)
-        )
+        # the dynamic lower threshold at the start of the second phase, fading to eps at
+        # the end. One public note has this ramp reversed.
+        low = self.mixed(1 + lam, self.lower(old), old)
+        return ClipBounds(low, self.second_upper(old))
 
     @abstractmethod
     def first_upper(self, lam: float, old: TokenStats) -> Tensor:
@@ -144,7 +153,8 @@ class Phased(Dynamic):
 class Id(Phased):
     """ID of arXiv 2602.09782: entropy increases, then decreases.
 
-    First phase: upper fades from dynamic to eps, lower eps. Second: upper eps, lower fades from dynamic to eps.
+    First phase: upper fades from dynamic to eps, lower eps. Second: upper eps, lower
+    fades from dynamic to eps.
     """
 
     def first_upper(self, lam: float, old: TokenStats) -> Tensor:
@@ -158,7 +168,8 @@ class Id(Phased):
 class Did(Phased):
     """DID of arXiv 2602.09782: entropy decreases, increases, decreases.
 
-    First phase: upper grows from eps to dynamic, lower eps. Second: upper dynamic, lower fades from dynamic to eps.
+    First phase: upper grows from eps to dynamic, lower eps. Second: upper dynamic,
+    lower fades from dynamic to eps.
     """
 
     def first_upper(self, lam: float, old: TokenStats) -> Tensor:

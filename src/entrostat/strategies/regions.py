@@ -1,8 +1,10 @@
-"""A threshold of its own for each region of Chen et al. (arXiv 2602.09782): which tokens' gradient is worth how much.
+"""A threshold of its own for each region of Chen et al. (arXiv 2602.09782): which
+tokens' gradient is worth how much.
 
-E1 and E2 (A > 0) are bounded above, E3 and E4 (A < 0) below; E1 and E3 are tokens likelier than the old policy's
-entropy says, ln p + H > 0, E2 and E4 the others. So bounds per token are enough, and no advantage enters. A token of no
-region (ln p + H = 0) counts as unlikely.
+E1 and E2 (A > 0) are bounded above, E3 and E4 (A < 0) below. E1 and E3 are tokens
+likelier than the old policy's entropy says, ln p + H > 0, E2 and E4 the others. So
+bounds per token are enough, and no advantage enters. A token of no region
+(ln p + H = 0) counts as unlikely.
 """
 
 import dataclasses
@@ -11,17 +13,27 @@ import torch
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats, excess_surprisal
-from entrostat.strategies.base import NoState, RolloutSummary, Strategy, checked
+from entrostat.strategies.base import (
+    NoState,
+    Reads,
+    RolloutSummary,
+    Strategy,
+    checked,
+    require_stats,
+)
 
 SHUT_BELOW = -1000.0
-"""Lower half-width of a region that is shut: its floor, 1001, is over any ratio. Above, -1 does: none is under 0."""
+"""Lower half-width of a region that is shut: its floor, 1001, is over any ratio. Above,
+-1 does: no ratio is under 0."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Regions(Strategy):
-    """Four thresholds, one a region. A region's tokens count while their ratio has not moved further than that.
+    """Four thresholds, one per region. A region's tokens count while their ratio has
+    not moved further than that.
 
-    Below 0 a token counts only once its ratio has moved that far the other way; -1 shuts the region: none counts.
+    Below 0 a token counts only once its ratio has moved that far the other way; -1
+    shuts the region: none counts.
     """
 
     e1: float = 0.2
@@ -43,6 +55,10 @@ class Regions(Strategy):
             )
 
     @property
+    def reads(self) -> Reads:
+        return Reads.TOKEN_ENTROPY
+
+    @property
     def acts_on_fresh(self) -> bool:
         return min(self.e1, self.e2, self.e3, self.e4) < 0
 
@@ -52,7 +68,7 @@ class Regions(Strategy):
 
     @property
     def per_token(self) -> bool:
-        return len({self.e1, self.e2}) + len({self.e3, self.e4}) > 2
+        return self.e1 != self.e2 or self.e3 != self.e4
 
     def init(self) -> NoState:
         return NoState()
@@ -62,11 +78,13 @@ class Regions(Strategy):
 
     def bounds(self, state: NoState, old: TokenStats) -> ClipBounds:
         """Raises ValueError where the engine gives no entropy of the old policy."""
+        require_stats(self, old)
         likely = excess_surprisal(old).detach() > 0
-        e3, e4 = (
-            SHUT_BELOW if value == -1.0 else value for value in (self.e3, self.e4)
-        )
-        return ClipBounds(
-            torch.where(likely, e3, e4).float(),
-            torch.where(likely, self.e1, self.e2).float(),
-        )
+        low = torch.where(likely, _lower(self.e3), _lower(self.e4))
+        high = torch.where(likely, self.e1, self.e2)
+        return ClipBounds(low.float(), high.float())
+
+
+def _lower(threshold: float) -> float:
+    """The half-width below 1 for a region's threshold."""
+    return SHUT_BELOW if threshold == -1.0 else threshold

@@ -39,7 +39,8 @@ class Static(Strategy):
 
 @dataclasses.dataclass(frozen=True)
 class Grpo(Static):
-    """PPO's and GRPO's constant window, r in [1 - low, 1 + high]; low = 1 and high = inf disable a side."""
+    """PPO's and GRPO's constant window, r in [1 - low, 1 + high]; low = 1 and
+    high = inf disable a side."""
 
     low: float = 0.2
     """Half-width below 1. Smaller: more clip-low events, more entropy."""
@@ -49,7 +50,8 @@ class Grpo(Static):
 
 @dataclasses.dataclass(frozen=True)
 class ClipHigher(Static):
-    """Clip-Higher of DAPO (arXiv 2503.14476): more room above, so that unlikely tokens can grow."""
+    """Clip-Higher of DAPO (arXiv 2503.14476): more room above, so that unlikely tokens
+    can grow."""
 
     low: float = 0.2
     """Half-width below 1."""
@@ -59,9 +61,11 @@ class ClipHigher(Static):
 
 @dataclasses.dataclass(frozen=True)
 class ClipLower(Static):
-    """Clip-Lower of arXiv 2509.26114: no clip-high, and a tight clip-low whose events raise entropy."""
+    """Clip-Lower of arXiv 2509.26114: no clip-high, and a tight clip-low whose events
+    raise entropy."""
 
     low: float = 0.15
-    """Half-width below 1. The entropy knob: smaller keeps more of it, and too small a value can explode it."""
+    """Half-width below 1. The entropy knob: smaller keeps more of it, and too small a
+    value can explode it."""
     high: float = math.inf
     """Half-width above 1."""

@@ -1,10 +1,12 @@
-"""The thermostat: a closed loop that holds entropy on a reference, up or down, with clip thresholds alone.
+"""The thermostat: a closed loop that holds entropy on a reference, up or down, with clip
+thresholds alone.
 
-Sensor: the rollout's mean token entropy. Actuator: the tilted window of `Thermostat.bounds`, driven by one number, the
-pressure u. In between: a Kalman filter that learns how entropy answers (entrostat.plant), and the pressure that, by
-what the filter knows, holds entropy and closes a share of the distance to the reference. Derived and measured for this
-project: docs/strategies/thermostat.md. The nearest published loop, EntroPIC (arXiv 2511.15248), weights the loss
-instead.
+Sensor: the rollout's mean token entropy. Actuator: the tilted window of
+`Thermostat.bounds`, driven by one number, the pressure u. In between: a Kalman filter
+that learns how entropy answers (entrostat.plant), and the pressure that, by what the
+filter knows, holds entropy and closes a share of the distance to the reference. Derived
+and measured for this project: docs/strategies/thermostat.md. The nearest published loop,
+EntroPIC (arXiv 2511.15248), weights the loss instead.
 """
 
 import dataclasses
@@ -18,12 +20,19 @@ from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats, bracket, excess_surprisal
 from entrostat.plant import Plant, correct, late, predict
 from entrostat.schedule import Schedule, parse_schedule
-from entrostat.strategies.base import RolloutSummary, Strategy, checked, required
+from entrostat.strategies.base import (
+    Reads,
+    RolloutSummary,
+    Strategy,
+    checked,
+    require_stats,
+)
 
 LEAST_ENTROPY = 1e-4
 """Nats. Entropy under it counts as it: its logarithm has no floor."""
 BLIND_ERROR = 0.05
-"""Standard error of ln H where the engine gives none: that of a rollout of 256 responses on the lab's model."""
+"""Standard error of ln H where the engine gives none: that of a rollout of 256 responses
+on the lab's model."""
 
 REACH = 6.0
 """The reference stays within this many steps of its rate from the filtered ln H."""
@@ -50,6 +59,7 @@ class ThermostatState(NamedTuple):
     """u. Over 0 raises entropy, under 0 lowers it, 0 is plain eps / eps."""
     scale: float = 1.0
     """Mean size of a token's tilt: its x is in units of this."""
+    # the fields of Plant, since a state is flat; all 0 until a rollout is measured
     h: float = 0.0
     drift: float = 0.0
     gain: float = 0.0
@@ -71,34 +81,39 @@ class ThermostatState(NamedTuple):
 class Thermostat(Strategy):
     """Holds the mean token entropy on `target`.
 
-    Per token, with x = b / mean|b| over the rollout's trained tokens, b = ln p + H (or the bracket), all under the old
-    policy:
+    Per token, with x = b / mean|b| over the rollout's trained tokens, b = ln p + H (or
+    the bracket), all under the old policy:
 
         high = clip(eps (1 - u x), -1, 1)        low = clip(eps (1 + u x), -1, 1)
 
-    A window of constant width whose centre moves to 1 - eps u x: to first order it stands around a policy of another
-    temperature. A token with |u x| > 1 is dropped while its ratio is still 1, so the window steers with one update a
-    rollout too. No advantage enters.
+    A window of constant width whose centre moves to 1 - eps u x: to first order it
+    stands around a policy of another temperature. A token with |u x| > 1 is dropped
+    while its ratio is still 1, so the window steers with one update per rollout too. No
+    advantage enters.
 
-    One step of the loop, h = ln H: the filter takes the measured h; the reference g moves towards ln(target), by `rate`
-    at most and never far from h; then, with `hold` the pressure that would just balance the drift, and h' the entropy
-    once the momentum of past pressure is spent,
+    One step of the loop, h = ln H: the filter takes the measured h; the reference g
+    moves towards ln(target), by `rate` at most and never far from h; then, with `hold`
+    the pressure that would just balance the drift, and h' the entropy once the momentum
+    of past pressure is spent,
 
         u = hold + [response (g - h') + (next g - g)] / gain,     |u| <= pressure_limit
 
-    The gain is inflated by its own uncertainty (cautious control, Astrom and Wittenmark, Adaptive Control, ch. 7).
-    There is no integral that could wind up: the filter is told of the pressure as it was applied.
+    The gain is inflated by its own uncertainty (cautious control, Astrom and
+    Wittenmark, Adaptive Control, ch. 7). There is no integral that could wind up: the
+    filter is told of the pressure as it was applied.
     """
 
     target: str | float = "0.8x"
-    """Nats per token, 0.8x of the initial entropy, or a schedule of either: linear:A:B, cosine:A:B, step:A:B:AT,
-    sine:MEAN:AMPLITUDE:PERIOD_IN_ROLLOUTS, piecewise:PROGRESS:VALUE:... An x behind every entropy makes it relative."""
+    """Nats per token, 0.8x of the initial entropy, or a schedule of either: linear:A:B,
+    cosine:A:B, step:A:B:AT, sine:MEAN:AMPLITUDE:PERIOD_IN_ROLLOUTS,
+    piecewise:PROGRESS:VALUE:... An x behind every entropy makes it relative."""
     tilt: Literal["surprisal", "bracket"] = "surprisal"
-    """What moves a token's window: ln p + H, or Q_a - E[Q], which costs a forward pass a rollout."""
+    """What moves a token's window: ln p + H, or Q_a - E[Q], which costs a forward pass
+    per rollout."""
     eps: float = 0.2
     """Half-width of the window."""
     rate: float = 0.03
-    """The reference moves by at most this share of itself a rollout."""
+    """The reference moves by at most this share of itself per rollout."""
     response: float = 0.8
     """Share of the distance to the reference that a rollout is asked to close."""
     pressure_limit: float = 1.5
@@ -108,19 +123,31 @@ class Thermostat(Strategy):
 
     def __post_init__(self):
         schedule, _ = parse_target(self.target)
-        if schedule.span[0] <= 0:
+        lowest = schedule.span[0]
+        if lowest <= 0:
             raise ValueError(
-                f"target must stay over 0 nats, got {self.target!r}, which falls to {schedule.span[0]:g}"
+                f"target must stay over 0 nats, got {self.target!r}, which falls to "
+                f"{lowest:g}"
             )
         if self.tilt not in ("surprisal", "bracket"):
             raise ValueError(f"tilt must be surprisal or bracket, got {self.tilt!r}")
         checked("eps", self.eps, low=1e-4, high=1.0, why="in [1e-4, 1]")
         checked("rate", self.rate, low=1e-4, high=1.0, why="in [1e-4, 1]")
-        checked("response", self.response, low=0.01, high=1.0, why="in [.01, 1]")
+        checked("response", self.response, low=0.01, high=1.0, why="in [0.01, 1]")
         checked(
-            "pressure_limit", self.pressure_limit, low=0.1, high=5.0, why="in [.1, 5]"
+            "pressure_limit", self.pressure_limit, low=0.1, high=5.0, why="in [0.1, 5]"
         )
-        checked("momentum", self.momentum, low=0.0, high=0.99, why="in [0, .99]")
+        checked("momentum", self.momentum, low=0.0, high=0.99, why="in [0, 0.99]")
+
+    @property
+    def reads(self) -> Reads:
+        if self.tilt == "bracket":
+            return Reads.MEAN_ENTROPY | Reads.VOCABULARY_SUMS
+        return Reads.MEAN_ENTROPY | Reads.TOKEN_ENTROPY
+
+    @property
+    def controls_entropy(self) -> bool:
+        return True
 
     @property
     def acts_on_fresh(self) -> bool:
@@ -134,10 +161,6 @@ class Thermostat(Strategy):
     def per_token(self) -> bool:
         return True
 
-    @property
-    def needs_sums(self) -> bool:
-        return self.tilt == "bracket"
-
     def init(self) -> ThermostatState:
         return ThermostatState()
 
@@ -146,66 +169,66 @@ class Thermostat(Strategy):
     ) -> ThermostatState:
         """One step of the loop.
 
-        A NaN entropy (nothing was measured) leaves the reference and the pressure where they are, and the filter goes
-        on without it. A rollout whose advantages are all zero moves nothing, so the filter expects nothing of it.
+        A NaN entropy (nothing was measured) leaves the reference and the pressure where
+        they are, and the filter goes on without it. A rollout whose advantages are all
+        zero moves nothing, so the filter expects nothing of it.
 
-        Raises ValueError where the engine gives no entropy or no size of the tilt, and, at the first measured rollout,
-        for a target that the vocabulary cannot reach.
+        Raises ValueError where the engine gives no entropy or no size of the tilt, and,
+        at the first measured rollout, for a target that the vocabulary cannot reach.
         """
-        entropy, scale = self._measured(summary)
-        plant = state.plant
-        if state.measured and state.active:
-            plant = predict(
-                plant, state.pressure, updates=state.updates, beta=self.momentum
-            )
-        told = {
-            "rollouts": state.rollouts + 1,
-            "active": 0 if summary.active == 0 else 1,
-            "updates": summary.updates or state.updates,
-        }
-        if not math.isfinite(entropy):
-            return state._replace(**told, **(plant._asdict() if state.measured else {}))
-        entropy = max(entropy, LEAST_ENTROPY)
+        require_stats(self, summary)
+        assert summary.entropy is not None
+        rollouts = state.rollouts
+        plant = self._after_the_last_rollout(state)
+        state = state._replace(
+            rollouts=rollouts + 1,
+            active=0 if summary.active == 0 else 1,
+            updates=summary.updates or state.updates,
+        )
+        if not math.isfinite(summary.entropy):
+            return state._replace(**plant._asdict())
+        entropy = max(summary.entropy, LEAST_ENTROPY)
+        # the standard error of ln H is that of H over H
         error = (summary.entropy_error or BLIND_ERROR * entropy) / entropy
         h = math.log(entropy)
         if state.measured:
-            plant, reference = correct(plant, h, error), state.reference
+            plant = correct(plant, h, error)
+            reference = state.reference
         else:
-            plant, reference = Plant(h=h, hh=error * error), h
             self._check_reach(entropy, summary.ceiling)
+            plant = Plant(h=h, hh=error * error)
+            reference = h
         initial = state.initial_entropy or entropy
-        now, then = self._targets(initial, summary.progress, state.rollouts)
-        reference += self._paced(math.log(now) - reference)
-        # where entropy cannot follow, the reference waits for it: no jump once it can again
-        reference = min(
-            max(reference, plant.h - REACH * self.rate), plant.h + REACH * self.rate
-        )
-        ahead = self._paced(math.log(then) - reference)
+        target, next_target = self._targets(initial, summary.progress, rollouts)
+        reference = self._moved(reference, target, plant.h)
+        ahead = self._paced(math.log(next_target) - reference)
         return state._replace(
-            **told,
             **plant._asdict(),
             measured=state.measured + 1,
             initial_entropy=initial,
-            target=now,
+            target=target,
             reference=reference,
-            pressure=self._pressure(plant, reference, ahead, told["updates"]),
-            scale=max(scale, LEAST_ENTROPY) if math.isfinite(scale) else state.scale,
+            pressure=self._pressure(plant, reference, ahead, state.updates),
+            scale=self._scale(summary, state.scale),
         )
 
     def bounds(self, state: ThermostatState, old: TokenStats) -> ClipBounds:
         if state.measured == 0:
-            tilt = torch.zeros_like(
+            # nothing is known yet: plain eps / eps
+            push = torch.zeros_like(
                 old.logprobs, dtype=torch.float32, requires_grad=False
             )
         else:
             # an impossible token has ln p = -inf, and 0 x inf is NaN
-            tilt = state.pressure * (self._tilt(old) / state.scale).clamp(-1e6, 1e6)
-        return ClipBounds(
-            (self.eps * (1 + tilt)).clamp(-1, 1), (self.eps * (1 - tilt)).clamp(-1, 1)
-        )
+            tilt = (self._tilt(old) / state.scale).clamp(-1e6, 1e6)
+            push = state.pressure * tilt
+        low = (self.eps * (1 + push)).clamp(-1, 1)
+        high = (self.eps * (1 - push)).clamp(-1, 1)
+        return ClipBounds(low, high)
 
     def signals(self, state: ThermostatState) -> dict[str, float]:
-        """target and reference (the target, approached at a bounded rate) in nats; pressure u; the filter's numbers."""
+        """target and reference (the target, approached at a bounded rate) in nats;
+        pressure u; the filter's numbers."""
         if not state.measured:
             return {}
         return {
@@ -217,21 +240,22 @@ class Thermostat(Strategy):
             "drift": state.drift,
         }
 
-    def _measured(self, summary: RolloutSummary) -> tuple[float, float]:
-        for field in ("entropy", "bracket" if self.needs_sums else "excess_surprisal"):
-            if getattr(summary, field) is None:
-                required(None, self, field)
-        scale = summary.bracket if self.needs_sums else summary.excess_surprisal
-        assert summary.entropy is not None and scale is not None
-        return summary.entropy, scale
+    def _after_the_last_rollout(self, state: ThermostatState) -> Plant:
+        """The plant after the rollout that has just ended, before this one is
+        measured."""
+        if not (state.measured and state.active):
+            return state.plant
+        return predict(
+            state.plant, state.pressure, updates=state.updates, beta=self.momentum
+        )
 
     def _check_reach(self, initial: float, ceiling: float | None) -> None:
         schedule, relative = parse_target(self.target)
         highest = schedule.span[1] * (initial if relative else 1.0)
         if ceiling is not None and highest > ceiling:
             raise ValueError(
-                f"target {self.target!r} reaches {highest:.3g} nats, but ln(vocabulary) is {ceiling:.3g} and no policy "
-                "can have more: choose a target under it"
+                f"target {self.target!r} reaches {highest:.3g} nats, but ln(vocabulary) "
+                f"is {ceiling:.3g} and no policy can have more: choose a target under it"
             )
 
     def _targets(
@@ -240,38 +264,57 @@ class Thermostat(Strategy):
         """Entropy aimed at before this rollout and before the next, in nats."""
         schedule, relative = parse_target(self.target)
         unit = initial if relative else 1.0
-        following = min(progress * (1 + 1 / rollouts), 1.0) if rollouts else progress
-        return unit * schedule(progress, rollouts), unit * schedule(
-            following, rollouts + 1
-        )
+        # progress is rollouts done over rollouts in all, so one rollout is worth
+        # progress / rollouts of it; before the first rollout that is not known yet
+        next_progress = progress
+        if rollouts:
+            next_progress = min(progress * (1 + 1 / rollouts), 1.0)
+        target = unit * schedule(progress, rollouts)
+        next_target = unit * schedule(next_progress, rollouts + 1)
+        return target, next_target
 
-    def _paced(self, way: float) -> float:
-        return min(max(way, -self.rate), self.rate)
+    def _moved(self, reference: float, target: float, h: float) -> float:
+        """The reference, ln nats, after one step towards the target.
+
+        Where entropy cannot follow, the reference waits for it: there is no jump once
+        it can again.
+        """
+        reference += self._paced(math.log(target) - reference)
+        slack = REACH * self.rate
+        return min(max(reference, h - slack), h + slack)
+
+    def _paced(self, distance: float) -> float:
+        """The part of a distance, in ln nats, that one rollout may go."""
+        return min(max(distance, -self.rate), self.rate)
 
     def _pressure(
         self, plant: Plant, reference: float, ahead: float, updates: int
     ) -> float:
+        """u for this rollout; `ahead` is what the reference will move by after it."""
         limit = self.pressure_limit
         hold = min(max(-plant.drift / plant.gain, -limit), limit)
         kept = self.momentum**updates
-        delay = (
-            late(updates, self.momentum) / (1 - kept) if kept < 1 else 0.0
-        )  # rollouts
+        # rollouts by which the optimizer's momentum delays the answer to a pressure
+        delay = late(updates, self.momentum) / (1 - kept) if kept < 1 else 0.0
+        # h' of the class's equation
         settled = plant.h + plant.gain * delay * (plant.past - hold)
-        cautious = plant.gain + plant.gg / plant.gain
-        pressure = (
-            hold
-            + (self.response * (reference + delay * ahead - settled) + ahead) / cautious
-        )
-        return min(max(pressure, -limit), limit)
+        cautious_gain = plant.gain + plant.gg / plant.gain
+        # by the time this pressure is felt, the reference has moved on too
+        wanted = self.response * (reference + delay * ahead - settled) + ahead
+        return min(max(hold + wanted / cautious_gain, -limit), limit)
+
+    def _scale(self, summary: RolloutSummary, before: float) -> float:
+        """The rollout's mean size of the tilt; as before where nothing was measured."""
+        size = summary.excess_surprisal
+        if self.tilt == "bracket":
+            size = summary.bracket
+        assert size is not None
+        return max(size, LEAST_ENTROPY) if math.isfinite(size) else before
 
     def _tilt(self, old: TokenStats) -> Tensor:
-        for field in (
-            ("entropy", "sum_p2", "sum_p2_logp") if self.needs_sums else ("entropy",)
-        ):
-            if getattr(old, field) is None:
-                required(None, self, field)
-        tilt = bracket(old) if self.needs_sums else excess_surprisal(old)
+        """b of each token, float32 (b t)."""
+        require_stats(self, old)
+        tilt = bracket(old) if self.tilt == "bracket" else excess_surprisal(old)
         return tilt.detach().float()
 
 
@@ -282,25 +325,34 @@ def parse_target(text: str | float) -> tuple[Schedule, bool]:
     ((Constant(value=0.8), True), (Linear(start=0.43, end=0.12), False))
 
     Raises:
-        ValueError: no schedule, or an x behind some of its entropies and not behind others.
+        ValueError: no schedule, or an x behind some of its entropies and not behind
+            others.
     """
     if not isinstance(text, str):
         return parse_schedule(text), False
     words = text.split(":")
-    # of its numbers these are entropies; the others are progress or rollouts
-    entropies = {
-        "sine": slice(1, 3),
-        "step": slice(1, 3),
-        "piecewise": slice(2, None, 2),
-    }.get(words[0], slice(1, None) if len(words) > 1 else slice(0, 1))
-    chosen = words[entropies]
-    relative = bool(chosen) and all(word.endswith("x") for word in chosen)
-    words[entropies] = (
-        [word.removesuffix("x") for word in chosen] if relative else chosen
+    entropies = _entropies(words)
+    relative = bool(words[entropies]) and all(
+        word.endswith("x") for word in words[entropies]
     )
+    if relative:
+        words[entropies] = [word.removesuffix("x") for word in words[entropies]]
     try:
         return parse_schedule(":".join(words)), relative
     except ValueError as error:
         raise ValueError(
             f"{error}; an x behind every entropy means: of the initial one"
         ) from None
+
+
+def _entropies(words: list[str]) -> slice:
+    """Which words of a schedule are entropies. The others are its name, a progress or
+    a number of rollouts."""
+    if len(words) == 1:
+        return slice(0, 1)
+    match words[0]:
+        case "sine" | "step":
+            return slice(1, 3)
+        case "piecewise":
+            return slice(2, None, 2)
+    return slice(1, None)

@@ -1,14 +1,13 @@
-"""What the plug-in refuses before a run, and what a strategy needs that verl cannot give. ValueError, one line each."""
+"""What the plug-in refuses before a run, and what a strategy needs that verl cannot give.
+ValueError, one line each."""
 
-from typing import Any
-
-import torch
 from omegaconf import DictConfig
 from verl.utils.config import omega_conf_to_dataclass
 
+from entrostat.engines.controller import check_reads
 from entrostat.engines.verl.config import EntrostatLossConfig
-from entrostat.entropy import TokenStats
-from entrostat.strategies import RolloutSummary, Strategy, strategy_name
+from entrostat.strategies import Reads, Strategy, strategy_name
+from entrostat.trainers import ratios_can_move, verl_updates_per_rollout
 
 NAME = "entrostat"
 """Our loss mode and trainer mode."""
@@ -23,71 +22,80 @@ def checked_options(config: DictConfig) -> EntrostatLossConfig:
     actor = config.actor_rollout_ref.actor
     if actor.policy_loss.loss_mode != NAME:
         raise ValueError(
-            f"trainer.v1.trainer_mode={NAME} needs {_LOSS}.loss_mode={NAME}, got {actor.policy_loss.loss_mode!r}: "
-            "verl would train on that loss and the controller would steer nothing"
+            f"trainer.v1.trainer_mode={NAME} needs {_LOSS}.loss_mode={NAME}, got "
+            f"{actor.policy_loss.loss_mode!r}: verl would train on that loss and the "
+            "controller would steer nothing"
         )
-    chosen = omega_conf_to_dataclass(actor.policy_loss)
-    if not isinstance(chosen, EntrostatLossConfig):
+    options = omega_conf_to_dataclass(actor.policy_loss)
+    if not isinstance(options, EntrostatLossConfig):
         raise ValueError(
             f"{_LOSS} has no options of {NAME}: set {_LOSS}._target_={TARGET}"
         )
     if actor.strategy not in ENGINES:
         raise ValueError(
-            f"actor.strategy={actor.strategy!r} is not supported, only {' and '.join(ENGINES)}: there a loss call sees "
-            "one micro-batch of one data-parallel rank; under pipeline stages it is missing who counts the tokens"
+            f"actor.strategy={actor.strategy!r} is not supported, only "
+            f"{' and '.join(ENGINES)}: there a loss call sees one micro-batch of one "
+            "data-parallel rank; under pipeline stages it is missing who counts the "
+            "tokens"
         )
     if config.get("distillation") and config.distillation.get("enabled", False):
         raise ValueError(
-            f"distillation sets a loss function of its own, and so does {NAME}: switch one of them off"
+            f"distillation sets a loss function of its own, and so does {NAME}: switch "
+            "one of them off"
         )
-    check_can_act(config, chosen.make())
-    sharded = actor.get("ulysses_sequence_parallel_size", 1) > 1 or (
-        actor.fsdp_config.get("ulysses_sequence_parallel_size", 1) > 1
-    )
-    if chosen.dump_every and sharded:
+    check_can_act(config, options.make())
+    if options.dump_every and _splits_sequences(actor):
         raise ValueError(
-            f"{_LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would write the same rows"
+            f"{_LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would "
+            "write the same rows"
         )
-    return chosen
+    return options
 
 
 def check_can_act(config: DictConfig, strategy: Strategy) -> None:
-    """Raises where the old policy's entropy is missing and needed, or no ratio ever leaves 1."""
-    if strategy.needs_sums:
-        raise ValueError(
-            f"strategy {strategy_name(strategy)!r} with these options needs sums over the vocabulary, which verl does "
-            "not keep: for the thermostat set options.tilt=surprisal"
-        )
+    """Raises where the old policy's entropy is missing and needed, or no ratio ever
+    leaves 1."""
+    check_reads(
+        strategy,
+        ~Reads.VOCABULARY_SUMS,
+        "which verl does not keep: for the thermostat set options.tilt=surprisal",
+    )
     if bypasses(config):
         check_without_entropy(strategy, BYPASS, "set it to false")
         return
     actor = config.actor_rollout_ref.actor
-    one_update = (
-        actor.ppo_epochs == 1
-        and config.data.train_batch_size <= actor.ppo_mini_batch_size
+    prompts = config.data.train_batch_size
+    updates = verl_updates_per_rollout(
+        train_batch_size=prompts,
+        ppo_mini_batch_size=actor.ppo_mini_batch_size,
+        ppo_epochs=actor.ppo_epochs,
     )
-    if one_update and not strategy.acts_on_fresh:
+    if not ratios_can_move(updates) and not strategy.acts_on_fresh:
         raise ValueError(
-            f"strategy {strategy_name(strategy)!r} cannot act: with one update a step every ratio is 1 and no clip "
-            f"threshold does anything; set actor.ppo_mini_batch_size ({actor.ppo_mini_batch_size}) under "
-            f"data.train_batch_size ({config.data.train_batch_size}), or actor.ppo_epochs over 1"
+            f"strategy {strategy_name(strategy)!r} cannot act: with one update per step "
+            "every ratio is 1 and no clip threshold does anything; set "
+            f"actor.ppo_mini_batch_size ({actor.ppo_mini_batch_size}) under "
+            f"data.train_batch_size ({prompts}), or actor.ppo_epochs over 1"
         )
 
 
 def bypasses(config: DictConfig) -> bool:
-    """Whether verl takes the rollout's log-probabilities for the old policy's, and so makes no pass of its own."""
+    """Whether verl takes the rollout's log-probabilities for the old policy's, and so
+    makes no pass of its own."""
     correction = config.algorithm.get("rollout_correction", None)
     return bool(correction and correction.get("bypass_mode", False))
 
 
 def check_without_entropy(strategy: Strategy, where: str, cure: str) -> None:
-    """Raises for a strategy that cannot live with a mean entropy estimated from sampled log-probabilities alone."""
-    known: dict[str, Any] = {"entropy": 1.0, "active": 1.0, "updates": 1}
-    try:
-        state = strategy.observe(strategy.init(), RolloutSummary(progress=0.0, **known))
-        strategy.bounds(state, TokenStats(torch.full((1, 1), -1.0)))
-    except ValueError:
-        raise ValueError(
-            f"strategy {strategy_name(strategy)!r} needs the old policy's entropy at each token, which is missing "
-            f"under {where}: {cure}"
-        ) from None
+    """Raises for a strategy that cannot live with a mean entropy estimated from sampled
+    log-probabilities alone."""
+    check_reads(strategy, Reads.MEAN_ENTROPY, f"which is missing under {where}: {cure}")
+
+
+def _splits_sequences(actor: DictConfig) -> bool:
+    """Whether several ranks share the tokens of a sequence."""
+    sizes = [
+        actor.get("ulysses_sequence_parallel_size", 1),
+        actor.fsdp_config.get("ulysses_sequence_parallel_size", 1),
+    ]
+    return max(sizes) > 1

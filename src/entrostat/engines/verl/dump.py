@@ -1,7 +1,8 @@
-"""Dumps of training steps from the ranks: what each token was in the pass that trained on it (entrostat.dump).
+"""Dumps of training steps from the ranks: what each token was in the pass that trained on
+it (entrostat.dump).
 
-Each rank writes its part of a step, step-000012-rank003.parquet, once it has made all passes over it. Steps count from
-0, as rollouts do elsewhere: verl's step 1 is rollout 0.
+Each rank writes its part of a step, step-000012-rank003.parquet, once it has made all
+passes over it. Steps count from 0, as rollouts do elsewhere: verl's step 1 is rollout 0.
 """
 
 from pathlib import Path
@@ -17,32 +18,40 @@ from entrostat.clip import Bound, clip_events
 from entrostat.dump import file_name, rows, save
 
 SAMPLE, GROUP, REWARD = "entrostat_sample", "entrostat_group", "entrostat_reward"
-"""Columns that the driver adds to a batch that is dumped, (b,). A sample under 0 is verl's padding."""
+"""Columns that the driver adds to a batch that is dumped, (b,). A sample under 0 is
+verl's padding."""
 
 
 def run_notes(config: DictConfig) -> dict[str, Any]:
-    """What a dump notes of a run with this configuration of verl's; `vanilla` names the loss beneath ours."""
-    model, correction = (
-        config.actor_rollout_ref,
-        config.algorithm.get("rollout_correction", None) or {},
-    )
+    """What a dump notes of a run with this configuration of verl's; `vanilla` names the
+    loss beneath ours."""
+    setup = config.actor_rollout_ref
     notes = {
         "loss_type": "vanilla",
-        "loss_agg_mode": model.actor.loss_agg_mode,
-        "temperature": model.rollout.temperature,
+        "loss_agg_mode": setup.actor.loss_agg_mode,
+        "temperature": setup.rollout.temperature,
     }
+    correction = config.algorithm.get("rollout_correction", None) or {}
     if correction.get("rollout_is", None) and not correction.get("bypass_mode", False):
         notes["weighed_by"] = ["rollout_is"]
     return notes
 
 
 class StepDump:
-    """Collects one rank's rows of a step, on the CPU, some 60 bytes a token and pass."""
+    """Collects one rank's rows of a step, on the CPU, some 60 bytes per token and
+    pass."""
 
     def __init__(self, folder: Path, tokenizer: Any, config: DictConfig):
-        self.folder, self.tokenizer, self.notes = folder, tokenizer, run_notes(config)
+        self.folder = folder
+        self.tokenizer = tokenizer
+        self.notes = run_notes(config)
         self._dual: float = config.actor_rollout_ref.actor.get("clip_ratio_c", 3.0)
-        self._step, self._seen = -1, 0
+        self._begin(-1)
+
+    def _begin(self, step: int) -> None:
+        """Forgets the step before; what was not written of it was not whole."""
+        self._step = step
+        self._rows_seen = 0
         self._parts: list[pa.RecordBatch] = []
 
     def add(
@@ -58,35 +67,49 @@ class StepDump:
         """Takes one micro-batch, and writes the file after the last of the step.
 
         Args:
-            told: what the driver told: `step`, and `dump`, the rows of all passes and ranks.
+            told: what the driver told: `step`, and `dump`, the rows of all passes and
+                ranks.
             logprobs, entropy: of this pass, (b t), nats.
             old_entropy: of the policy at the start of the step's updates.
             bounds: half-widths in force.
         """
         if told["step"] != self._step:
-            self._step, self._seen, self._parts = told["step"], 0, []
+            self._begin(told["step"])
         ranks = torch.distributed.get_world_size(dp_group)
-        update = self._seen // max(1, data["global_batch_size"] // ranks)
-        self._seen += len(data)
+        rows_per_update = max(1, data["global_batch_size"] // ranks)
+        update = int(self._rows_seen // rows_per_update)
+        self._rows_seen += len(data)
         real = (data[SAMPLE] >= 0).nonzero().squeeze(-1)
         if len(real):
-            batch = _columns(data, logprobs, entropy, old_entropy, bounds, self._dual)
-            batch = {name: value[real] for name, value in batch.items()}
-            prompts = [
-                self.tokenizer.decode(data["prompts"][int(i)].tolist()) for i in real
-            ]
-            known = {"step": self._step, "update": update, "prompt": prompts}
-            self._parts.append(rows(decode=self.tokenizer.decode, **known, **batch))
-        if self._seen == told["dump"] // ranks and self._parts:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            name = file_name(self._step, torch.distributed.get_rank(dp_group), ranks)
-            save(
-                self.folder / name,
-                self._parts,
-                notes=self.notes | {"ranks": ranks},
-                overwrite=True,
-            )
-            self._parts = []
+            columns = _columns(data, logprobs, entropy, old_entropy, bounds, self._dual)
+            self._parts.append(self._rows(update, data, columns, real))
+        if self._rows_seen == told["dump"] // ranks and self._parts:
+            self._write(torch.distributed.get_rank(dp_group), ranks)
+
+    def _rows(
+        self, update: int, data: TensorDict, columns: dict[str, Tensor], real: Tensor
+    ) -> pa.RecordBatch:
+        """The rows of a micro-batch's completions that are not padding."""
+        decode = self.tokenizer.decode
+        prompts = [decode(data["prompts"][int(i)].tolist()) for i in real]
+        real_columns = {name: column[real] for name, column in columns.items()}
+        return rows(
+            decode=decode,
+            step=self._step,
+            update=update,
+            prompt=prompts,
+            **real_columns,
+        )
+
+    def _write(self, rank: int, ranks: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save(
+            self.folder / file_name(self._step, rank, ranks),
+            self._parts,
+            notes=self.notes | {"ranks": ranks},
+            overwrite=True,
+        )
+        self._parts = []
 
 
 def _columns(
@@ -97,17 +120,16 @@ def _columns(
     bounds: tuple[Bound, Bound],
     dual: float,
 ) -> dict[str, Tensor]:
-    """The columns of a dump's rows, on the CPU: (b t), and (b,) for what belongs to a completion."""
-    whole = data.select(
-        "responses", "response_mask", "old_log_probs", "advantages"
-    ).to_padded_tensor()
+    """The columns of a dump's rows, on the CPU: (b t), and (b,) for what belongs to a
+    completion."""
+    names = ("responses", "response_mask", "old_log_probs", "advantages")
+    whole = data.select(*names).to_padded_tensor()
     old, advantages = whole["old_log_probs"], whole["advantages"]
-    low, high = (
-        torch.as_tensor(x, device=old.device).expand_as(old).float() for x in bounds
-    )
-    below, above = clip_events(logprobs - old, advantages, low=low, high=high)
+    low, high = (_per_token(bound, old) for bound in bounds)
+    logratio = logprobs - old
+    below, above = clip_events(logratio, advantages, low=low, high=high)
     # verl's dual clip: past it a token of A < 0 has no gradient either
-    above = above | ((logprobs - old).exp() > dual) & (advantages < 0) & ~below
+    above = above | ((logratio.exp() > dual) & (advantages < 0) & ~below)
     columns = {
         "sample": data[SAMPLE],
         "group": data[GROUP],
@@ -124,3 +146,8 @@ def _columns(
         "clipped": above.to(torch.int8) - below.to(torch.int8),
     }
     return {name: value.cpu() for name, value in columns.items() if value is not None}
+
+
+def _per_token(bound: Bound, old: Tensor) -> Tensor:
+    """A half-width for every token, float32 (b t)."""
+    return torch.as_tensor(bound, device=old.device).expand_as(old).float()

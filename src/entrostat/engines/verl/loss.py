@@ -1,8 +1,10 @@
-"""On the ranks, once a micro-batch: verl's own vanilla loss, with the strategy's bounds for its clip ratios.
+"""On the ranks, once per micro-batch: verl's own vanilla loss, with the strategy's bounds
+for its clip ratios.
 
-verl calls `ControlledLoss` where it would call its ppo_loss, which it wraps: aggregation, rollout correction, KL and
-entropy terms are verl's. Its policy loss, in turn, is verl's compute_policy_loss_vanilla, dual clip included, which
-takes tensors where it expects the two clip ratios.
+verl calls `ControlledLoss` where it would call its ppo_loss, which it wraps: aggregation,
+rollout correction, KL and entropy terms are verl's. Its policy loss, in turn, is verl's
+compute_policy_loss_vanilla, dual clip included, which takes tensors where it expects the
+two clip ratios.
 """
 
 import json
@@ -29,11 +31,13 @@ from entrostat.entropy import TokenStats
 from entrostat.strategies import NoState, Strategy, state_from_json, strategy_name
 
 KEY = "entrostat"
-"""What the driver tells of a step, as JSON: under this key of a batch's extra_info."""
+"""What the driver tells of a step, as JSON: under this key of a batch's extra_info. And
+the attribute of a loss's configuration under which it finds its MicroBatch."""
 
 
 class With:
-    """A configuration of verl's with some attributes changed: verl's are frozen, and shared by all micro-batches."""
+    """A configuration of verl's with some attributes changed: verl's are frozen, and
+    shared by all micro-batches."""
 
     def __init__(self, config: Any, **changed: Any):
         self.__dict__.update(changed, _config=config)
@@ -46,7 +50,8 @@ class With:
 
 
 class MicroBatch:
-    """What bounds and metrics of one micro-batch need beside the arguments of a policy loss."""
+    """What bounds and metrics of one micro-batch need beside the arguments of a policy
+    loss, and what came of them: `bounds` and `sums`."""
 
     def __init__(
         self,
@@ -55,26 +60,34 @@ class MicroBatch:
         old_entropy: Tensor | None,
         entropy: Tensor | None,
     ):
-        self.strategy, self.state = strategy, state
-        self.old_entropy, self.entropy = old_entropy, entropy
+        self.strategy = strategy
+        self.state = state
+        self.old_entropy = old_entropy
+        self.entropy = entropy
         self.sums: dict[str, float] = {}
         self.bounds: tuple[Bound, Bound] = (0.0, 0.0)
 
     def set_bounds(
         self, old_logprobs: Tensor, advantages: Tensor, mask: Tensor
     ) -> tuple[Bound, Bound]:
-        """The half-widths for verl's clamp: numbers where they are the same for all tokens, else (b t)."""
+        """The half-widths for verl's clamp: numbers where they are the same for all
+        tokens, else (b t)."""
         if not self.strategy.per_token:
-            entropy = None if self.old_entropy is None else self.old_entropy[:1, :1]
-            first = self.strategy.bounds(
-                self.state, TokenStats(old_logprobs[:1, :1], entropy)
-            )
-            self.bounds = first.low.item(), first.high.item()
-            if sum(self.bounds) >= 0:
+            low, high = self._constant_bounds(old_logprobs)
+            # crossed bounds depend on the sign of A, so they differ by token after all
+            if low + high >= 0:
+                self.bounds = low, high
                 return self.bounds
         old = TokenStats(old_logprobs, self.old_entropy)
         self.bounds = uncrossed(self.strategy.bounds(self.state, old), advantages, mask)
         return self.bounds
+
+    def _constant_bounds(self, old_logprobs: Tensor) -> tuple[float, float]:
+        """The bounds of the first token, which are those of all."""
+        entropy = None if self.old_entropy is None else self.old_entropy[:1, :1]
+        first = TokenStats(old_logprobs[:1, :1], entropy)
+        bounds = self.strategy.bounds(self.state, first)
+        return bounds.low.item(), bounds.high.item()
 
 
 def policy_loss(
@@ -86,9 +99,11 @@ def policy_loss(
     config: Any = None,
     rollout_is_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Any]]:
-    """verl's policy loss `entrostat`: (scalar loss, metrics) from (b t) tensors, as verl's registry wants it.
+    """verl's policy loss `entrostat`: (scalar loss, metrics) from (b t) tensors, as
+    verl's registry wants it.
 
-    Raises ValueError outside the trainer `entrostat` for a strategy that has a state or needs an entropy.
+    Raises ValueError outside the trainer `entrostat` for a strategy that has a state or
+    needs an entropy.
     """
     micro = config.get(KEY) or _without_trainer(config)
     mask = response_mask.bool()
@@ -112,49 +127,50 @@ def policy_loss(
 
 
 class ControlledLoss:
-    """verl's loss function of the actor, as its workers call it once a micro-batch."""
+    """verl's loss function of the actor, as its workers call it once per
+    micro-batch."""
 
     def __init__(self, config: ActorConfig, dump: StepDump | None):
         assert isinstance(config.policy_loss, EntrostatLossConfig)
-        self.config, self.strategy, self.dump = config, config.policy_loss.make(), dump
+        self.config = config
+        self.strategy = config.policy_loss.make()
+        self.dump = dump
 
     def __call__(
         self, model_output: Any, data: TensorDict, dp_group: Any = None
     ) -> tuple[Tensor, dict[str, Any]]:
         told = json.loads(str(tu.get_non_tensor_data(data, KEY, None)))
-        state = state_from_json(self.strategy, told["state"])
-        entropy = model_output.get("entropy")
-        with (
-            torch.no_grad()
-        ):  # to detach a nested tensor costs more than the rest of it
-            micro = MicroBatch(
-                self.strategy,
-                state,
-                padded(data, "entropy").float() if "entropy" in data else None,
-                None
-                if entropy is None
-                else no_padding_2_padding(entropy, data).float(),
-            )
+        micro = self._micro_batch(told["state"], model_output, data)
         config: Any = With(self.config, **{KEY: micro})
         loss, metrics = ppo_loss(
             config=config, model_output=model_output, data=data, dp_group=dp_group
         )
-        metrics |= {
-            name: Metric(AggregationType.SUM, value)
-            for name, value in micro.sums.items()
-        }
+        for name, total in micro.sums.items():
+            metrics[name] = Metric(AggregationType.SUM, total)
         if self.dump is not None and told["dump"]:
-            logprobs = no_padding_2_padding(model_output["log_probs"].detach(), data)
             self.dump.add(
                 told,
                 data,
                 dp_group,
-                logprobs,
+                no_padding_2_padding(model_output["log_probs"].detach(), data),
                 micro.entropy,
                 micro.old_entropy,
                 micro.bounds,
             )
         return loss, metrics
+
+    # to detach a nested tensor costs more than the rest of this
+    @torch.no_grad()
+    def _micro_batch(
+        self, state: dict[str, Any], model_output: Any, data: TensorDict
+    ) -> MicroBatch:
+        old_entropy = entropy = None
+        if "entropy" in data:
+            old_entropy = padded(data, "entropy").float()
+        if model_output.get("entropy") is not None:
+            entropy = no_padding_2_padding(model_output["entropy"], data).float()
+        state = state_from_json(self.strategy, state)
+        return MicroBatch(self.strategy, state, old_entropy, entropy)
 
 
 def padded(data: TensorDict, name: str) -> Tensor:
@@ -166,22 +182,21 @@ def _without_trainer(config: Any) -> MicroBatch:
     """Where another trainer than ours calls the loss: for strategies that need none."""
     if not isinstance(config.policy_loss, EntrostatLossConfig):
         raise ValueError(
-            f"loss_mode={NAME} has no options: set actor_rollout_ref.actor.policy_loss._target_={TARGET}"
+            f"loss_mode={NAME} has no options: set "
+            f"actor_rollout_ref.actor.policy_loss._target_={TARGET}"
         )
     strategy = config.policy_loss.make()
     if transferqueue_utils.TQ_INITIALIZED:
         raise ValueError(
-            f"loss_mode={NAME} needs trainer.v1.trainer_mode={NAME}, which is synchronous. Under colocate_async and "
-            "separate_async a batch mixes tokens of several policies: there is no one sampler to observe before a step"
+            f"loss_mode={NAME} needs trainer.v1.trainer_mode={NAME}, which is "
+            "synchronous. Under colocate_async and separate_async a batch mixes tokens "
+            "of several policies: there is no one sampler to observe before a step"
         )
-    if strategy.init() != NoState():
+    cure = f"set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}"
+    if not isinstance(strategy.init(), NoState):
         raise ValueError(
-            f"strategy {strategy_name(strategy)!r} keeps a state that is observed once a step, and this trainer hands "
-            f"none on: set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}"
+            f"strategy {strategy_name(strategy)!r} keeps a state that is observed once "
+            f"per step, and this trainer hands none on: {cure}"
         )
-    check_without_entropy(
-        strategy,
-        "the v0 trainer",
-        f"set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}",
-    )
+    check_without_entropy(strategy, "the v0 trainer", cure)
     return MicroBatch(strategy, NoState(), None, None)

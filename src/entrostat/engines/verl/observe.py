@@ -1,4 +1,5 @@
-"""What the driver tells a strategy of a training step, from the step's tokens of all ranks."""
+"""What the driver tells a strategy of a training step, from the step's tokens of all
+ranks."""
 
 from typing import NamedTuple
 
@@ -28,18 +29,16 @@ class Batch(NamedTuple):
     def groups(self) -> Int[Tensor, " b"]:
         """The number of a completion's prompt within the step."""
         numbers: dict[str, int] = {}
-        return torch.tensor(
-            [numbers.setdefault(uid, len(numbers)) for uid in self.uids]
-        )
+        for uid in self.uids:
+            numbers.setdefault(uid, len(numbers))
+        return torch.tensor([numbers[uid] for uid in self.uids])
 
     def labels(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Number (under 0: padding), prompt's number and reward of each completion, for a dump."""
-        sample = torch.arange(len(self.uids))
-        return (
-            torch.where(torch.tensor(self.is_padding), -1, sample),
-            self.groups(),
-            self.rewards,
-        )
+        """Number (under 0: padding), prompt's number and reward of each completion, for
+        a dump."""
+        numbers = torch.arange(len(self.uids))
+        sample = torch.where(torch.tensor(self.is_padding), -1, numbers)
+        return sample, self.groups(), self.rewards
 
 
 def observed(
@@ -47,27 +46,19 @@ def observed(
 ) -> RolloutSummary:
     """Token-weighted means of a step, the standard error over prompts included.
 
-    Without the old policy's entropy: the mean of -ln p over the sampled tokens, which has the entropy's mean because
-    they were drawn from that very policy; then there is no excess surprisal.
+    Without the old policy's entropy: the mean of -ln p over the sampled tokens, which
+    has the entropy's mean because they were drawn from that very policy; then there is
+    no excess surprisal.
     """
-    estimated = batch.old_entropy is None
-    entropy = -batch.old_logprobs if batch.old_entropy is None else batch.old_entropy
-    sums = sequence_sums(
-        TokenStats(batch.old_logprobs, entropy),
-        batch.advantages,
-        batch.mask,
-        needs_sums=False,
-    )
-    numbers = batch.groups()
-    grouped = torch.zeros(
-        int(numbers.max()) + 1, sums.size(1), dtype=torch.float64
-    ).index_add_(0, numbers, sums.double())
+    is_estimate = batch.old_entropy is None
+    entropy = -batch.old_logprobs if is_estimate else batch.old_entropy
+    old = TokenStats(batch.old_logprobs, entropy)
+    sums = sequence_sums(old, batch.advantages, batch.mask).double()
+    # completions of a prompt may stand anywhere in the batch: a row per prompt first
+    groups = batch.groups()
+    rows = torch.zeros(int(groups.max()) + 1, sums.size(1), dtype=torch.float64)
+    rows.index_add_(0, groups, sums)
     summary = summarise(
-        grouped,
-        needs_sums=False,
-        group=1,
-        progress=progress,
-        updates=updates,
-        ceiling=ceiling,
+        rows, group=1, progress=progress, updates=updates, ceiling=ceiling
     )
-    return summary._replace(excess_surprisal=None) if estimated else summary
+    return summary._replace(excess_surprisal=None) if is_estimate else summary
