@@ -14,7 +14,8 @@ import torch
 
 from entrostat import STRATEGIES, TokenStats, make_strategy
 from entrostat.engines import prime_rl, skyrl, slime
-from entrostat.strategies import RolloutSummary
+from entrostat.strategies import Reads, RolloutSummary
+from entrostat.strategies.static import Static
 
 ABLE = ("grpo", "clip-higher", "clip-lower", "dynamic", "dcpo")
 OBSERVING = ("id", "did", "od")
@@ -163,6 +164,30 @@ def test_what_a_hook_does_not_carry_is_refused():
     # a state of the caller's does not bring the entropy that the bounds read
     with pytest.raises(ValueError, match="entropy at each token"):
         skyrl.policy_loss(ppo_policy_loss, make_strategy("thermostat"), make_strategy("thermostat").init)
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(Static):
+    """Somebody's own: constant bounds, and it reads what it is made with."""
+
+    low: float = 0.1
+    high: float = 0.3
+    needs: Reads = Reads.LOGPROBS
+
+    @property
+    def reads(self):
+        return self.needs
+
+
+@pytest.mark.parametrize("through", [through_skyrl, through_slime])
+def test_a_strategy_of_ones_own_is_judged_by_what_it_reads(through):
+    given = world()
+    for able in (Own(), Own(needs=Reads.MEAN_ENTROPY)):
+        loss = through(able, None, *given)
+        assert float(loss.detach()) == pytest.approx(wanted(able, able.init(), *given)[0], rel=1e-5)
+    for needs in (Reads.TOKEN_ENTROPY, Reads.VOCABULARY_SUMS):
+        with pytest.raises(ValueError, match="'Own' needs the old policy's .*hook has none"):
+            through(Own(needs=needs), None, *given)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""A strategy of one's own is judged by what it says of itself, not by its name."""
+
+import dataclasses
+
+import pytest
+
+from entrostat.doctor import Finding, findings, read, settings
+from entrostat.strategies.static import Static
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(Static):
+    """Somebody's own, which may close a loop on entropy; its `target` says nothing of that."""
+
+    low: float = 0.2
+    high: float = 0.2
+    target: float = 0.3
+    controls: bool = False
+
+    @property
+    def controls_entropy(self):
+        return self.controls
+
+
+@pytest.mark.parametrize("controls", [False, True])
+@pytest.mark.parametrize(
+    "bonus", [["steps_per_generation=8", "entropy_coef=0.01"], ["actor_rollout_ref.actor.entropy_coeff=0.01"]]
+)
+def test_a_bonus_is_a_finding_beside_a_controller_alone(bonus, controls):
+    found = {one.finding for one in findings(settings(read(bonus)), Own(controls=controls))}
+    assert (Finding.BONUS_AND_CONTROLLER in found) == controls
