@@ -9,8 +9,7 @@ import pytest
 from entrostat.cli import main
 from entrostat.doctor import Finding
 from entrostat.doctor.finding import PAGE
-from entrostat.doctor.trl import READS
-from entrostat.doctor.verl import READS as VERL_READS
+from entrostat.trainers import TRL_LOSSES, VERL_LOSSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +71,6 @@ def test_every_finding_has_its_section(finding):
 
 def test_the_page_names_every_loss():
     trl, verl = (ROOT / PAGE).read_text().split("| verl `policy_loss.loss_mode` | reads |")
-    for table, reads in ((trl, READS), (verl, VERL_READS)):
+    for table, losses in ((trl, TRL_LOSSES), (verl, VERL_LOSSES)):
         named = {name.strip() for first in re.findall(r"^\| ([\w, ]+) \|", table, re.M) for name in first.split(",")}
-        assert set(reads) <= named
+        assert set(losses) <= named

@@ -53,7 +53,7 @@ def test_without_them_it_says_where_to_look(doctor, options, asked, not_asked):
     said, text = doctor(*options)
     assert said["sentence"].startswith("Whether a clip setting can move entropy here is not known")
     assert said["sentence"] in text and said["look_at"] in text
-    assert all(word in said["look_at"] for word in (*asked, "Responses a rollout", "--processes 1: 256"))
+    assert all(word in said["look_at"] for word in (*asked, "Responses per rollout", "--processes 1: 256"))
     assert not any(word in said["look_at"] for word in not_asked)
 
 

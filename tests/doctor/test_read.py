@@ -200,7 +200,7 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, name, text, sai
 def test_files_that_are_none(tmp_path, capsys):
     assert "No such file" in refused(capsys, tmp_path / "none.yaml")
     (tmp_path / "folder.yaml").mkdir()
-    assert "is no file" in refused(capsys, tmp_path / "folder.yaml")
+    assert "is not a file" in refused(capsys, tmp_path / "folder.yaml")
     big = tmp_path / "big.json"
     big.write_text(" " * (MAX_BYTES + 1))
     assert "is larger than 256 KiB" in refused(capsys, big)

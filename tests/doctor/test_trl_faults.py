@@ -11,8 +11,8 @@ from trl import GRPOTrainer
 import engines.conftest
 from entrostat import TokenStats, make_strategy
 from entrostat.doctor import Finding, Source, findings, settings
-from entrostat.doctor.trl import READS, THRESHOLDS
 from entrostat.strategies import STRATEGIES, RolloutSummary
+from entrostat.trainers import TRL_LOSSES, thresholds
 
 # the tiny model in TRL's trainer
 lab = engines.conftest.lab
@@ -164,10 +164,10 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("kind", READS)
+@pytest.mark.parametrize("kind", TRL_LOSSES)
 @pytest.mark.filterwarnings("ignore")
 def test_a_threshold_is_found_exactly_where_it_changes_nothing(loss, kind):
-    assert set(OTHER) == set(THRESHOLDS)
+    assert set(OTHER) == set(thresholds(TRL_LOSSES))
     advantages = ADVANTAGES if kind != "vespo" else ADVANTAGES[:, :1]
     usual = loss(LOGRATIO, advantages, loss_type=kind)
     for name, value in OTHER.items():

@@ -106,7 +106,7 @@ def test_a_strategy_that_no_loss_reads_counts_for_nothing():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([f"{LOSS}.loss_mode=entrostat"], f"{LOSS}.strategy is not set, and loss_mode entrostat wants one: grpo, "),
+        ([f"{LOSS}.loss_mode=entrostat"], f"{LOSS}.strategy is not set, and loss_mode entrostat needs one: grpo, "),
         (ours("thermostt"), "unknown strategy 'thermostt': did you mean thermostat"),
         (ours("thermostat", tagret=1), "strategy 'thermostat' has no option 'tagret': did you mean target"),
         (ours("thermostat", target=-1.0), "target must stay over 0 nats, got -1.0"),

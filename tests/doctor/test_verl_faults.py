@@ -11,8 +11,11 @@ import yaml
 
 from entrostat import make_strategy
 from entrostat.doctor import Finding, Source, findings, read, settings
-from entrostat.doctor.verl import ACTOR, DEFAULTS, ENTROPY_IS, LOSS, PLUGIN, READS, ROLLOUT, THRESHOLDS
+from entrostat.doctor.read import Override
+from entrostat.doctor.verl import ACTOR, DEFAULTS, LOSS, ROLLOUT
+from entrostat.doctor.verl_checks import ENTROPY_IS
 from entrostat.strategies import STRATEGIES
+from entrostat.trainers import VERL_LOSSES, VERL_PLUGIN, thresholds
 
 core = pytest.importorskip("verl.trainer.ppo.core_algos")
 
@@ -36,7 +39,7 @@ def found(strategy=None, **fields):
     overrides = {f"{ACTOR}.{name}": value for name, value in actor.items()}
     overrides |= {name: value for name, value in fields.items() if "." in name}
     added = (f"{LOSS}.strategy", f"{LOSS}.options")
-    source = Source("test", {"actor_rollout_ref": {}}, tuple((k, v, k in added) for k, v in overrides.items()))
+    source = Source("test", {"actor_rollout_ref": {}}, tuple(Override(k, v, k in added) for k, v in overrides.items()))
     return {f.finding: f for f in findings(settings(source), strategy)}
 
 
@@ -110,12 +113,14 @@ def test_at_ratio_1_no_threshold_does_anything(mode):
     assert other[2]["actor/pg_clipfrac"] == 0
 
 
-@pytest.mark.parametrize("mode", READS)
+@pytest.mark.parametrize("mode", VERL_LOSSES)
 def test_one_update_is_found_exactly_where_a_loss_has_a_ratio_and_nothing_that_acts_at_1(mode):
     fresh, old = torch.zeros_like(LOGRATIO), torch.linspace(-3, -0.1, 8)
     base = NEEDED.get(mode, {})
     usual = loss(mode, fresh, old=old, **base)[1]
-    acts = any(not torch.equal(usual, loss(mode, fresh, old=old, **base | {n: OTHER[n]})[1]) for n in READS[mode])
+    acts = any(
+        not torch.equal(usual, loss(mode, fresh, old=old, **base | {n: OTHER[n]})[1]) for n in VERL_LOSSES[mode].reads
+    )
     ratio = not torch.equal(usual, loss(mode, old=old, **base)[1])
     assert (acts, ratio) == (mode == "clip_cov", mode != "gpg")
     given = {f"{ACTOR}.{name}": value for name, value in base.items()}
@@ -123,7 +128,7 @@ def test_one_update_is_found_exactly_where_a_loss_has_a_ratio_and_nothing_that_a
     assert (Finding.RATIO_ALWAYS_ONE in found(**fields)) == (ratio and not acts)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in READS if "clip_ratio" in READS[mode]])
+@pytest.mark.parametrize("mode", [mode for mode, loss in VERL_LOSSES.items() if "clip_ratio" in loss.reads])
 def test_clip_ratio_alone_changes_nothing(mode):
     """With a null side, or beside sides that were chosen, it is no finding."""
     assert same(loss(mode), loss(mode, clip_ratio=0.01))
@@ -159,16 +164,16 @@ def test_the_dual_clip_takes_the_gradient_inside_a_strategys_window(name, option
     """In the plug-in's own loss: ratios over the cap, or just inside the widest window under it, at A < 0."""
     logratio = torch.tensor([[1.0, min(3.4, 1 + make_strategy(name, **options).highest) - 0.01]]).log()
     fields = {"policy_loss.strategy": name, "policy_loss.options": options}
-    _, gradient, metrics = loss(PLUGIN, logratio, -torch.ones(1, 2), old=-40.0, **fields)
+    _, gradient, metrics = loss(VERL_PLUGIN, logratio, -torch.ones(1, 2), old=-40.0, **fields)
     assert (gradient[0, 1] == 0).item() == hit
     assert metrics["actor/pg_clipfrac"] == 0
-    given = {f"{ACTOR}.{name}": value for name, value in fields.items()} | {f"{LOSS}.loss_mode": PLUGIN}
+    given = {f"{ACTOR}.{name}": value for name, value in fields.items()} | {f"{LOSS}.loss_mode": VERL_PLUGIN}
     assert (Finding.DUAL_CLIP in found(**given)) == hit
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_one_update_is_found_exactly_where_the_plug_in_refuses_it(name):
-    words = [f"{LOSS}.loss_mode={PLUGIN}", f"+{LOSS}.strategy={name}", "data.train_batch_size=256"]
+    words = [f"{LOSS}.loss_mode={VERL_PLUGIN}", f"+{LOSS}.strategy={name}", "data.train_batch_size=256"]
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose("ppo_trainer", overrides=words)
     try:
@@ -193,15 +198,15 @@ OTHER = {
     "policy_loss.ppo_kl_coef": 1.0,
     "policy_loss.dro_beta": 2.0,
 }
-NEEDED = {"dro": {"policy_loss.dro_beta": 1.0}, PLUGIN: {"policy_loss.strategy": "clip-higher"}}
+NEEDED = {"dro": {"policy_loss.dro_beta": 1.0}, VERL_PLUGIN: {"policy_loss.strategy": "clip-higher"}}
 """Without which a mode is refused."""
 
 
-@pytest.mark.parametrize("mode", READS)
+@pytest.mark.parametrize("mode", VERL_LOSSES)
 def test_a_threshold_is_found_exactly_where_it_changes_nothing(mode):
     """clip_ratio is read by the losses that read low and high, where one of these is null: looked at there."""
-    assert set(OTHER) == set(THRESHOLDS)
-    assert set(READS) | {"bypass_mode"} == set(core.POLICY_LOSS_REGISTRY) - {"spoken"}
+    assert set(OTHER) == set(thresholds(VERL_LOSSES))
+    assert set(VERL_LOSSES) | {"bypass_mode"} == set(core.POLICY_LOSS_REGISTRY) - {"spoken"}
     base = NEEDED.get(mode, {})
     # clip-cov needs covariances between its bounds for them to matter
     base |= {"policy_loss.clip_cov_lb": 0.001, "policy_loss.clip_cov_ratio": 0.07} if mode == "clip_cov" else {}
@@ -214,6 +219,33 @@ def test_a_threshold_is_found_exactly_where_it_changes_nothing(mode):
         seen = found(**given).get(Finding.THRESHOLD_IGNORED)
         ignored = seen is not None and f"{ACTOR}.{name}" in seen.settings
         assert changes != ignored, name
+
+
+@pytest.mark.parametrize("mode", VERL_LOSSES)
+def test_a_loss_clamps_exactly_where_its_gradient_is_that_of_r_a_but_for_the_clip(mode):
+    """Ratios on both sides of the window of 0.8 to 1.2, under advantages of both signs."""
+    logratio = LOGRATIO
+    base = dict(NEEDED.get(mode, {}))
+    if mode == VERL_PLUGIN:
+        base["policy_loss.options"] = {"high": 0.2}
+    if mode == "gspo":
+        # the ratio of its sequence: one inside the window and one outside, for each sign
+        logratio = torch.tensor([-0.6, -0.1, 0.1, 0.6, -0.6, -0.1, 0.1, 0.6])[:, None].expand(8, 3)
+    advantages = torch.ones_like(logratio)
+    advantages[len(advantages) // 2 :] = -1
+    _, gradient, _ = loss(mode, logratio, advantages, **base)
+    ratio = logratio.exp()
+    clipped = torch.where(advantages > 0, ratio > 1.2, ratio < 0.8) | ((advantages < 0) & (ratio > 3))
+    expected = torch.where(clipped, 0.0, -ratio * advantages) / logratio.numel()
+    assert torch.allclose(gradient, expected, rtol=1e-5, atol=0) == VERL_LOSSES[mode].clamps
+
+
+@pytest.mark.parametrize("mode", [mode for mode, loss in VERL_LOSSES.items() if "clip_ratio" in loss.reads])
+def test_a_loss_with_a_window_keeps_a_gradient_beyond_it_as_the_table_says(mode):
+    # far beyond as ratios, and as differences of probabilities
+    far, old = torch.tensor([[3.0, 3.0], [-3.0, -3.0]]), torch.tensor([[-3.5, -3.5], [-0.1, -0.1]])
+    kept = loss(mode, far, torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), old=old)[1] != 0
+    assert kept.all().item() == kept.any().item() == VERL_LOSSES[mode].keeps_gradient
 
 
 def test_entropy_is_a_mean_over_tokens_under_token_mean_only():

@@ -36,7 +36,7 @@ def test_a_warning_is_one_line_on_stderr_and_the_run_goes_on(tmp_path, capsys):
     assert main(["train", *small, *scored, "trl:cispo"]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("entrostat: warning")]
     assert lines == [
-        "entrostat: warning: trl:cispo: ratio always 1: one update a rollout (steps_per_generation 1, num_iterations "
+        "entrostat: warning: trl:cispo: ratio always 1: one update per rollout (steps_per_generation 1, num_iterations "
         "1, gradient_accumulation_steps 1) (docs/doctor.md#ratio-always-1)",
         "entrostat: warning: trl:cispo: temperature: at 0.7 the logged entropy is the tempered sampler's, not the "
         "model's (docs/doctor.md#temperature)",

@@ -1,58 +1,70 @@
-"""Whether a clip setting can move entropy in a run of this configuration: entrostat.reach, and where to look for the
-numbers that no configuration has."""
+"""Whether a clip setting can move entropy in a run of this configuration: entrostat.reach,
+and where to look for the numbers that no configuration has."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.settings import Settings
-from entrostat.doctor.trl import steps_per_generation
+from entrostat.doctor.trl import micro_batches
 from entrostat.doctor.verl import ROLLOUT
 from entrostat.reach import LEAST_CLIPPED, reach
 
-LOGGED: Mapping[str, tuple[str, str]] = {
-    "trl": (
-        "the share of clipped tokens, the larger of clip_ratio/low_mean and clip_ratio/high_mean",
-        "the KL of a rollout, which entrostat diagnose reads from a dump (TRL's kl is that from the reference model)",
+
+class Logged(NamedTuple):
+    """Where a trainer's user finds two numbers in the run's log."""
+
+    share: str
+    kl: str
+
+
+LOGGED: Mapping[str, Logged] = {
+    "trl": Logged(
+        share="the share of clipped tokens, the larger of clip_ratio/low_mean and "
+        "clip_ratio/high_mean",
+        kl="the KL of a rollout, which entrostat diagnose reads from a dump (TRL's kl is "
+        "that from the reference model)",
     ),
-    "verl": (
-        "the share of clipped tokens, actor/pg_clipfrac (both sides together)",
-        "the KL of a rollout, actor/ppo_kl (a mean over its updates)",
+    "verl": Logged(
+        share="the share of clipped tokens, actor/pg_clipfrac (both sides together)",
+        kl="the KL of a rollout, actor/ppo_kl (a mean over its updates)",
     ),
 }
-"""Where each trainer's user finds the share of clipped tokens and the KL of a rollout."""
 
 
 def reached(
-    s: Settings,
-    found: Sequence[Found],
+    settings: Settings,
+    findings: Sequence[Found],
     *,
     clipped: float | None,
     kl: float | None,
     processes: int,
 ) -> dict[str, Any]:
-    """JSON-able: "clipped", "kl" and "responses" (null where not known), "sentence", and "look_at", which is null where
-    no number is missing that the sentence speaks of.
+    """JSON-able: "clipped", "kl" and "responses" (null where not known), "sentence", and
+    "look_at", which is null unless the sentence lacks a number.
 
     Args:
-        found: what the doctor has found; where every ratio is 1 nothing is clipped.
+        findings: of the doctor; where every ratio is 1 nothing is clipped.
         clipped, kl: of the run's log, as entrostat.reach takes them.
         processes: of the run.
 
     Raises:
-        ValueError: a share or a KL that can't be.
+        ValueError: a share or a KL that cannot be.
     """
-    if clipped is None and any(
-        each.finding is Finding.RATIO_ALWAYS_ONE for each in found
-    ):
+    always_one = [
+        found for found in findings if found.finding is Finding.RATIO_ALWAYS_ONE
+    ]
+    if clipped is None and always_one:
         clipped = 0.0
-    responses = responses_of(s, processes)
+    responses = responses_of(settings, processes)
     sentence = reach(clipped=clipped, kl=kl, responses=responses)
-    missing = (
-        clipped is None,
-        kl is None and (clipped is None or clipped >= LEAST_CLIPPED),
-    )
-    look_at = _look_at(s, responses, processes, *missing) if any(missing) else None
+    no_share = clipped is None
+    # where too little is clipped, no KL changes the sentence
+    no_kl = kl is None and (clipped is None or clipped >= LEAST_CLIPPED)
+    look_at = None
+    if no_share or no_kl:
+        where = _where_to_look(settings.trainer, no_share=no_share, no_kl=no_kl)
+        look_at = f"{where} {_counted(settings, responses, processes)}"
     return {
         "clipped": clipped,
         "kl": kl,
@@ -62,33 +74,33 @@ def reached(
     }
 
 
-def responses_of(s: Settings, processes: int) -> int:
-    """Completions of a rollout, over all processes."""
-    if s.trainer == "verl":
-        return s["data.train_batch_size"] * s[f"{ROLLOUT}.n"]
-    if s["generation_batch_size"] is not None:
-        return s["generation_batch_size"]
+def responses_of(settings: Settings, processes: int) -> int:
+    """Completions per rollout, over all processes."""
+    if settings.trainer == "verl":
+        return settings["data.train_batch_size"] * settings[f"{ROLLOUT}.n"]
+    if settings["generation_batch_size"] is not None:
+        return settings["generation_batch_size"]
+    per_micro_batch = settings["per_device_train_batch_size"] * processes
+    return per_micro_batch * micro_batches(settings, processes)
+
+
+def _where_to_look(trainer: str, *, no_share: bool, no_kl: bool) -> str:
+    """Which numbers of the log are missing, and the options that take them."""
+    numbers, options = [], []
+    if no_share:
+        numbers.append(LOGGED[trainer].share)
+        options.append("--clipped SHARE")
+    if no_kl:
+        numbers.append(LOGGED[trainer].kl)
+        options.append("--kl NATS")
     return (
-        s["per_device_train_batch_size"]
-        * processes
-        * steps_per_generation(s, processes)
+        f"Look in the run's log for {'; and '.join(numbers)}; give {' '.join(options)}."
     )
 
 
-def _look_at(
-    s: Settings, responses: int, processes: int, no_share: bool, no_kl: bool
-) -> str:
-    share, kl = LOGGED[s.trainer]
-    found = [text for text, missing in ((share, no_share), (kl, no_kl)) if missing]
-    options = [
-        text
-        for text, missing in (("--clipped SHARE", no_share), ("--kl NATS", no_kl))
-        if missing
-    ]
-    counted = "by this configuration"
-    if s.trainer == "trl" and s["generation_batch_size"] is None:
-        counted += f" and --processes {processes}"
-    return (
-        f"Look in the run's log for {'; and '.join(found)}; give {' '.join(options)}. Responses a rollout {counted}: "
-        f"{responses:,}."
-    )
+def _counted(settings: Settings, responses: int, processes: int) -> str:
+    """How many responses there are, and by what."""
+    counted_by = "by this configuration"
+    if settings.trainer == "trl" and settings["generation_batch_size"] is None:
+        counted_by += f" and --processes {processes}"
+    return f"Responses per rollout {counted_by}: {responses:,}."

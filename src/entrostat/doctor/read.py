@@ -1,7 +1,9 @@
-"""Reads a configuration as data: JSON, YAML or TOML in a file, words KEY=VALUE, or an object of a module.
+"""Reads a configuration as data: JSON, YAML or TOML in a file, words KEY=VALUE, or an
+object of a module.
 
-A file is never executed: YAML's tags are refused, its aliases are counted at full length, size and depth are bounded.
-Every fault is a ValueError (or OSError) of one line that names the file.
+A file is never executed: YAML's tags are refused, its aliases are counted at full
+length, size and depth are bounded. Every fault is a ValueError (or OSError) of one line
+that names the file.
 """
 
 import contextlib
@@ -12,18 +14,33 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 import yaml
 
 from entrostat.doctor.settings import short
 
+# far over any real configuration, far under what takes seconds or all memory
 MAX_BYTES = 256 * 1024
 MAX_NODES = 20_000
+"""Values of a YAML document, aliases counted at full length."""
 MAX_DEPTH = 40
+MAX_WORD = 10_000
+"""Characters of a value on the command line."""
+MAX_REASON = 200
+"""Characters of another library's message."""
 SUFFIXES = (".json", ".yaml", ".yml", ".toml")
+
+
+class Override(NamedTuple):
+    """A word KEY=VALUE."""
+
+    key: str
+    value: Any
+    added: bool
+    """It was +KEY=VALUE, which may be a new field."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,26 +50,25 @@ class Source:
     name: str
     """The file, module:object or `command line`."""
     fields: Mapping[str, Any]
-    overrides: tuple[tuple[str, Any, bool], ...] = ()
-    """(key, value, added): words KEY=VALUE; added is True for +KEY=VALUE, which may be a new field."""
+    overrides: tuple[Override, ...] = ()
     owner: type | None = None
     """The class of an imported object."""
 
 
 def read(words: Sequence[str]) -> Source:
-    """The configuration of a command line: CONFIG [KEY=VALUE...], or words KEY=VALUE alone, as verl takes them."""
+    """The configuration of a command line: CONFIG [KEY=VALUE...], or words KEY=VALUE
+    alone, as verl takes them."""
     if not words:
         raise ValueError(
             "no configuration given: entrostat doctor CONFIG [KEY=VALUE...]"
         )
-    first, rest = words[0], words[1:]
-    if "=" in first and not Path(first).exists():
+    first, *rest = words
+    is_file = Path(first).exists()
+    if "=" in first and not is_file:
         return Source("command line", {}, _overrides(words))
     overrides = _overrides(rest)
-    if (
-        re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", first)
-        and not Path(first).exists()
-    ):
+    is_module = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", first)
+    if is_module and not is_file:
         return dataclasses.replace(_imported(first), overrides=overrides)
     return Source(first, read_file(Path(first)), overrides)
 
@@ -61,55 +77,67 @@ def read(words: Sequence[str]) -> Source:
 
 
 def read_file(path: Path) -> Mapping[str, Any]:
-    """The fields of a JSON, YAML or TOML file. ValueError or OSError where it cannot be read."""
-    if path.suffix.lower() not in SUFFIXES:
+    """The fields of a JSON, YAML or TOML file. ValueError or OSError where it cannot be
+    read."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ValueError(
             f"{path} must end in {', '.join(SUFFIXES)}, or be module:object"
         )
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no file")
+        raise ValueError(f"{path} is not a file")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
+        limit = MAX_BYTES // 1024
         raise ValueError(
-            f"{path} is larger than {MAX_BYTES // 1024} KiB, too large for a configuration"
+            f"{path} is larger than {limit} KiB, too large for a configuration"
         )
     try:
-        found = _parsed(data.decode("utf-8-sig"), path.suffix.lower())
+        fields = _parsed(data.decode("utf-8-sig"), suffix)
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
     except (ValueError, yaml.YAMLError, OverflowError) as error:
         raise ValueError(f"{path}: {reason(error)}") from None
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise ValueError(f"{path} must hold fields by name, got {short(found)}")
-    return found
+    if not _is_fields(fields):
+        raise ValueError(f"{path} must hold fields by name, got {short(fields)}")
+    return fields
+
+
+def _is_fields(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is a mapping whose keys are text."""
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
 def _parsed(text: str, suffix: str) -> Any:
+    """The document, in whatever way its format is read."""
     if suffix == ".json":
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_by_name)
     if suffix == ".toml":
         return tomllib.loads(text)
     return _yaml(text)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _by_name(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs of a JSON object. ValueError for a key that is set twice, where Python
+    keeps the last one silently."""
+    fields: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in fields:
             raise ValueError(f"{short(key)} is set twice")
-        found[key] = value
-    return found
+        fields[key] = value
+    return fields
 
 
 def _yaml(text: str) -> Any:
-    # the pure Python loader: libyaml's recursion is C's, where depth is a crash
+    """A YAML document as plain values. ValueError or yaml.YAMLError for another."""
+    # the pure Python loader: in libyaml, which is C, a deep document is a crash
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return {}
-        _bounded(node)
+        _check_tree(node)
         return loader.construct_document(node)
     except (TypeError, AttributeError, KeyError) as error:
         # PyYAML's own slips on values that it half recognises
@@ -118,106 +146,119 @@ def _yaml(text: str) -> Any:
         loader.dispose()
 
 
-def _bounded(root: yaml.Node) -> None:
-    """ValueError for a key set twice, and where the document with every alias written out would be too large."""
-    todo, seen = [(root, 0)], 0
+def _check_tree(root: yaml.Node) -> None:
+    """ValueError for a key that is set twice, and for a document that would be too large
+    with every alias written out."""
+    todo = [(root, 0)]
+    nodes = 0
     while todo:
         node, depth = todo.pop()
-        seen += 1
-        if seen > MAX_NODES or depth > MAX_DEPTH:
+        nodes += 1
+        if nodes > MAX_NODES or depth > MAX_DEPTH:
             raise ValueError(
                 "too many or too deeply nested values, aliases counted at full length"
             )
         if isinstance(node, yaml.MappingNode):
-            keys = [
-                key.value
-                for key, _ in node.value
-                if isinstance(key, yaml.ScalarNode) and key.value != "<<"
-            ]
-            if twice := next(
-                (key for i, key in enumerate(keys) if key in keys[:i]), None
-            ):
-                raise ValueError(f"{short(twice)} is set twice")
-            todo += [(child, depth + 1) for pair in node.value for child in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            todo += [(child, depth + 1) for child in node.value]
+            _check_keys(node)
+        for child in _children(node):
+            todo.append((child, depth + 1))
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """ValueError for a key that is set twice, where PyYAML keeps the last one
+    silently."""
+    seen = set()
+    for key, _ in node.value:
+        # <<, which merges another mapping, may stand several times
+        if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+            continue
+        if key.value in seen:
+            raise ValueError(f"{short(key.value)} is set twice")
+        seen.add(key.value)
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    """A mapping's keys and values, or a sequence's items. An alias is the node that it
+    names, so it comes again at each place."""
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line of at most 200 characters."""
-    text = (
-        error.problem or "" if isinstance(error, yaml.MarkedYAMLError) else str(error)
-    )
-    if isinstance(error, yaml.MarkedYAMLError) and (
-        mark := error.problem_mark or error.context_mark
-    ):
-        text += f" (line {mark.line + 1})"
-    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-    return text[:200] or type(error).__name__
+    """What an error says, in one printable line of bounded length."""
+    text = str(error)
+    if isinstance(error, yaml.MarkedYAMLError):
+        # str() would quote the lines of the file
+        text = error.problem or ""
+        mark = error.problem_mark or error.context_mark
+        if mark is not None:
+            text += f" (line {mark.line + 1})"
+    line = " ".join(text.split())
+    printable = "".join(c if c.isprintable() else "?" for c in line)
+    return printable[:MAX_REASON] or type(error).__name__
 
 
 # Words
 
 
-def _overrides(words: Sequence[str]) -> tuple[tuple[str, Any, bool], ...]:
-    # ~KEY takes a setting away, and KEY@PACKAGE or GROUP/NAME chooses another file: neither sets what is read here
-    return tuple(
-        _override(word)
-        for word in words
-        if not re.match(r"~[A-Za-z_]|[+~]*[\w.-]*[@/][^=]*=", word)
-    )
+def _overrides(words: Sequence[str]) -> tuple[Override, ...]:
+    """The words that set a value, as verl's command line takes them."""
+    overrides = []
+    for word in words:
+        # ~KEY takes a setting away, and KEY@PACKAGE or GROUP/NAME chooses another file:
+        # neither sets what is read here
+        if not re.match(r"~[A-Za-z_]|[+~]*[\w.-]*[@/][^=]*=", word):
+            overrides.append(_override(word))
+    return tuple(overrides)
 
 
-def _override(word: str) -> tuple[str, Any, bool]:
-    """KEY=VALUE as Hydra reads it, to the extent that a checker needs: the value is YAML, or else text."""
+def _override(word: str) -> Override:
+    """KEY=VALUE as Hydra reads it, to the extent that a checker needs: the value is YAML,
+    or else text."""
     match = re.fullmatch(r"(\+{0,2})([A-Za-z_][\w.]*)=(.*)", word, re.DOTALL)
     if match is None:
         raise ValueError(f"{short(word)} is no KEY=VALUE")
     plus, key, text = match.groups()
-    if len(text) > 10_000:
+    if len(text) > MAX_WORD:
         raise ValueError(f"the value of {short(key)} is too long")
     try:
         value = _yaml(text) if text.strip() else None
     except (ValueError, yaml.YAMLError, RecursionError, OverflowError):
         value = text
-    return key, value, bool(plus)
+    return Override(key, value, added=bool(plus))
 
 
 # Modules
 
 
 def _imported(name: str) -> Source:
-    """The object called module:object, by importing the module, from the working directory too."""
-    module, _, attribute = name.partition(":")
+    """The object called module:object, by importing the module, from the working
+    directory too."""
+    module_name, _, path = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        # stdout is the result's
+        # stdout belongs to the result
         with contextlib.redirect_stdout(sys.stderr):
-            found: Any = importlib.import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
+            value: Any = importlib.import_module(module_name)
+            for attribute in path.split("."):
+                value = getattr(value, attribute)
     except (Exception, SystemExit) as error:
-        hint = (
-            ": a dict of its fields can be read where GRPOConfig refuses this machine"
-            if _is_config(error)
-            else ""
-        )
+        hint = ""
+        # GRPOConfig's own refusals of a machine without a GPU
+        if "use_cpu" in str(error) or "bf16" in str(error):
+            hint = ": on such a machine give a dict of GRPOConfig's fields instead"
         raise ValueError(
             f"{name} cannot be imported: {type(error).__name__}: {reason(error)}{hint}"
         ) from None
-    if dataclasses.is_dataclass(found) and not isinstance(found, type):
-        fields = {
-            field.name: getattr(found, field.name, None)
-            for field in dataclasses.fields(found)
-        }
-        return Source(name, fields, owner=type(found))
-    if isinstance(found, Mapping) and all(isinstance(key, str) for key in found):
-        return Source(name, dict(found))
-    raise ValueError(
-        f"{name} must be a GRPOConfig or a dict of fields, got {short(type(found).__name__)}"
-    )
-
-
-def _is_config(error: BaseException) -> bool:
-    return "use_cpu" in str(error) or "bf16" in str(error)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        fields = {name: getattr(value, name, None) for name in names}
+        return Source(name, fields, owner=type(value))
+    if _is_fields(value):
+        return Source(name, dict(value))
+    got = short(type(value).__name__)
+    raise ValueError(f"{name} must be a GRPOConfig or a dict of fields, got {got}")

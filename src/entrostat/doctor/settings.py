@@ -1,4 +1,5 @@
-"""The fields of a configuration that the doctor reads, checked, over the trainer's defaults."""
+"""The fields of a configuration that the doctor reads, checked, over the trainer's
+defaults."""
 
 import dataclasses
 import math
@@ -7,24 +8,27 @@ from typing import Any, Literal
 
 from entrostat.texts import did_you_mean
 
+MAX_TEXT = 60
+"""Characters of a value in a message."""
 Kind = Literal[
     "count", "count?", "number", "number?", "flag", "word", "word?", "options?"
 ]
-WANTED: Mapping[Kind, str] = {
+"""What a value must be; with a question mark it may be null."""
+WANTED: Mapping[str, str] = {
     "count": "a whole number of at least 1",
-    "count?": "a whole number of at least 1, or null",
     "number": "a number",
-    "number?": "a number, or null",
     "flag": "true or false",
     "word": "text",
-    "word?": "text, or null",
-    "options?": "a mapping, or null",
+    "options": "a mapping",
 }
+"""What a message calls it."""
+_TYPES: Mapping[str, type] = {"flag": bool, "word": str, "options": Mapping}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """A trainer's configuration. `values` and `defaults` have the same names, those that the doctor reads."""
+    """A trainer's configuration. `values` and `defaults` have the same names, those that
+    the doctor reads."""
 
     trainer: Literal["trl", "verl"]
     version: str
@@ -37,34 +41,71 @@ class Settings:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
+    def of(self, names: Iterable[str]) -> dict[str, Any]:
+        """The values of these names."""
+        return {name: self.values[name] for name in names}
+
     def changed(self, name: str) -> bool:
         """Whether the value is another than the trainer's default."""
         return self.values[name] != self.defaults[name]
 
 
-def checked(name: str, value: Any, kind: Kind) -> Any:
-    """`value` as `kind`; numbers may be text, as YAML gives 1e-3. ValueError, one line, for another.
+# Checked values
+
+
+def checked(name: str, value: Any, kind: Kind, where: str = "") -> Any:
+    """`value` as `kind`; numbers may be text, as YAML gives 1e-3.
+
+    Raises ValueError, in one line, for a value of another kind. `where` stands before
+    the name: the file.
 
     >>> checked("epsilon", "1e-3", "number"), checked("delta", None, "number?")
     (0.001, None)
     """
-    if value is None and kind.endswith("?"):
+    nullable = kind.endswith("?")
+    if value is None and nullable:
         return None
+    plain_kind = kind.rstrip("?")
     try:
-        return _CHECKS[kind.rstrip("?")](value)
+        return _converted(value, plain_kind)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be {WANTED[kind]}, got {short(value)}") from None
+        place = f"{where}: " if where else ""
+        or_null = ", or null" if nullable else ""
+        raise ValueError(
+            f"{place}{name} must be {WANTED[plain_kind]}{or_null}, got {short(value)}"
+        ) from None
+
+
+def _converted(value: Any, kind: str) -> Any:
+    """`value` as `kind`. TypeError, ValueError or OverflowError where it is none."""
+    # to Python a truth value is an int
+    if isinstance(value, bool) != (kind == "flag"):
+        raise TypeError
+    if kind == "count":
+        number = int(value) if isinstance(value, str) else value
+        if not isinstance(number, int) or number < 1:
+            raise ValueError
+        return number
+    if kind == "number":
+        number = float(value)
+        if math.isnan(number):
+            raise ValueError
+        return number
+    if not isinstance(value, _TYPES[kind]):
+        raise TypeError
+    return value
+
+
+# Texts
 
 
 def short(value: Any) -> str:
     """A value in an error: on one line, of bounded length."""
-    # a large container is cut before repr walks it
-    text = (
-        repr(value)
-        if not isinstance(value, dict | list | tuple | set) or len(value) < 20
-        else type(value).__name__
-    )
-    return text if len(text) <= 60 else text[:57] + "..."
+    is_container = isinstance(value, dict | list | tuple | set)
+    # repr would walk the whole of a large container
+    large = is_container and len(value) >= 20
+    text = type(value).__name__ if large else repr(value)
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 
 def near_name(name: str, known: Iterable[str]) -> str:
@@ -73,68 +114,27 @@ def near_name(name: str, known: Iterable[str]) -> str:
     >>> near_name("epsilon_hgh", ["epsilon", "epsilon_high", "delta"])
     'did you mean epsilon_high or epsilon?'
     """
-    return did_you_mean(name[:60], sorted(known)).strip() or "no name is near"
+    return did_you_mean(name[:MAX_TEXT], sorted(known)).strip() or "no name is near"
 
 
 def shown(values: Mapping[str, Any]) -> str:
-    """Settings as words.
+    """Settings as words, by the last part of a dotted name.
 
-    >>> shown({"epsilon": 0.3, "use_vllm": True})
+    >>> shown({"epsilon": 0.3, "actor.use_vllm": True})
     'epsilon 0.3, use_vllm true'
     """
-    return ", ".join(f"{name} {_text(value)}" for name, value in values.items())
+    parts = []
+    for name, value in values.items():
+        parts.append(f"{name.rpartition('.')[2]} {_text(value)}")
+    return ", ".join(parts)
 
 
 def _text(value: Any) -> str:
-    text = (
-        f"{value:g}"
-        if isinstance(value, float)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
-    return short(value) if len(text) > 60 or not text.isprintable() else text
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, str):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError
-    return value
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError
-    number = float(value)
-    if math.isnan(number):
-        raise ValueError
-    return number
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _word(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _options(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError
-    return dict(value)
-
-
-_CHECKS = {
-    "count": _count,
-    "number": _number,
-    "flag": _flag,
-    "word": _word,
-    "options": _options,
-}
+    if isinstance(value, float):
+        text = f"{value:g}"
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    else:
+        text = str(value)
+    # a file may hold anything, escape codes of a terminal too
+    return text if len(text) <= MAX_TEXT and text.isprintable() else short(value)

@@ -1,50 +1,53 @@
-"""What the TRL engine refuses before a run: a trainer that it does not know, and settings that leave it idle."""
+"""What the TRL engine refuses before a run: a trainer that it does not know, and
+settings under which a strategy or an objective does nothing."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
+
+import trl
 
 from entrostat.objectives import Objective, objective_name
 from entrostat.objectives.clipped import OnClipped
 from entrostat.strategies import Reads, Strategy, strategy_name
-
-TESTED_TRL = ("1.16.",)
-CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
-"""TRL's loss types with a clip window that can be set."""
+from entrostat.trainers import (
+    TESTED_TRL,
+    TRL_CLAMPED,
+    trl_always_fresh,
+    trl_updates_per_rollout,
+)
 
 
 def check_environment(kind: type) -> None:
-    """Raises RuntimeError where TRL is not the one that this engine was tested with, or has been rewritten."""
-    import trl  # here: the window of this module's loss types is that of other engines too
-
-    if not trl.__version__.startswith(TESTED_TRL):
+    """Raises RuntimeError where the installed TRL is not the tested one, or where
+    unsloth has rewritten it. `kind` is the trainer's class."""
+    series = TESTED_TRL.rpartition(".")[0]
+    if not trl.__version__.startswith(f"{series}."):
         raise RuntimeError(
-            f"this entrostat is tested with TRL {TESTED_TRL[-1]}x, got {trl.__version__}: pip install 'trl==1.16.0'"
+            f"this entrostat is tested with TRL {series}.x, got {trl.__version__}: "
+            f"pip install 'trl=={TESTED_TRL}'"
         )
-    if "unsloth" in sys.modules or any(
-        "unsloth" in c.__module__.lower() for c in kind.__mro__
-    ):
+    modules = [base.__module__.lower() for base in kind.__mro__]
+    if "unsloth" in sys.modules or any("unsloth" in module for module in modules):
         raise RuntimeError(
-            "unsloth has rewritten TRL's trainer and would bypass the clip bounds without a word: "
-            "run without importing unsloth"
+            "unsloth has rewritten TRL's trainer, which would bypass the clip bounds "
+            "silently: run without importing unsloth"
         )
-
-
-def is_on_policy(args: Any) -> bool:
-    """TRL's own test (with its sign turned): generation falls on the end of an optimizer step, so old is current."""
-    return (
-        args.gradient_accumulation_steps
-        % (args.steps_per_generation * args.num_iterations)
-        == 0
-    )
 
 
 def updates_per_rollout(args: Any) -> int:
-    """Optimizer updates between two generations; 0 where one update takes several of them."""
-    return (
-        args.steps_per_generation
-        * args.num_iterations
-        // args.gradient_accumulation_steps
-    )
+    """Optimizer updates between two rollouts under these GRPOConfig fields; 0 where one
+    update takes several rollouts."""
+    return trl_updates_per_rollout(**_batching(args))
+
+
+def _batching(args: Any) -> dict[str, int]:
+    """The fields that say when rollouts and updates fall."""
+    return {
+        "steps_per_generation": args.steps_per_generation,
+        "num_iterations": args.num_iterations,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+    }
 
 
 def check_can_act(
@@ -54,11 +57,14 @@ def check_can_act(
     *,
     images: bool = False,
 ) -> None:
-    """Raises ValueError where `strategy` could not do what it says under these GRPOConfig fields.
+    """Raises ValueError where `strategy` or `objective` could not do what it says.
 
-    `images`: whether the model takes them.
-    Without a strategy TRL's own thresholds stand, and there is nothing to refuse. With an objective beside it a
-    strategy that cannot act on fresh tokens may stand idle: the objective acts.
+    Without a strategy TRL's own thresholds stand, and there is nothing to refuse. Beside
+    an objective a strategy may have no effect: the objective has one.
+
+    Args:
+        args: a GRPOConfig.
+        images: whether the model takes images.
     """
     if isinstance(objective, OnClipped):
         _check_window(args, strategy, objective)
@@ -66,8 +72,9 @@ def check_can_act(
         _check_strategy(args, strategy, objective)
         if images and Reads.VOCABULARY_SUMS in strategy.reads:
             raise ValueError(
-                f"strategy {strategy_name(strategy)!r} needs sums over the vocabulary, whose pass is one of text "
-                "alone, but the model takes images: use a strategy or a tilt that reads entropy (tilt='surprisal')"
+                f"strategy {strategy_name(strategy)!r} needs sums over the vocabulary. "
+                "They cost a pass that handles text alone, but the model takes images: "
+                "use a strategy or a tilt that reads entropy (tilt='surprisal')"
             )
         _check_rollouts(args, f"strategy {strategy_name(strategy)!r}", strategy)
     if objective is not None:
@@ -75,61 +82,69 @@ def check_can_act(
 
 
 def _check_strategy(args: Any, strategy: Strategy, objective: Objective | None) -> None:
-    """Raises ValueError where nothing would read its bounds."""
+    """Raises ValueError where the loss would not read the strategy's bounds, or where
+    they would change nothing."""
     name = strategy_name(strategy)
-    if args.loss_type not in CLAMPED_LOSSES:
+    if args.loss_type not in TRL_CLAMPED:
         raise ValueError(
-            f"loss_type {args.loss_type!r} has no clip window to set: use one of {', '.join(CLAMPED_LOSSES)}, "
-            "or strategy=None to measure only"
+            f"loss_type {args.loss_type!r} has no clip window to set: use one of "
+            f"{', '.join(TRL_CLAMPED)}, or strategy=None to measure only"
         )
     if args.importance_sampling_level != "token" and strategy.per_token:
         raise ValueError(
             f"strategy {name!r} sets bounds per token, but importance_sampling_level is "
-            f"{args.importance_sampling_level!r}, one ratio a sequence: set it to 'token', or use a static strategy"
+            f"{args.importance_sampling_level!r}, one ratio per sequence: set it to "
+            "'token', or use a static strategy"
         )
-    if is_on_policy(args) and not strategy.acts_on_fresh and objective is None:
+    acts = strategy.acts_on_fresh or objective is not None
+    if trl_always_fresh(**_batching(args)) and not acts:
         raise ValueError(
-            f"strategy {name!r} cannot act: with one update a rollout every ratio is exactly 1 and no clip threshold "
-            f"does anything; set steps_per_generation over gradient_accumulation_steps "
-            f"({args.gradient_accumulation_steps}), or num_iterations over 1"
+            f"strategy {name!r} cannot act: with one update per rollout every ratio is "
+            "exactly 1, so clipping does nothing; set steps_per_generation over "
+            f"gradient_accumulation_steps ({args.gradient_accumulation_steps}), or "
+            "num_iterations over 1"
         )
 
 
 def _check_rollouts(args: Any, name: str, owner: Strategy | Objective) -> None:
-    """Raises ValueError where what has a state would observe several rollouts an update: it counts on one at most."""
-    passes, window = (
-        args.steps_per_generation * args.num_iterations,
-        args.gradient_accumulation_steps,
+    """Raises ValueError where something with a state would observe several rollouts in
+    one update: its state would count that update several times."""
+    if not owner.init()._fields or updates_per_rollout(args):
+        return
+    micro_batches = args.steps_per_generation * args.num_iterations
+    accumulated = args.gradient_accumulation_steps
+    raise ValueError(
+        f"{name} expects its updates between two rollouts, but here one update takes "
+        f"{accumulated / micro_batches:g} rollouts: set steps_per_generation times "
+        f"num_iterations ({micro_batches}) to at least gradient_accumulation_steps "
+        f"({accumulated})"
     )
-    if owner.init()._fields and not updates_per_rollout(args):
-        raise ValueError(
-            f"{name} expects its updates between two rollouts, but here one update takes {window / passes:g} rollouts: "
-            f"set steps_per_generation times num_iterations ({passes}) to at least gradient_accumulation_steps "
-            f"({window})"
-        )
 
 
 def _check_window(args: Any, strategy: Strategy | None, objective: OnClipped) -> None:
-    """Raises ValueError where the loss beneath is not the one that the objective takes away."""
+    """Raises ValueError where the trainer's loss is not the one that the objective
+    replaces at some tokens."""
     name = objective_name(objective)
     if strategy is not None:
         raise ValueError(
-            f"objective {name!r} names its own clip window: leave out strategy {strategy_name(strategy)!r}, "
-            "or set the objective's low and high"
+            f"objective {name!r} names its own clip window: leave out strategy "
+            f"{strategy_name(strategy)!r}, or set the objective's low and high"
         )
-    high = args.epsilon if args.epsilon_high is None else args.epsilon_high
-    fields = {
-        "epsilon": (args.epsilon, objective.low),
-        "epsilon_high": (high, objective.high),
-        "delta": (args.delta, None),
-        "loss_type": (args.loss_type, "dapo"),
-        "importance_sampling_level": (args.importance_sampling_level, "token"),
-        "top_entropy_quantile": (args.top_entropy_quantile, 1.0),
-        "off_policy_mask_threshold": (args.off_policy_mask_threshold, None),
+    wanted_fields: Mapping[str, Any] = {
+        "epsilon": objective.low,
+        "epsilon_high": objective.high,
+        "delta": None,
+        "loss_type": "dapo",
+        "importance_sampling_level": "token",
+        "top_entropy_quantile": 1.0,
+        "off_policy_mask_threshold": None,
     }
-    for field, (got, wanted) in fields.items():
+    for field, wanted in wanted_fields.items():
+        got = getattr(args, field)
+        if field == "epsilon_high" and got is None:
+            got = args.epsilon
         if got != wanted:
             raise ValueError(
-                f"objective {name!r} replaces the clipped loss at some tokens, so the trainer's has to be the same: "
-                f"set {field}={wanted!r}, got {got!r}"
+                f"objective {name!r} replaces the clipped loss at some tokens, so the "
+                f"trainer's has to be the same: set {field}={wanted!r}, got {got!r}"
             )

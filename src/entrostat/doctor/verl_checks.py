@@ -1,0 +1,222 @@
+"""What in verl's configuration does nothing, or something else than it says. By the
+source of verl 0.9.1; tests/doctor/test_verl_faults.py shows each finding on the installed
+verl."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from entrostat.doctor.checks import (
+    Edge,
+    Run,
+    bonus_beside,
+    one_update,
+    run_checks,
+    sampling_cut,
+    upper_edge,
+)
+from entrostat.doctor.finding import Finding, Found
+from entrostat.doctor.read import reason
+from entrostat.doctor.settings import Kind, Settings, checked, shown
+from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS, ROLLOUT
+from entrostat.strategies import STRATEGIES, Strategy, make_strategy
+from entrostat.trainers import (
+    VERL_LOSSES,
+    VERL_PLUGIN,
+    VERL_WINDOW,
+    Loss,
+    ratios_can_move,
+    thresholds,
+    verl_updates_per_rollout,
+)
+
+CLIP_RATIO, CLIP_LOW, CLIP_HIGH = (f"{ACTOR}.{name}" for name in VERL_WINDOW)
+DUAL_CLIPPED = ("vanilla", VERL_PLUGIN)
+"""Loss modes in which clip_ratio_c is a second cap of the window's ratio."""
+NO_CAP = 1e6
+"""verl cannot switch the dual clip off: a clip_ratio_c from here on is meant as off."""
+ENTROPY_IS: Mapping[str, str] = {
+    "token-sum": "the sum over the batch's tokens",
+    "seq-mean-token-sum": "nats per response, the sum over its tokens",
+    "seq-mean-token-mean": "a mean of responses' means, where short responses count as "
+    "much as long ones",
+    "seq-mean-token-sum-norm": "the sum over a response's tokens, divided by the longest "
+    "length",
+}
+"""What actor/entropy is under each loss_agg_mode but token-mean."""
+SAMPLER_OFF: Mapping[str, tuple[float, ...]] = {
+    f"{ROLLOUT}.top_p": (1,),
+    f"{ROLLOUT}.top_k": (-1, 0),
+}
+"""Values under which the sampler draws from the whole distribution."""
+OPTION_KINDS: Mapping[type, Kind] = {float: "number", bool: "flag"}
+"""What an option of a strategy must be, by the type of its default; others the strategy
+checks itself."""
+
+
+def verl_findings(settings: Settings, strategy: Strategy | None = None) -> list[Found]:
+    """What is found in verl's configuration, under its own thresholds or those of an
+    entrostat strategy.
+
+    The strategy is the one that the configuration names, unless another is given.
+    ValueError where it names a strategy, or an option, that does not exist.
+    """
+    # also in bypass mode: v1 keeps this mode, and v0 sets another one on the driver
+    # alone, when its workers have this one
+    mode = settings[f"{LOSS}.loss_mode"] if strategy is None else VERL_PLUGIN
+    if mode == VERL_PLUGIN and strategy is None:
+        strategy = _named_strategy(settings)
+    run = Run(settings, mode, strategy)
+    checks = (
+        _ratio_always_one,
+        _clip_ratio_alone,
+        _dual_clip,
+        _threshold_ignored,
+        _entropy_aggregation,
+        _temperature,
+        _sampling_cut,
+        _bonus_and_controller,
+    )
+    return run_checks(checks, run)
+
+
+def _named_strategy(settings: Settings) -> Strategy:
+    """The strategy that the configuration names, with its options."""
+    name = settings[f"{LOSS}.strategy"]
+    options = dict(settings[f"{LOSS}.options"] or {})
+    if name is None:
+        raise ValueError(
+            f"{LOSS}.strategy is not set, and loss_mode {VERL_PLUGIN} needs one: "
+            f"{', '.join(STRATEGIES)}"
+        )
+    fields = dataclasses.fields(STRATEGIES[name]) if name in STRATEGIES else ()
+    for field in fields:
+        kind = OPTION_KINDS.get(type(field.default))
+        if kind is not None and field.name in options:
+            full_name = f"{LOSS}.options.{field.name}"
+            options[field.name] = checked(full_name, options[field.name], kind)
+    try:
+        return make_strategy(name, **options)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{LOSS}: {reason(error)}") from None
+
+
+def _ratio_always_one(run: Run) -> Found | None:
+    """There is one update per rollout, and nothing acts where the ratio is 1."""
+    sizes = run.settings.of(
+        (
+            "data.train_batch_size",
+            f"{ACTOR}.ppo_mini_batch_size",
+            f"{ACTOR}.ppo_epochs",
+        )
+    )
+    batch, mini_batch, epochs = sizes.values()
+    updates = verl_updates_per_rollout(
+        train_batch_size=batch, ppo_mini_batch_size=mini_batch, ppo_epochs=epochs
+    )
+    # in bypass mode the old policy is the sampler's: ratios leave 1 because two engines
+    # give a token different probabilities
+    moves = ratios_can_move(updates) or run.settings[f"{CORRECTION}.bypass_mode"]
+    loss_acts = VERL_LOSSES.get(run.loss, Loss()).acts_at_one
+    if moves or loss_acts or run.acts_on_fresh:
+        return None
+    return one_update(sizes)
+
+
+def _window(settings: Settings) -> tuple[float, float]:
+    """Low and high as verl's losses take them."""
+    both, low, high = settings.of((CLIP_RATIO, CLIP_LOW, CLIP_HIGH)).values()
+    return (both if low is None else low), (both if high is None else high)
+
+
+def _clip_ratio_alone(run: Run) -> Found | None:
+    """`clip_ratio` was changed, and the defaults of both sides stand before it."""
+    settings = run.settings
+    reads = VERL_LOSSES.get(run.loss, Loss()).reads
+    if "clip_ratio" not in reads or not settings.changed(CLIP_RATIO):
+        return None
+    clip_ratio = settings[CLIP_RATIO]
+    # a side that was chosen, or that is null, or that happens to agree, is no trap
+    trapped = []
+    for side in (CLIP_LOW, CLIP_HIGH):
+        unread = settings[side] is not None and settings[side] != clip_ratio
+        if unread and not settings.changed(side):
+            trapped.append(side)
+    if not trapped:
+        return None
+    low, high = _window(settings)
+    said = (
+        f"clip_ratio {clip_ratio:g} is set, the window is 1 - {low:g} to 1 + {high:g}"
+    )
+    values = settings.of((CLIP_RATIO, CLIP_LOW, CLIP_HIGH))
+    return Found(Finding.CLIP_RATIO_ALONE, said, values)
+
+
+def _dual_clip(run: Run) -> Found | None:
+    """`clip_ratio_c`, which caps the ratio where A < 0, lies inside the window."""
+    cap = run.settings[f"{ACTOR}.clip_ratio_c"]
+    edge = upper_edge(run, own=Edge(CLIP_HIGH, _window(run.settings)[1]))
+    if run.loss not in DUAL_CLIPPED or cap >= min(1 + edge.half_width, NO_CAP):
+        return None
+    said = (
+        f"clip_ratio_c {cap:g} caps the ratio of tokens with A < 0 where the window goes "
+        f"up to 1 + {edge.half_width:g} ({edge.name.rpartition('.')[2]})"
+    )
+    values = {f"{ACTOR}.clip_ratio_c": cap, edge.name: edge.half_width}
+    return Found(Finding.DUAL_CLIP, said, values)
+
+
+def _threshold_ignored(run: Run) -> Found | None:
+    """A threshold was changed that the loss does not read. A loss mode of somebody's own
+    may read any."""
+    if run.loss not in VERL_LOSSES:
+        return None
+    unread: dict[str, Any] = {}
+    for threshold in thresholds(VERL_LOSSES):
+        name = f"{ACTOR}.{threshold}"
+        is_read = threshold in VERL_LOSSES[run.loss].reads
+        if not is_read and run.settings.changed(name):
+            unread[name] = run.settings[name]
+    if not unread:
+        return None
+    said = f"loss_mode {run.loss} does not read {shown(unread)}"
+    values = {f"{LOSS}.loss_mode": run.loss, **unread}
+    return Found(Finding.THRESHOLD_IGNORED, said, values)
+
+
+def _entropy_aggregation(run: Run) -> Found | None:
+    """actor/entropy is not a mean over tokens."""
+    name = f"{ACTOR}.loss_agg_mode"
+    mode = run.settings[name]
+    if mode not in ENTROPY_IS:
+        return None
+    said = f"loss_agg_mode {mode}: actor/entropy is {ENTROPY_IS[mode]}"
+    return Found(Finding.ENTROPY_AGGREGATION, said, {name: mode})
+
+
+def _temperature(run: Run) -> Found | None:
+    """The logged entropy is not that of the model."""
+    name = f"{ROLLOUT}.temperature"
+    temperature = run.settings[name]
+    if temperature == 1:
+        return None
+    said = (
+        f"at {temperature:g} actor/entropy is the tempered sampler's, not the model's"
+    )
+    return Found(Finding.TEMPERATURE, said, {name: temperature})
+
+
+def _sampling_cut(run: Run) -> Found | None:
+    """The sampler draws from a part of the distribution."""
+    cuts = {}
+    for name, off in SAMPLER_OFF.items():
+        if run.settings[name] not in off:
+            cuts[name] = run.settings[name]
+    return sampling_cut(cuts)
+
+
+def _bonus_and_controller(run: Run) -> Found | None:
+    """A bonus on entropy stands beside a strategy that controls it."""
+    name = f"{ACTOR}.entropy_coeff"
+    bonus = run.settings[name]
+    return bonus_beside(run, {name: bonus} if bonus else {})
