@@ -35,7 +35,6 @@ from entrostat.engines.batch import (
     trained_tokens,
 )
 from entrostat.engines.checks import (
-    CLAMPED_LOSSES,
     check_can_act,
     check_environment,
     updates_per_rollout,
@@ -51,6 +50,7 @@ from entrostat.entropy import TokenStats
 from entrostat.objectives import LossInputs, Objective
 from entrostat.statefile import read_state, write_state
 from entrostat.strategies import Reads, RolloutSummary, Strategy, make_strategy
+from entrostat.trainers import TRL_CLAMPED
 
 STATE_FILE = "entrostat_state.json"
 PREFIX = "entrostat/"
@@ -330,7 +330,7 @@ class EntropyControlMixin(DumpMixin, _Base):
         mask = trained_tokens(inputs)
         level = at_level(logratio, mask, self.importance_sampling_level)
         low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
-        keep = self.keep_tokens and self.args.loss_type in CLAMPED_LOSSES
+        keep = self.keep_tokens and self.args.loss_type in TRL_CLAMPED
         stats, window = TokenStats(now.logprobs, now.entropy), Window(level, low, high)
         events = events_under(
             level, advantages, self.args.loss_type, low, high, self.args.delta
