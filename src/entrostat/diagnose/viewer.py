@@ -23,7 +23,7 @@ from entrostat.diagnose.plan import Plan, Source
 from entrostat.diagnose.texts import read_again
 from entrostat.diagnose.tokens import HIGH, LOW, Tokens, tokens_of
 from entrostat.diagnose.types import Floats, Ints, Json, Key
-from entrostat.dump.check import offsets
+from entrostat.dump.check import flat, offsets
 
 MOST_TOKENS = 2000
 """Of a response; the rest is cut off."""
@@ -166,7 +166,7 @@ def _of_rows(
     flags[at] = TRAINED + REGION * tokens.region
     flags[at[tokens.event == LOW]] += CLIP_LOW
     flags[at[tokens.event == HIGH]] += CLIP_HIGH
-    ids = _flat(batch, "tokens").astype(np.int64)
+    ids = flat(batch, "tokens").astype(np.int64)
     words = batch.column("text").flatten() if plan.has("text") else None
     samples = batch.column("sample").to_pylist()
     updates = _values(batch, plan, "update")
@@ -202,12 +202,8 @@ def _numbers(
             if tokens.logratio is not None:
                 numbers[i, at] = tokens.logratio
         elif plan.has(name):
-            numbers[i, at] = _flat(batch, name)[at]
+            numbers[i, at] = flat(batch, name)[at]
     return numbers
-
-
-def _flat(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    return batch.column(name).flatten().to_numpy(zero_copy_only=False)
 
 
 def _values(

@@ -1,8 +1,15 @@
-"""Dumps: what every trained token of a rollout was, written by a run or from anybody's tensors, and their reader.
+"""Dumps: what every trained token of a rollout was, and their reader.
 
-A dump is Parquet, one file a rollout (docs/dump.md). Parts: `schema` (columns and version), `write`, `read`, `tokens`
-(a row's lists as flat arrays, one number a trained token), `folder` (names of files in a folder) and `prime_rl` (the
-same rows from prime-rl's token export).
+A run writes them, or anybody from tensors. A dump is Parquet, one file per rollout
+(docs/dump.md).
+
+    schema    the columns and the version
+    check     rows against the schema, for the writer and the reader
+    write     tensors to rows, rows to a file
+    folder    names of files in a folder
+    read      files to a stream of rows
+    prime_rl  the same rows from prime-rl's token export
+    tokens    a row's lists as flat arrays, one number per trained token
 """
 
 try:

@@ -4,21 +4,32 @@ import re
 from pathlib import Path
 
 _STEP = re.compile(r"step-(\d+)(-rank\d+)?\.parquet")
+_PLACES = (
+    "*.parquet",
+    "dump/*.parquet",
+    "rank_*.jsonl",
+    "step_*/rank_*.jsonl",
+    "**/token_exports/step_*/rank_*.jsonl",
+)
+"""Where dumps are looked for below a folder; the first place that has any is taken. The
+last three are prime-rl's."""
 
 
 def file_name(step: int, rank: int = 0, ranks: int = 1) -> str:
-    """step-000012.parquet, or step-000012-rank003.parquet for one rank's part of a rollout.
+    """The name of a rollout's dump, or of one rank's part of it.
 
-    >>> file_name(12)
-    'step-000012.parquet'
+    >>> file_name(12), file_name(12, rank=3, ranks=8)
+    ('step-000012.parquet', 'step-000012-rank003.parquet')
     """
-    return f"step-{step:06d}" + (f"-rank{rank:03d}" if ranks > 1 else "") + ".parquet"
+    part = f"-rank{rank:03d}" if ranks > 1 else ""
+    return f"step-{step:06d}{part}.parquet"
 
 
 def files(path: Path | str) -> list[Path]:
-    """The dumps that `path` means, by number in their names: a file, a folder of them, a run's folder.
+    """The dumps that `path` means, in the order of the numbers in their names.
 
-    A folder may be a token export of prime-rl, or hold one (entrostat.dump.prime_rl).
+    It is a file, a folder of dumps, a run's folder, or a folder that is or holds a token
+    export of prime-rl (entrostat.dump.prime_rl).
 
     Raises:
         ValueError: nothing is there, or no dump is in it.
@@ -28,41 +39,37 @@ def files(path: Path | str) -> list[Path]:
         return [path]
     if not path.exists():
         raise ValueError(
-            f"{path}: there is no such file or folder: give a dump, a folder of dumps or a run's folder"
+            f"{path}: there is no such file or folder: give a dump, a folder of dumps "
+            "or a run's folder"
         )
-    for pattern in (
-        "*.parquet",
-        "dump/*.parquet",
-        "rank_*.jsonl",
-        "step_*/rank_*.jsonl",
-    ):
-        if found := [each for each in path.glob(pattern) if each.is_file()]:
-            return sorted(found, key=_by_number)
-    if found := [
-        each
-        for each in path.glob("**/token_exports/step_*/rank_*.jsonl")
-        if each.is_file()
-    ]:
-        return sorted(found, key=_by_number)
+    for pattern in _PLACES:
+        dumps = [match for match in path.glob(pattern) if match.is_file()]
+        if dumps:
+            return sorted(dumps, key=_by_number)
     raise ValueError(
-        f"{path}: no dump in it (*.parquet, dump/*.parquet): train with --dump-every, or give another"
+        f"{path}: no dump in it (*.parquet, dump/*.parquet): train with --dump-every, or "
+        "give another"
     )
 
 
 def cut(folder: Path | str, step: int) -> None:
-    """Removes a run's dumps of the rollouts from `step` on, and halves of dumps that a kill has left."""
+    """Removes a run's dumps of the rollouts from `step` on.
+
+    Halves of dumps that a kill has left are removed too.
+    """
     for path in Path(folder).glob("step-*.parquet"):
-        found = _STEP.fullmatch(path.name)
-        if found and int(found[1]) >= step:
+        match = _STEP.fullmatch(path.name)
+        if match and int(match[1]) >= step:
             path.unlink(missing_ok=True)
     for path in Path(folder).glob(".step-*.parquet.part"):
         path.unlink(missing_ok=True)
 
 
 def _by_number(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts step-10 after step-9, in folders too."""
-    parts = re.split(r"(\d+)", str(path))
-    return [
-        (1, int(part), "") if part.isdecimal() and part.isascii() else (0, 0, part)
-        for part in parts
-    ]
+    """A key that sorts step-10 after step-9, in folders too."""
+    key = []
+    for part in re.split(r"(\d+)", str(path)):
+        # \d also matches digits that int() refuses, such as a superscript
+        is_number = part.isdecimal() and part.isascii()
+        key.append((1, int(part), "") if is_number else (0, 0, part))
+    return key

@@ -1,13 +1,16 @@
-"""The columns of a dump, version 1: a row is one completion in one pass of training, with a list entry a token.
+"""The columns of a dump, version 1: a row is one completion in one pass of training.
 
-Why a row a completion and not a row a token: what belongs to the completion (step, ids, reward, prompt) stands once, a
-token's position is its index, a viewer finds a response whole, and the lists of a row flatten to arrays without a copy
-(`per_token`), so nothing that sums over tokens loses by it. Measured on 2 million made-up tokens with 12 numbers each
-and the encodings below: .07 s to read a million tokens and 21 MB, against .06 s and 23 MB with a row a token.
+A row has a list entry per token. Why not a row per token: what belongs to the completion
+(step, ids, reward, prompt) stands once, a token's position is its index, a viewer finds a
+response whole, and the lists of a row flatten to arrays without a copy (`per_token`), so
+nothing that sums over tokens loses by it. Measured on 2 million made-up tokens with 12
+numbers each and the encodings below: 0.07 s to read a million tokens and 21 MB, against
+0.06 s and 23 MB with a row per token.
 
-With several passes over a rollout (num_iterations) a completion has a row in each, told apart by `update`. `logprobs`,
-`entropy` and the sums are those of the policy in that very pass, so the ratio that the clip saw is
-exp(logprobs - old_logprobs). At tokens that are not trained on (mask False) numbers mean nothing; the writer puts NaN.
+With several passes over a rollout (num_iterations) a completion has a row in each, told
+apart by `update`. `logprobs`, `entropy` and the sums are those of the policy in that very
+pass, so the ratio that the clip saw is exp(logprobs - old_logprobs). At tokens that are
+not trained on (mask False) numbers mean nothing; the writer puts NaN.
 """
 
 import json
@@ -17,7 +20,7 @@ import pyarrow as pa
 
 VERSION = 1
 KEY = b"entrostat.dump"
-"""Key of the file's metadata; its value is JSON: {"version": VERSION, "notes": {...}}."""
+"""Key of the file's metadata. Its value is JSON: {"version": VERSION, "notes": {...}}."""
 
 
 class Column(NamedTuple):
@@ -25,16 +28,21 @@ class Column(NamedTuple):
 
     type: pa.DataType
     required: bool
+    """Whether every dump has it."""
     about: str
+    """As in the table of docs/dump.md."""
 
     @property
     def per_token(self) -> bool:
+        """A list with an entry per token; otherwise one value per completion."""
         return pa.types.is_list(self.type)
 
     @property
     def kind(self) -> pa.DataType:
-        """Of one entry."""
-        return self.type.value_type if isinstance(self.type, pa.ListType) else self.type
+        """The type of one entry."""
+        if isinstance(self.type, pa.ListType):
+            return self.type.value_type
+        return self.type
 
 
 _FLOATS = pa.list_(pa.float32())
@@ -96,31 +104,49 @@ COLUMNS = {
 }
 NULLABLE = frozenset({"reward"})
 MAY_BE_INFINITE = frozenset({"low", "high"})
-# numbers that hardly repeat: split into streams of bytes they compress, and a dictionary of them does not
-NOISY = ("logprobs", "old_logprobs", "entropy", "sum_p2", "sum_p2_logp", "old_entropy")
+NOISY = frozenset(
+    {
+        "logprobs",
+        "old_logprobs",
+        "entropy",
+        "sum_p2",
+        "sum_p2_logp",
+        "old_entropy",
+    }
+)
+"""Numbers that hardly repeat. Split into streams of bytes they compress; a dictionary of
+them does not."""
+BATCH_TOKENS = 2**18
+"""Tokens that a reader holds at once: of a batch, and of a row group."""
 
 
 def metadata(notes: dict[str, Any]) -> dict[bytes, bytes]:
     """The metadata of a file with these notes (JSON-able)."""
-    return {KEY: json.dumps({"version": VERSION, "notes": notes}).encode()}
+    content = {"version": VERSION, "notes": notes}
+    return {KEY: json.dumps(content).encode()}
 
 
-def read_metadata(found: dict[bytes, bytes] | None, where: str) -> dict[str, Any]:
-    """The notes. ValueError naming `where` for a file that is no dump, or of another version."""
-    if KEY not in (found or {}):
+def read_metadata(metadata: dict[bytes, bytes] | None, where: str) -> dict[str, Any]:
+    """The notes in the metadata of the file `where`.
+
+    Raises:
+        ValueError: it is no dump, or one of another version.
+    """
+    if metadata is None or KEY not in metadata:
         raise ValueError(
-            f"{where}: no dump (its metadata has no {KEY.decode()!r}): write dumps with entrostat.dump.write"
+            f"{where}: no dump (its metadata has no {KEY.decode()!r}): write dumps with "
+            "entrostat.dump.write"
         )
-    assert found is not None
     try:
-        whole = json.loads(found[KEY])
-        version, notes = whole["version"], whole["notes"]
+        content = json.loads(metadata[KEY])
+        version, notes = content["version"], content["notes"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(
             f"{where}: its {KEY.decode()!r} metadata is damaged: write the dump again"
         ) from None
     if version != VERSION or not isinstance(notes, dict):
         raise ValueError(
-            f"{where}: dump version {version!r:.40}, this entrostat reads version {VERSION}"
+            f"{where}: dump version {version!r:.40}, this entrostat reads version "
+            f"{VERSION}"
         )
     return notes
