@@ -29,9 +29,9 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from entrostat import make_strategy
 from entrostat.engines.trl import EntropyControlGRPOTrainer
 from entrostat.lab.config import TrainConfig
+from entrostat.lab.load import load_model
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.tasks import make_task
-from entrostat.lab.train import load_model
 
 TASK = make_task("countdown")
 WARMUP = 2

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from entrostat.lab import evaluate
 from entrostat.lab.config import TrainConfig
-from entrostat.lab.train import load_model
+from entrostat.lab.load import load_model
 from entrostat.lab.weights import adapters, check_weights
 from tiny_models import KINDS, tiny_model
 

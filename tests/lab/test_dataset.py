@@ -6,10 +6,10 @@ import pytest
 
 from entrostat.engines.rewards import RewardError
 from entrostat.lab.config import TrainConfig
+from entrostat.lab.load import load_tokenizer
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.source import make_source
-from entrostat.lab.train import load_tokenizer
 from hub_files import sums, write_dapo, write_gsm8k
 from tiny_models import tiny_model
 
@@ -91,7 +91,7 @@ def test_a_run_without_a_verifier_or_in_training_keeps_what_it_was_told(data):
     (data.folder / "lab" / "summary.json").unlink()
     before = (data.folder / "lab" / "config.json").read_bytes()
     change = ("train", "--resume", "lab", "--on-verifier-error", "skip")
-    assert "--on-verifier-error needs --dataset" in data.run(*change, code=2).stderr
+    assert "--on-verifier-error skip needs --dataset" in data.run(*change, code=2).stderr
     data.run(*options("--dataset", "./dapo", *DAPO, "--steps", "1", "--out", "run"))
     (data.folder / "run" / "summary.json").unlink()
     with Run.open(data.folder / "run").locked():
@@ -122,7 +122,7 @@ def test_gym_trains(data):
         (("--dataset", "gym:gcd", "--verifier", "math"), "leave these options out"),
         (("--dataset", "./dapo", "--task", "path"), "--dataset takes the place of --task"),
         (("--dataset", "./dapo", "--model", ""), "needs --model"),
-        (("--verifier", "math"), "--verifier needs --dataset"),
+        (("--verifier", "math"), "--verifier math needs --dataset"),
         (("--dataset", "./dapo", *DAPO, "--max-completion", "0"), "--max-completion must be at least 1"),
         (("--dataset", "./dapo", *DAPO, "--drop-benchmarks", "nope"), "--drop-benchmarks: "),
     ],

@@ -1,13 +1,11 @@
 """`entrostat train --dump-every`: which rollouts, that the run does not move, and that a killed one has each once."""
 
-import dataclasses
 import time
 
 import pyarrow.parquet as pq
 import pytest
 
 from entrostat import dump
-from entrostat.lab.config import TrainConfig, config_from_json
 
 FAST = ("--learning-rate", "3e-4", "--reward", "normal")
 
@@ -54,10 +52,3 @@ def test_a_killed_run_has_each_dump_once(command, moment):
     for name in names(command, "whole"):
         ours, theirs = (pq.read_table(command.folder / run / "dump" / name) for run in ("killed", "whole"))
         assert ours.equals(theirs, check_metadata=True), name
-
-
-def test_a_run_of_before_there_were_dumps_had_none():
-    record = dataclasses.asdict(TrainConfig(dump_every=3))
-    assert config_from_json(record).dump_every == 3
-    del record["dump_every"]
-    assert config_from_json(record).dump_every == 0

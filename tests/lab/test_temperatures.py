@@ -132,7 +132,8 @@ def test_the_options_go_to_json_and_back():
     record = json.loads(json.dumps(config.__dict__))
     assert config_from_json(record) == config
     del record["temperatures"]
-    assert config_from_json(record) == TrainConfig()
+    with pytest.raises(KeyError, match="temperatures"):
+        config_from_json(record)
 
 
 @pytest.mark.parametrize(

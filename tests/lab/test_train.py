@@ -10,9 +10,6 @@ import time
 
 import pytest
 
-from entrostat.lab.run import Run
-from entrostat.statefile import write_state
-
 KEYS = {"step", "progress", "entropy", "target", "reward", "clip_low", "clip_high"}
 REGION_KEYS = {f"{r}/{k}" for r in ("E1", "E2", "E3", "E4") for k in ("share", "change_kept", "change_clipped")}
 
@@ -92,26 +89,6 @@ def test_maps_can_be_left_out_and_change_nothing(command):
         .stderr.strip()
         .endswith("--map-every must be at least 0, got -1")
     )
-
-
-def test_a_run_of_before_there_were_maps_resumes(command):
-    """Its config.json does not name the option, its state.json not the log, and the log is not there."""
-    command.run("train", *command.small, "--map-every", "0", "--out", "whole", "grpo")
-    process = command.start("train", *command.small, "--map-every", "0", "--out", "old", "grpo")
-    wait_for(command.folder / "old" / "metrics.jsonl")
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    folder = command.folder / "old"
-    config = json.loads(bytes_of(command, "old", "config.json"))
-    del config["map_every"]
-    (folder / "config.json").write_text(json.dumps(config))
-    state = Run(folder).state
-    del state["lengths"]["response.jsonl"]
-    write_state(folder / "state.json", state)
-    (folder / "response.jsonl").unlink()
-    command.run("train", "--resume", "old")
-    assert bytes_of(command, "old") == bytes_of(command, "whole")
-    assert bytes_of(command, "old", "response.jsonl") == b""
 
 
 def wait_for(path, size=0, seconds=300.0):

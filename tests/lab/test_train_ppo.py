@@ -1,12 +1,9 @@
 """`entrostat train --advantage gae`: a run of PPO, killed and resumed, and options that do not fit."""
 
-import dataclasses
 import json
 import time
 
 import pytest
-
-from entrostat.lab.config import TrainConfig, config_from_json
 
 PPO = ("--advantage", "gae", "--gae-lambda", "0.95", "--critic-learning-rate", "1e-3")
 
@@ -79,10 +76,3 @@ def test_options_that_do_not_fit_are_one_line(command, options, message):
     assert message in said
     assert "\n" not in said
     assert not list(command.folder.iterdir())
-
-
-def test_a_config_of_before_there_was_a_critic_is_one_of_group_advantages():
-    record = dataclasses.asdict(TrainConfig(steps=3))
-    for name in ("advantage", "gae_gamma", "gae_lambda", "critic_learning_rate"):
-        del record[name]
-    assert config_from_json(record) == TrainConfig(steps=3)

@@ -6,7 +6,7 @@ import torch
 
 from entrostat.entropy import Region
 from entrostat.lab.config import TrainConfig
-from entrostat.lab.train import load_model
+from entrostat.lab.load import load_model
 from entrostat.reproduce import inner_product
 from entrostat.reproduce.inner_product import by, products
 

@@ -1,37 +1,14 @@
-"""entrostat evaluate."""
+"""entrostat evaluate: of a model on the lab's problems or on benchmarks, or of two
+evaluations against each other."""
 
 import dataclasses
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from entrostat.cli.words import fail, parse, show
-
-
-def evaluate(args: list[str]) -> int:
-    """`entrostat evaluate`: the exit code."""
-    from entrostat.evaluation.options import Evaluate
-    from entrostat.evaluation.presets import PRESETS
-
-    if "--compare" in args:
-        return _compare(args)
-    options = parse(Evaluate, args, "entrostat evaluate")
-    here = (
-        ("task", "problems", "temperatures") if options.benchmark else _BENCHMARK_ONLY
-    )
-    defaults = {field.name: field.default for field in dataclasses.fields(Evaluate)}
-    for name in here:
-        if getattr(options, name) != defaults[name]:
-            said = "without" if options.benchmark else "with"
-            raise ValueError(f"--{name.replace('_', '-')} goes {said} --benchmark")
-    return (
-        _benchmarks(options, PRESETS[options.preset])
-        if options.benchmark
-        else _lab(options)
-    )
-
+from entrostat.cli.words import fail, new_folder, parse, show
+from entrostat.lab.options import option
 
 _BENCHMARK_ONLY = (
     "preset",
@@ -43,39 +20,56 @@ _BENCHMARK_ONLY = (
     "batch",
     "out",
 )
+"""Options that go with --benchmark alone."""
+_LAB_ONLY = ("task", "problems", "temperatures")
+"""Options that go without --benchmark alone."""
+
+# Rooms are imported inside the functions: they load torch and transformers, which takes
+# seconds, and other commands need neither.
 
 
-def _benchmarks(options: Any, preset: Any) -> int:
+def evaluate(args: list[str]) -> int:
+    """`entrostat evaluate`: the exit code."""
+    from entrostat.evaluation.options import Evaluate
+
+    if "--compare" in args:
+        return _compare(args)
+    options = parse(Evaluate, args, "entrostat evaluate")
+    if options.benchmark:
+        _check_default(options, _LAB_ONLY, "without")
+        return _benchmarks(options)
+    _check_default(options, _BENCHMARK_ONLY, "with")
+    return _lab(options)
+
+
+def _check_default(options: Any, names: tuple[str, ...], side: str) -> None:
+    """Raises ValueError where one of these options was given: it goes with --benchmark, or
+    without it."""
+    for field in dataclasses.fields(options):
+        given = getattr(options, field.name) != field.default
+        if field.name in names and given:
+            raise ValueError(f"{option(field.name)} goes {side} --benchmark")
+
+
+def _benchmarks(options: Any) -> int:
+    """Scores on benchmarks, with the samples kept in a folder."""
     import torch
 
     from entrostat.data.benchmarks import load_benchmark
     from entrostat.evaluation.load import load_backend
     from entrostat.evaluation.run import evaluate
-    from entrostat.evaluation.settings import Settings
     from entrostat.evaluation.tables import scores_table
     from entrostat.evaluation.watch import Screen
     from entrostat.lab.train import quiet
 
-    given = {name: getattr(options, name) for name in ("temperature", "top_p", "top_k")}
-    sampling = dataclasses.replace(
-        preset, **{name: value for name, value in given.items() if value is not None}
-    )
-    settings = Settings(
-        model=options.model,
-        samples=options.samples,
-        sampling=sampling,
-        max_tokens=options.max_tokens,
-        backend=options.backend,
-        seed=options.seed,
-    )
+    settings = _settings(options)
     if options.batch is not None and options.batch < 1:
         raise ValueError(f"--batch must be at least 1, got {options.batch}")
     quiet()
     torch.set_num_threads(options.threads)
-    out = (
-        options.out
-        or Path("runs") / f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    )
+    # evaluations of several models are started side by side, in the same second
+    default = new_folder("evaluate")
+    out = options.out or default.with_name(f"{default.name}-{os.getpid()}")
     benchmarks = [load_benchmark(name) for name in options.benchmark]
     try:
         results = evaluate(
@@ -88,11 +82,33 @@ def _benchmarks(options: Any, preset: Any) -> int:
     except KeyboardInterrupt:
         return fail(f"stopped; the same command with --out {out} goes on", code=130)
     print(f"samples, scores and pass@k: {out}", file=sys.stderr)
-    show({"out": str(out), "benchmarks": results}, scores_table(results), options.json)
+    answer = {"out": str(out), "benchmarks": results}
+    show(answer, scores_table(results), options.json)
     return 0
 
 
+def _settings(options: Any) -> Any:
+    """How the benchmarks are sampled: the preset's way, but for what was typed."""
+    from entrostat.evaluation.presets import PRESETS
+    from entrostat.evaluation.settings import Settings
+
+    typed: dict[str, Any] = {}
+    for name in ("temperature", "top_p", "top_k"):
+        value = getattr(options, name)
+        if value is not None:
+            typed[name] = value
+    return Settings(
+        model=options.model,
+        samples=options.samples,
+        sampling=dataclasses.replace(PRESETS[options.preset], **typed),
+        max_tokens=options.max_tokens,
+        backend=options.backend,
+        seed=options.seed,
+    )
+
+
 def _compare(args: list[str]) -> int:
+    """Two evaluations of benchmarks, paired by problem."""
     from entrostat.evaluation.compare import compare
     from entrostat.evaluation.tables import comparison_table
 
@@ -109,28 +125,31 @@ def _compare(args: list[str]) -> int:
     result = compare(*options.compare)
     for name, keys in result["differ"].items():
         if keys:
-            print(
-                f"warning: {name}: A and B differ in {', '.join(keys)}", file=sys.stderr
-            )
+            differ = f"A and B differ in {', '.join(keys)}"
+            print(f"warning: {name}: {differ}", file=sys.stderr)
     show(result, comparison_table(result), options.json)
     return 0
 
 
 def _lab(options: Any) -> int:
+    """Scores on held-out problems of a task of the lab."""
     import torch
 
     from entrostat.lab.config import TrainConfig
     from entrostat.lab.evaluate import evaluate
+    from entrostat.lab.load import load_model
     from entrostat.lab.show import scores_table
     from entrostat.lab.tasks import make_task
-    from entrostat.lab.train import load_model, quiet
+    from entrostat.lab.train import quiet
 
+    temperature = 1.0 if options.temperature is None else options.temperature
+    # the options of a run, for their checks
     config = TrainConfig(
         task=options.task,
         model=options.model,
         eval_problems=options.problems,
         eval_samples=options.samples,
-        temperature=1.0 if options.temperature is None else options.temperature,
+        temperature=temperature,
         temperatures=options.temperatures,
         threads=options.threads,
     )

@@ -4,15 +4,15 @@ import contextlib
 import dataclasses
 import shlex
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from entrostat.cli.words import (
     Resume,
     fail,
     method,
+    new_folder,
     one_process,
     parse,
     resumption,
@@ -21,99 +21,148 @@ from entrostat.cli.words import (
 from entrostat.files import is_taken
 from entrostat.lab.methods import METHODS, Method
 
+# Rooms of the lab are imported inside the functions: they load torch and TRL, which takes
+# seconds, and other commands need neither.
+
+
+class Started(NamedTuple):
+    """The runs that the arguments name, each with a folder."""
+
+    runs: list[Any]
+    folder: Path
+    """That holds them; the folder of the run where it is one."""
+    json: bool
+    ground: Any = None
+    """What the one new run was made from. It does not go from rank to rank: where there
+    are several, each lays its own."""
+
 
 def train(args: list[str]) -> int:
-    """`entrostat train`: the exit code. Of several ranks the first speaks, writes and has an exit code."""
+    """`entrostat train`: the exit code. Of several ranks the first speaks, writes and has
+    an exit code."""
     from entrostat.lab.ranks import ElsewhereError, is_lone, join
 
     if is_lone():
         fail(
-            "warning: accelerate's --cpu has started one process; for several: accelerate launch --multi_gpu "
-            "--num_processes 2, which needs no GPU (docs/engines.md)"
+            "warning: accelerate's --cpu has started one process; for several: accelerate "
+            "launch --multi_gpu --num_processes 2, which needs no GPU (docs/engines.md)"
         )
-    if not any(
-        arg in METHODS or arg.startswith(("--resume", "--config")) for arg in args
-    ):
-        one_process()  # the demo: several runs
+    # without a method it is the demo, which has several runs
+    if not any(_names_a_run(arg) for arg in args):
+        one_process()
     ranks = join()
     if "--dry-run" in args:
         return ranks.first(lambda: _dry_run(args))
     try:
-        return _run(*ranks.first(lambda: _prepare(args, ranks)), ranks)
+        return _run(ranks.first(lambda: _start(args, ranks)), ranks)
     except ElsewhereError:
+        # rank 0 says what went wrong
         return 0
 
 
-def _prepare(args: list[str], ranks: Any) -> tuple[list[Any], Path, bool]:
-    """The runs that the arguments name, new or not, the folder that holds them, and whether to answer in JSON."""
-    if (again := resumption(args, "entrostat train")) is not None:
-        return _existing(again, ranks), again.resume, again.json
+def _names_a_run(arg: str) -> bool:
+    return arg in METHODS or arg.startswith(("--resume", "--config"))
+
+
+def _start(args: list[str], ranks: Any) -> Started:
+    """Makes the folders of new runs, or opens those to go on with."""
+    again = resumption(args, "entrostat train")
+    if again is not None:
+        return Started(_existing(again, ranks), again.resume, again.json)
     options, chosen = _parsed(args)
     ranks.share(options.run)
-    runs, out = _new(options, chosen, ["entrostat", "train", *args])
-    return runs, out, options.json
+    command = ["entrostat", "train", *args]
+    if chosen is None:
+        return _demo(options, command)
+    return _one(options, chosen, command, ranks)
+
+
+# The arguments
 
 
 def _parsed(args: list[str]) -> tuple[Any, Method | None]:
-    """The options and the method, those of a recipe beneath those that were typed."""
-    from tyro.conf import OmitArgPrefixes
-
+    """The options and the method: those of a recipe file, and what was typed, which
+    wins."""
     from entrostat.lab.config import TrainConfig
     from entrostat.lab.recipe import RecipeFile, read_recipe
 
+    # the method divides the options of the run from its own
     at = next((i for i, arg in enumerate(args) if arg in METHODS), len(args))
-    path = _option(args[:at], "--config")
-    names = {field.name for field in dataclasses.fields(TrainConfig)} - {"grpo"}
-    recipe = (
-        read_recipe(Path(path), names) if path is not None else RecipeFile([], None, {})
-    )
+    typed, method_words = args[:at], args[at:]
+    recipe = RecipeFile([], None, {})
+    path = _option(typed, "--config")
+    if path is not None:
+        names = {field.name for field in dataclasses.fields(TrainConfig)}
+        # the table [trl] is the one place for these
+        names.remove("grpo")
+        recipe = read_recipe(Path(path), names)
+    options = _options(recipe.grpo)
+    chosen = None
+    if method_words:
+        chosen = method(method_words[0], method_words[1:], "train")
+    if path is not None:
+        with _naming(path):
+            # the file alone first, so that its errors name it
+            parse(options, recipe.words, "entrostat train")
+            chosen = chosen or _recipes_method(recipe.method)
+    words = [*recipe.words, *typed]
+    return parse(options, words, "entrostat train", list(METHODS)), chosen
+
+
+def _options(grpo: Any) -> type[Any]:
+    """The class of the command's options; `grpo`: those of TRL that no option has."""
+    from tyro.conf import OmitArgPrefixes
+
+    from entrostat.lab.config import TrainConfig
 
     @dataclasses.dataclass(frozen=True)
     class Train:
         run: OmitArgPrefixes[TrainConfig] = dataclasses.field(
-            default_factory=lambda: TrainConfig(grpo=recipe.grpo)
+            default_factory=lambda: TrainConfig(grpo=grpo)
         )
         config: Path | None = None
-        """TOML file with the options of a run: recipes/trl. What is typed behind it, a method too, wins."""
+        """TOML file with the options of a run, a recipe: recipes/trl.
+        What is typed behind it, a method too, wins."""
         out: Annotated[Path | None, "folder"] = None
-        """Folder of the run; runs/METHOD-seedS-TIME without it. It must not hold anything yet."""
+        """Folder of the run; runs/METHOD-seedS-TIME without it.
+        It must not hold anything yet."""
         resume: Path | None = None
-        """Folder of a run to go on with. Its options are its own: but --on-verifier-error none may be given."""
+        """Folder of a run to go on with.
+        It keeps its options: only --on-verifier-error may be given."""
         dry_run: bool = False
-        """Build all of the run but its weights, and say what it would be: a prompt, batches, memory, hours."""
+        """Build all of the run but its weights, and say what it would be:
+        a prompt, batches, memory, hours."""
         json: bool = False
         """Print the result as JSON."""
 
     Train.__doc__ = (
-        "GRPO on TRL under an entropy strategy, or another method. Options of the run come first, then the method with "
-        f"its own options (entrostat train METHOD --help). Methods: {', '.join(METHODS)}. Without one: grpo, "
-        "clip-lower --low 0.02 and thermostat, side by side."
+        "GRPO on TRL under an entropy strategy, or another method. Options of the run come "
+        "first, then the method with its own options (entrostat train METHOD --help). "
+        f"Methods: {', '.join(METHODS)}. Without one: grpo, clip-lower --low 0.02 and "
+        "thermostat, side by side."
     )
-    chosen = method(args[at], args[at + 1 :], "train") if at < len(args) else None
-    if path is not None:
-        with _naming(path):
-            parse(Train, recipe.words, "entrostat train")
-            chosen = chosen or (
-                method(*recipe.method, "train") if recipe.method else None
-            )
-            if chosen is None:
-                raise ValueError(
-                    "no method: give [method] a name, or type one behind the options"
-                )
-    return parse(
-        Train, [*recipe.words, *args[:at]], "entrostat train", list(METHODS)
-    ), chosen
+    return Train
+
+
+def _recipes_method(words: tuple[str, list[str]] | None) -> Method:
+    """The method of a recipe file."""
+    if words is None:
+        raise ValueError(
+            "no method: give [method] a name, or type one behind the options"
+        )
+    name, options = words
+    return method(name, options, "train")
 
 
 def _option(args: list[str], name: str) -> str | None:
     """The last value of an option that is read before the others."""
-    found = None
+    value = None
     for i, arg in enumerate(args):
         if arg == name and i + 1 < len(args):
-            found = args[i + 1]
+            value = args[i + 1]
         elif arg.startswith(f"{name}="):
-            found = arg.partition("=")[2]
-    return found
+            value = arg.partition("=")[2]
+    return value
 
 
 @contextlib.contextmanager
@@ -125,56 +174,62 @@ def _naming(path: str) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from None
 
 
+# The runs
+
+
 def _dry_run(args: list[str]) -> int:
     from entrostat.lab.dryrun import dry_run, shown
 
     options, chosen = _parsed(args)
     if chosen is None or options.resume is not None:
         raise ValueError(
-            "--dry-run is of one new run: name a method, or a --config that does, and no --resume"
+            "--dry-run is of one new run: name a method, or a --config that does, "
+            "and no --resume"
         )
     result = dry_run(options.run, chosen)
     show(result, shown(result), options.json)
     return 0
 
 
-def _new(
-    options: Any, chosen: Method | None, command: list[str]
-) -> tuple[list[Any], Path]:
+def _one(options: Any, chosen: Method, command: list[str], ranks: Any) -> Started:
+    """One new run."""
+    from entrostat.lab.methods import method_name
+    from entrostat.lab.train import begin, prepare
+
+    name = method_name(chosen).replace(":", "-")
+    out = options.out or new_folder(f"{name}-seed{options.run.seed}")
+    ground = prepare(options.run, chosen)
+    run = begin(ground, out, shlex.join(command))
+    return Started([run], out, options.json, ground if ranks.size == 1 else None)
+
+
+def _demo(options: Any, command: list[str]) -> Started:
+    """Three runs that are worth a look side by side."""
     from entrostat.lab.methods import as_arguments, make_method, method_name
     from entrostat.lab.train import new_run
 
-    # low .02: the largest that keeps pass@32 on the lab's model, where the paper's .15 clips too few tokens to show
-    # (docs/results/clip-lower.md)
-    demo = [
+    # low 0.02: the largest that keeps pass@32 on the lab's model, where the paper's 0.15
+    # clips too few tokens to show (docs/results/clip-lower.md)
+    methods = [
         make_method("grpo"),
         make_method("clip-lower", low=0.02),
         make_method("thermostat"),
     ]
-    methods = [chosen] if chosen else demo
-    name = method_name(chosen).replace(":", "-") if chosen else "demo"
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    out = options.out or Path("runs") / f"{name}-seed{options.run.seed}-{stamp}"
-    if chosen:
-        runs = [new_run(options.run, chosen, out, shlex.join(command))]
-    else:
-        if is_taken(out):
-            raise ValueError(
-                f"{out} is not empty: choose another --out, or continue with --resume {out}"
-            )
-        runs = [
-            new_run(
-                options.run,
-                m,
-                out / f"{i}-{method_name(m)}",
-                shlex.join([*command, *as_arguments(m)]),
-            )
-            for i, m in enumerate(methods, 1)
-        ]
-    return runs, out
+    out = options.out or new_folder(f"demo-seed{options.run.seed}")
+    if is_taken(out):
+        raise ValueError(
+            f"{out} is not empty: choose another --out, or continue with --resume {out}"
+        )
+    runs = []
+    for number, chosen in enumerate(methods, 1):
+        folder = out / f"{number}-{method_name(chosen)}"
+        alone = shlex.join([*command, *as_arguments(chosen)])
+        runs.append(new_run(options.run, chosen, folder, alone))
+    return Started(runs, out, options.json)
 
 
 def _existing(again: Resume, ranks: Any) -> list[Any]:
+    """The run in the folder, or the runs in folders inside it."""
     from entrostat.lab.run import Run
     from entrostat.lab.train import on_verifier_error, read_run
 
@@ -182,7 +237,8 @@ def _existing(again: Resume, ranks: Any) -> list[Any]:
     inner = sorted(path.parent for path in folder.glob("*/config.json"))
     if (folder / "config.json").is_file() or not inner:
         runs = [Run.open(folder)]
-        ranks.share(read_run(runs[0])[0])
+        config, _method = read_run(runs[0])
+        ranks.share(config)
     else:
         one_process()
         runs = [Run.open(path) for path in inner]
@@ -192,13 +248,15 @@ def _existing(again: Resume, ranks: Any) -> list[Any]:
     return runs
 
 
-def _run(runs: list[Any], folder: Path, as_json: bool, ranks: Any) -> int:
+def _run(started: Started, ranks: Any) -> int:
+    """Trains the runs to their end, and shows the result on rank 0."""
     from entrostat.lab.checkup import warn
     from entrostat.lab.show import Screen, result, table
     from entrostat.lab.side_by_side import train_all
     from entrostat.lab.watch import Watcher
     from entrostat.report import write_report
 
+    runs, folder = started.runs, started.folder
     if not ranks.is_first:
         with contextlib.suppress(KeyboardInterrupt):
             train_all(runs, [Watcher()], ranks)
@@ -206,10 +264,13 @@ def _run(runs: list[Any], folder: Path, as_json: bool, ranks: Any) -> int:
     warn(runs)
     done = False
     with contextlib.suppress(KeyboardInterrupt), Screen() as screen:
-        done = train_all(runs, [screen.watcher(run) for run in runs], ranks)
+        watchers = [screen.watcher(run) for run in runs]
+        done = train_all(runs, watchers, ranks, started.ground)
     if not done:
         return fail(f"stopped; to go on: entrostat train --resume {folder}", code=130)
     page = write_report([run.path for run in runs], folder / "report.html")
     print(f"report: {page}", file=sys.stderr)
-    show(result(runs) if len(runs) > 1 else result(runs)[0], table(runs), as_json)
+    results = result(runs)
+    answer = results if len(runs) > 1 else results[0]
+    show(answer, table(runs), started.json)
     return 0

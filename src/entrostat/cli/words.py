@@ -1,4 +1,5 @@
-"""Words of the command line: how they are parsed, and how an answer or an error is said."""
+"""Words of the command line: how they are parsed, and how an answer or an error is
+said."""
 
 import contextlib
 import dataclasses
@@ -6,13 +7,26 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from entrostat.lab.methods import METHODS, Method
+from entrostat.lab.options import option
 from entrostat.texts import near
+
+_FRAME = re.compile(r"[╭╮╰╯│─]+|-{3,}")
+"""The box that tyro draws around an error."""
+_ADVICE = re.compile(r" For full helptext| Arguments similar")
+"""Where tyro's own advice begins, behind its error."""
+_WIDTH = 120
+"""Of a table that goes to no terminal."""
+
+
+# Answers and errors
 
 
 def fail(message: str, code: int = 2) -> int:
@@ -22,19 +36,40 @@ def fail(message: str, code: int = 2) -> int:
 
 
 def one_line(error: Exception) -> str:
-    """What the error says, with no line break, and nothing in it that a terminal would act on."""
+    """What the error says, with no line break, and nothing in it that a terminal would act
+    on."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
+    return "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def show(data: Any, shown: Any, as_json: bool) -> None:
+    """The answer on stdout: `data` as one JSON object, or `shown`, which rich can print."""
+    if as_json:
+        print(json.dumps(data))
+        return
+    # rich takes a moment to import, and --json does not need it
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDTH
+    Console(width=width).print(shown)
+
+
+# Arguments
 
 
 def parse(
     kind: Callable[..., Any], args: list[str], prog: str, words: Sequence[str] = ()
 ) -> Any:
-    """tyro's parse of `args`, its error as one line that names near options, or near `words` for a stray word."""
+    """tyro's parse of `args`. ValueError, one line, for what it refuses; it names the near
+    options, or the near ones of `words` for a stray word."""
     import tyro
 
     printed = io.StringIO()
@@ -44,41 +79,55 @@ def parse(
                 kind, args=args, prog=prog, config=(tyro.conf.FlagCreatePairsOff,)
             )
     except SystemExit as stop:
+        # --help ends without an error
         if not stop.code:
             raise
-        text = " ".join(re.sub(r"[╭╮╰╯│─]+|-{3,}", " ", printed.getvalue()).split())
+        text = " ".join(_FRAME.sub(" ", printed.getvalue()).split())
         raise ValueError(_parse_error(text, kind, words)) from None
 
 
 def _parse_error(text: str, kind: Callable[..., Any], words: Sequence[str]) -> str:
+    """What is wrong with the arguments, from what tyro has printed."""
     stray = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     if stray is None:
-        said = re.split(r" For full helptext| Arguments similar", text)[0]
+        error = _ADVICE.split(text)[0]
         # a ValueError of the dataclass itself says all
-        return re.sub(r"^Value error Error parsing \w+: ", "", said)
+        return re.sub(r"^Value error Error parsing \w+: ", "", error)
     word = stray.group(1)
     if word.startswith("-"):
-        known = [f"--{name.replace('_', '-')}" for name in _option_names(kind)]
+        known = [option(name) for name in _option_names(kind)]
         return f"unknown option {word!r}: {near(word, known)}"
-    return (
-        f"unknown method {word!r}: {near(word, words)}"
-        if words
-        else f"{word!r} is one argument too many"
-    )
+    if words:
+        return f"unknown method {word!r}: {near(word, words)}"
+    return f"{word!r} is one argument too many"
 
 
 def _option_names(kind: Any) -> list[str]:
-    if dataclasses.is_dataclass(kind):
-        names: list[str] = []
-        for field in dataclasses.fields(kind):
-            inner = getattr(field.type, "__origin__", field.type)
-            names += (
-                _option_names(inner)
-                if dataclasses.is_dataclass(inner)
-                else [field.name]
-            )
-        return names
-    return []
+    """The fields of a dataclass, those of dataclasses inside it in their place."""
+    names: list[str] = []
+    for field in dataclasses.fields(kind):
+        # tyro's markers wrap a type: OmitArgPrefixes[TrainConfig]
+        inner = getattr(field.type, "__origin__", field.type)
+        if dataclasses.is_dataclass(inner):
+            names += _option_names(inner)
+        else:
+            names.append(field.name)
+    return names
+
+
+def method(name: str, args: list[str], command: str) -> Method:
+    """The method of that name, its options from `args`. ValueError for a name or an option
+    that there is not."""
+    return parse(METHODS.kind(name), args, f"entrostat {command} {name}")
+
+
+def split_word(word: str) -> list[str]:
+    """A method with its options, which are one word of the command line, as words of
+    their own."""
+    try:
+        return shlex.split(word) or [""]
+    except ValueError as error:
+        raise ValueError(f"{word!r} is no method with its options ({error})") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,45 +137,38 @@ class Resume:
     resume: Path
     """The folder."""
     on_verifier_error: Literal["stop", "skip"] | None = None
-    """In place of what was said before: a completion that the verifier hangs or dies on stops the run, or is left
-    without a reward."""
+    """In place of what the run was told, where the verifier hangs or dies on a completion:
+    stop the run, or skip the completion, which then has no reward."""
     json: bool = False
     """Print the result as JSON."""
 
 
 def resumption(args: list[str], prog: str) -> Resume | None:
-    """What `--resume` asks for; None where it is not among the arguments. ValueError for other options beside it."""
-    if not any(arg == "--resume" or arg.startswith("--resume=") for arg in args):
+    """What `--resume` asks for; None where it is not among the arguments. ValueError for
+    other options beside it."""
+    if not any(arg.partition("=")[0] == "--resume" for arg in args):
         return None
     try:
         return parse(Resume, args, prog)
     except ValueError as error:
         raise ValueError(
-            f"--resume takes no other option but --on-verifier-error and --json, its own are kept ({error})"
+            "--resume takes no other option but --on-verifier-error and --json, "
+            f"its own are kept ({error})"
         ) from None
 
 
-def method(name: str, args: list[str], command: str) -> Method:
-    """The method of that name, its options from `args`. ValueError for a name or an option that there is not."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}: {near(name, METHODS)}")
-    return parse(METHODS[name], args, f"entrostat {command} {name}")
+# Where a command runs
 
 
-def show(data: Any, shown: Any, as_json: bool) -> None:
-    """The answer on stdout: `data` as one JSON object, or what rich can print."""
-    if as_json:
-        print(json.dumps(data))
-        return
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+def new_folder(name: str) -> Path:
+    """Where a command writes to without --out: runs/NAME-TIME."""
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def one_process() -> None:
     """ValueError where the command was started as one of several ranks."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
-            "this command works in one process, got WORLD_SIZE over 1: under accelerate or torchrun give train a "
-            "method, entrostat train METHOD (docs/engines.md)"
+            "this command works in one process, got WORLD_SIZE over 1: under accelerate "
+            "or torchrun give train a method, entrostat train METHOD (docs/engines.md)"
         )

@@ -12,24 +12,26 @@ from entrostat.lab.train import read_run
 
 
 def checkup(config: TrainConfig, method: Method) -> list[Found]:
-    """What the doctor finds in the GRPOConfig that the run will have. Nothing under the lab's own defaults."""
-    strategy, objective, overrides, _ = recipe(method)
+    """What the doctor finds in the GRPOConfig that the run will have. Nothing under the
+    lab's own defaults."""
+    parts = recipe(method)
     # the folder is read by no check
-    fields = grpo_fields(config, Path(), overrides)
-    found = findings(settings(Source(label(method), fields)), strategy)
+    fields = grpo_fields(config, Path(), parts.trl)
+    ours = settings(Source(label(method), fields))
+    everything = findings(ours, parts.strategy)
+    if parts.objective is None:
+        return everything
     # an objective acts where the clip cannot
-    return [
-        one
-        for one in found
-        if objective is None or one.finding is not Finding.RATIO_ALWAYS_ONE
-    ]
+    return [one for one in everything if one.finding is not Finding.RATIO_ALWAYS_ONE]
 
 
 def warn(runs: Iterable[Run]) -> None:
     """A line on stderr for each finding, once."""
+    # a dict keeps the order and drops what repeats: runs that differ by their seed
     lines: dict[str, None] = {}
-    for config, method in map(read_run, runs):
-        for found in checkup(config, method):
-            lines[f"{label(method)}: {warning(found)}"] = None
+    for run in runs:
+        config, method = read_run(run)
+        for finding in checkup(config, method):
+            lines[f"{label(method)}: {warning(finding)}"] = None
     for line in lines:
         print(f"entrostat: warning: {line}", file=sys.stderr)

@@ -1,12 +1,14 @@
-"""A comparison: methods on one base model, the same problems and the same budget, each over several seeds.
+"""A comparison: methods on one base model, the same problems and the same budget, each
+over several seeds.
 
     DIR/compare.json                      the plan, and the settings that were chosen
     DIR/1-grpo-seed0/ ...                 a run's folder for each method and seed
     DIR/choice/2-trl-sapo-1-seed1000/     the runs by which a method's setting was chosen
 
-A method with SETTINGS whose word gives none of them is first run at each, on seeds of their own, and scored on
-validation problems: a fixed draw from the training split, none of them held out. All that is missing is run, finished
-runs stay, so a comparison that was stopped goes on where it was.
+A method with SETTINGS whose word gives none of them is first run at each, on seeds of
+their own, and scored on validation problems: a fixed draw from the training split, none of
+them held out. Finished runs stay and what is missing is run, so a comparison that was
+stopped goes on where it was.
 """
 
 import contextlib
@@ -19,8 +21,9 @@ from typing import Any
 
 import entrostat
 from entrostat.files import held, is_taken, write_json
-from entrostat.lab.config import TrainConfig, config_from_json
+from entrostat.lab.config import OnError, TrainConfig, config_from_json
 from entrostat.lab.evaluate import at_best, held_out, to_choose, validation
+from entrostat.lab.load import load_tokenizer
 from entrostat.lab.methods import (
     SETTINGS,
     Method,
@@ -32,18 +35,13 @@ from entrostat.lab.methods import (
 )
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
-from entrostat.lab.source import OnError, make_source
-from entrostat.lab.train import (
-    check_run,
-    load_tokenizer,
-    new_run,
-    on_verifier_error,
-    quiet,
-)
+from entrostat.lab.source import make_source
+from entrostat.lab.train import check_run, new_run, on_verifier_error, quiet
 from entrostat.lab.watch import Watcher
 
 CHOICE_SEEDS = 2
-"""Seeds of a choice: 1000 and up from the first compared one."""
+"""Seeds that each setting of a choice is run on: `MOST_SEEDS` and up from the first
+compared one, so that no compared run takes part in its own choice."""
 MOST_SEEDS = 1000
 
 
@@ -58,19 +56,25 @@ class Entry:
 
     @property
     def settings(self) -> list[Method]:
-        """What to choose from; empty where there is nothing to choose, or the word has chosen."""
-        found = SETTINGS.get(method_name(self.method), ())
-        if any(name in self.given for setting in found for name in setting):
+        """What to choose from; empty where there is nothing to choose, or the word has
+        chosen."""
+        settings = SETTINGS.get(method_name(self.method), ())
+        chosen_among = set().union(*settings)
+        if self.given & chosen_among:
             return []
-        return [dataclasses.replace(self.method, **setting) for setting in found]
+        return [dataclasses.replace(self.method, **setting) for setting in settings]
 
     def aimed_at(self, target: float) -> "Entry":
         """The same under a target for all, unless the word names its own."""
-        return (
-            self
-            if "target" in self.given
-            else dataclasses.replace(self, method=aimed_at(self.method, target))
-        )
+        if "target" in self.given:
+            return self
+        return dataclasses.replace(self, method=aimed_at(self.method, target))
+
+    def to_json(self) -> dict[str, Any]:
+        """As the plan has it. A "choice" comes beside it once a setting is chosen."""
+        settings = [to_json(setting) for setting in self.settings]
+        method = to_json(self.method)
+        return {"word": self.word, "method": method, "settings": settings}
 
 
 class Comparison:
@@ -90,7 +94,10 @@ class Comparison:
         target: float | None,
         command: str,
     ) -> "Comparison":
-        """A comparison that has not begun. ValueError, before anything is written, where it could not run."""
+        """A comparison that has not begun.
+
+        ValueError, before anything is written, where it could not run.
+        """
         _check_new(path)
         if not 1 <= seeds <= MOST_SEEDS:
             raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, got {seeds}")
@@ -99,45 +106,35 @@ class Comparison:
                 raise ValueError(f"--target must be over 0 nats, got {target}")
             entries = [entry.aimed_at(target) for entry in entries]
         _check(entries, config)
-        methods = [
-            {
-                "word": entry.word,
-                "method": to_json(entry.method),
-                "settings": [to_json(m) for m in entry.settings],
-            }
-            for entry in entries
-        ]
         plan = {
             "entrostat": entrostat.__version__,
             "command": command,
             "seeds": list(range(config.seed, config.seed + seeds)),
             "target": target,
             "config": dataclasses.asdict(config),
-            "methods": methods,
+            "methods": [entry.to_json() for entry in entries],
         }
         path.mkdir(parents=True, exist_ok=True)
-        made = cls(path, plan)
+        comparison = cls(path, plan)
         with held(path):
-            _check_new(path)  # another may have begun there meanwhile
-            made._write()
-        return made
+            # another process may have begun one there since
+            _check_new(path)
+            comparison._write()
+        return comparison
 
     @classmethod
     def open(cls, path: Path) -> "Comparison":
-        """An existing one. ValueError where there is none, or where its plan cannot be read."""
+        """An existing one. ValueError where there is none, or where its plan cannot be
+        read."""
         file = path / "compare.json"
         if not file.is_file():
             raise ValueError(
-                f"{path} holds no comparison (no compare.json in it): give the folder of one to --resume"
+                f"{path} holds no comparison (no compare.json in it): give the folder of "
+                "one to --resume"
             )
         try:
             plan = json.loads(file.read_text(encoding="utf-8"))
-            config_from_json(plan["config"])
-            for method in plan["methods"]:
-                for record in [method["method"], *method["settings"]]:
-                    from_json(record)
-            if not {"seeds", "target"} <= plan.keys():
-                raise KeyError("seeds or target")
+            _check_plan(plan)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"{file} is no plan of a comparison ({error}): it can't be continued"
@@ -146,109 +143,98 @@ class Comparison:
 
     @property
     def config(self) -> TrainConfig:
+        """Of every run but for its seed."""
         return config_from_json(self.plan["config"])
 
     @property
     def seeds(self) -> list[int]:
+        """The compared ones."""
         return self.plan["seeds"]
 
     @property
     def target(self) -> float | None:
-        """Nats: the reference of every row, where the command gave one."""
+        """Nats: the reference of every method, where the command gave one."""
         return self.plan["target"]
 
-    def finish(self, watch: Callable[[Run], Watcher]) -> bool:
-        """Trains what is missing, choices first; False where Ctrl-C stopped it at a resumable point.
+    @property
+    def _methods(self) -> list[dict[str, Any]]:
+        return self.plan["methods"]
 
-        ValueError where another process is at it.
+    def finish(self, watch: Callable[[Run], Watcher]) -> bool:
+        """Trains what is missing, choices first; False where Ctrl-C stopped it at a point
+        to go on from.
+
+        ValueError where another process runs it.
         """
         with self._held():
-            return self._finish(watch)
+            if not self._choose(watch):
+                return False
+            runs = []
+            for i in range(len(self._methods)):
+                runs += self.runs(i)
+            return _train(runs, watch)
 
-    def _finish(self, watch: Callable[[Run], Watcher]) -> bool:
-        open_choices = [
-            i for i, method in enumerate(self.plan["methods"]) if method["settings"]
-        ]
-        open_choices = [
-            i for i in open_choices if "choice" not in self.plan["methods"][i]
-        ]
-        groups = {i: self._choice_runs(i) for i in open_choices}
-        if not _train(
-            [run for group in groups.values() for runs in group for run in runs], watch
-        ):
+    def _choose(self, watch: Callable[[Run], Watcher]) -> bool:
+        """Chooses the settings that are still open; False where Ctrl-C stopped it.
+
+        The runs of all choices go side by side.
+        """
+        runs_of: dict[int, list[list[Run]]] = {}
+        runs: list[Run] = []
+        for i, record in enumerate(self._methods):
+            if record["settings"] and "choice" not in record:
+                runs_of[i] = self._choice_runs(i)
+                runs += [run for group in runs_of[i] for run in group]
+        if not _train(runs, watch):
             return False
-        for i, group in groups.items():
-            self.plan["methods"][i]["choice"] = _choose(
-                from_json(self.plan["methods"][i]["method"]), group
-            )
+        for i, groups in runs_of.items():
+            record = self._methods[i]
+            record["choice"] = _choice(from_json(record["method"]), groups)
         self._write()
-        return _train(
-            [run for i in range(len(self.plan["methods"])) for run in self.runs(i)],
-            watch,
-        )
+        return True
 
     def on_verifier_error(self, told: OnError) -> None:
-        """Changes what its runs that have not ended do about it. ValueError where they have no verifier."""
+        """Changes what its runs that have not ended do about it. ValueError where they
+        have no verifier."""
         with self._held():
-            self.plan["config"] = dataclasses.asdict(
-                dataclasses.replace(self.config, on_verifier_error=told)
-            )
+            config = dataclasses.replace(self.config, on_verifier_error=told)
+            self.plan["config"] = dataclasses.asdict(config)
             self._write()
-            for file in [
-                *self.path.glob("*/config.json"),
-                *self.path.glob("choice/*/config.json"),
-            ]:
-                on_verifier_error(Run.open(file.parent), told)
+            for pattern in ("*/config.json", "choice/*/config.json"):
+                for file in self.path.glob(pattern):
+                    on_verifier_error(Run.open(file.parent), told)
 
     def method(self, i: int) -> Method:
         """The i-th method, at its chosen setting."""
-        record = self.plan["methods"][i]
-        return from_json(
-            record["settings"][record["choice"]["chosen"]]
-            if record["settings"]
-            else record["method"]
-        )
+        record = self._methods[i]
+        if not record["settings"]:
+            return from_json(record["method"])
+        return from_json(record["settings"][record["choice"]["chosen"]])
 
     def runs(self, i: int) -> list[Run]:
-        """The i-th method's runs, one a seed, made where they are missing."""
+        """The i-th method's runs, one per seed, made where they are missing."""
         method = self.method(i)
         name = f"{i + 1}-{_slug(method)}"
-        return [
-            _run(
-                self.path / f"{name}-seed{seed}",
-                dataclasses.replace(self.config, seed=seed),
-                method,
-            )
-            for seed in self.seeds
-        ]
+        return _runs(self.path / name, self.config, method, self.seeds)
 
     def _choice_runs(self, i: int) -> list[list[Run]]:
-        """Of each setting, its runs on the seeds of the choice."""
-        first = self.seeds[0] + MOST_SEEDS
-        plain = dataclasses.replace(
+        """Of each setting of the i-th method, its runs on the seeds of the choice."""
+        # a choice needs the scores at the end alone
+        config = dataclasses.replace(
             self.config, eval_split="validation", eval_at=(), probe_every=0, map_every=0
         )
-        out = []
-        for k, record in enumerate(self.plan["methods"][i]["settings"], 1):
+        first = self.seeds[0] + MOST_SEEDS
+        seeds = list(range(first, first + CHOICE_SEEDS))
+        groups = []
+        for number, record in enumerate(self._methods[i]["settings"], 1):
             method = from_json(record)
-            name = f"{i + 1}-{_slug(method)}-{k}"
-            out.append(
-                [
-                    _run(
-                        self.path / "choice" / f"{name}-seed{seed}",
-                        dataclasses.replace(plain, seed=seed),
-                        method,
-                    )
-                    for seed in range(first, first + CHOICE_SEEDS)
-                ]
-            )
-        return out
+            name = f"{i + 1}-{_slug(method)}-{number}"
+            groups.append(_runs(self.path / "choice" / name, config, method, seeds))
+        return groups
 
     def _held(self) -> contextlib.AbstractContextManager[None]:
-        return held(
-            self.path,
-            f"{self.path} is being run by another process: wait for it, or stop it",
-        )
+        busy = f"{self.path} is being run by another process: wait for it, or stop it"
+        return held(self.path, busy)
 
     def _write(self) -> None:
         write_json(self.path / "compare.json", self.plan)
@@ -261,10 +247,23 @@ def _check_new(path: Path) -> None:
         )
 
 
+def _check_plan(plan: Any) -> None:
+    """Raises what reading a part of it raises."""
+    config_from_json(plan["config"])
+    for record in plan["methods"]:
+        from_json(record["method"])
+        for setting in record["settings"]:
+            from_json(setting)
+    if not {"seeds", "target"} <= plan.keys():
+        raise KeyError("seeds or target")
+
+
 def _check(entries: list[Entry], config: TrainConfig) -> None:
+    """Raises ValueError for what would stop the comparison before its first rollout."""
     if not entries:
         raise ValueError(
-            "no method given: entrostat compare METHOD..., each one word, quoted with its options"
+            "no method given: entrostat compare METHOD..., each one word, quoted with "
+            "its options"
         )
     quiet()
     task = make_source(config, load_tokenizer(config))
@@ -273,72 +272,86 @@ def _check(entries: list[Entry], config: TrainConfig) -> None:
         validation(task, config.eval_problems)
         if config.temperatures:
             to_choose(task, config.eval_problems, "validation")
-    seen: set[str] = set()
+    labels: set[str] = set()
     for entry in entries:
         for method in entry.settings or [entry.method]:
             check_run(config, method)
-        if label(entry.method) in seen:
+        name = label(entry.method)
+        if name in labels:
             raise ValueError(
-                f"{label(entry.method)!r} is given twice: leave one out, or give it other options"
+                f"{name!r} is given twice: leave one out, or give it other options"
             )
-        seen.add(label(entry.method))
+        labels.add(name)
 
 
 def _slug(method: Method) -> str:
+    """The method's name in that of a folder."""
     return method_name(method).replace(":", "-")
 
 
-def _run(path: Path, config: TrainConfig, method: Method) -> Run:
-    return (
-        Run.open(path)
-        if (path / "config.json").is_file()
-        else new_run(config, method, path)
-    )
+def _runs(
+    path: Path, config: TrainConfig, method: Method, seeds: list[int]
+) -> list[Run]:
+    """A method's runs at PATH-seedSEED, opened where they are there, else made."""
+    runs = []
+    for seed in seeds:
+        folder = path.with_name(f"{path.name}-seed{seed}")
+        if (folder / "config.json").is_file():
+            runs.append(Run.open(folder))
+        else:
+            seeded = dataclasses.replace(config, seed=seed)
+            runs.append(new_run(seeded, method, folder))
+    return runs
 
 
 def _train(runs: list[Run], watch: Callable[[Run], Watcher]) -> bool:
+    """Trains those that have not ended; False where Ctrl-C stopped them."""
     missing = [run for run in runs if run.summary is None]
     return not missing or train_all(missing, [watch(run) for run in missing])
 
 
-def _choose(method: Method, groups: list[list[Run]]) -> dict[str, Any]:
-    """{"by", "scores", "chosen"}: the criterion, each setting's score (mean over seeds), the best one's index."""
-    aims = any(field.name == "target" for field in dataclasses.fields(method))
-    score, best = (_late_error, min) if aims else (_right, max)
-    scores = [statistics.fmean(score(run) for run in runs) for runs in groups]
-    n = groups[0][0].config["eval_samples"]
-    by = (
-        "mean |H - target| over the second half, nats"
-        if aims
-        else f"mean@{n} + pass@{n} on validation problems"
-    )
-    if not aims and groups[0][0].config.get("temperatures"):
-        by += ", at the run's best temperature"
+def _choice(method: Method, groups: list[list[Run]]) -> dict[str, Any]:
+    """{"by", "scores", "chosen"}: the criterion, each setting's score (mean over seeds),
+    and the number of the best one.
+
+    A method that aims at a target is judged by how near it comes, any other one by its
+    scores.
+    """
+    config = groups[0][0].config
+    if any(field.name == "target" for field in dataclasses.fields(method)):
+        by = "mean |H - target| over the second half, nats"
+        score, best = _late_error, min
+    else:
+        n = config["eval_samples"]
+        by = f"mean@{n} + pass@{n} on validation problems"
+        if config.get("temperatures"):
+            by += ", at the run's best temperature"
+        score, best = _right, max
+    scores = []
+    for runs in groups:
+        scores.append(statistics.fmean(score(run) for run in runs))
     return {"by": by, "scores": scores, "chosen": scores.index(best(scores))}
 
 
 def _right(run: Run) -> float:
+    """mean@n + pass@n of a finished run."""
     summary, n = run.summary, run.config["eval_samples"]
     assert summary is not None
-    best = at_best(summary)
-    return best[f"mean@{n}"]["value"] + best[f"pass@{n}"]["value"]
+    scores = at_best(summary)
+    return scores[f"mean@{n}"]["value"] + scores[f"pass@{n}"]["value"]
 
 
 def _late_error(run: Run) -> float:
-    late = lines(run)[run.config["steps"] // 2 :]
-    # entropy is None where no token was trained on
-    return statistics.fmean(
-        abs(line["entropy"] - line["target"])
-        for line in late
-        if line["entropy"] is not None
-    )
+    """Mean distance of entropy to its target over the run's second half, nats."""
+    distances = []
+    for line in lines(run)[run.config["steps"] // 2 :]:
+        # None where no token was trained on
+        if line["entropy"] is not None:
+            distances.append(abs(line["entropy"] - line["target"]))
+    return statistics.fmean(distances)
 
 
 def lines(run: Run) -> list[dict[str, Any]]:
-    """The run's rollouts."""
-    return [
-        json.loads(line)
-        for line in (run.path / "metrics.jsonl")
-        .read_text(encoding="utf-8")
-        .splitlines()
-    ]
+    """The lines of its metrics.jsonl, one per rollout."""
+    text = (run.path / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,10 +1,12 @@
 """A run on the fast engine, in the same folder as a run of TRL's (entrostat.lab.run).
 
-Each rollout: sample, judge, let the strategy observe, `updates_per_rollout` updates, a line of metrics. With
-`--staleness S` rollout k is sampled by the policy as it was before rollout k - S, as asynchronous trainers do it: the
-first S + 1 rollouts are all samples of the base model.
+Each rollout: sample, judge, let the strategy observe, `updates_per_rollout` updates, a
+line of metrics. With `--staleness S` rollout k is sampled by the policy as it was before
+rollout k - S, as in asynchronous training: the first S + 1 rollouts are all samples of
+the base model.
 
-A checkpoint is trainer/checkpoint-K/state.pt: weights, moments, generator, and rollouts that wait to be trained on.
+A checkpoint is trainer/checkpoint-K/state.pt: weights, moments, generator, and rollouts
+that wait to be trained on.
 """
 
 import functools
@@ -19,7 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entrostat.clip import ClipBounds, ClipEvents
 from entrostat.engines.fast import (
+    Passed,
     Rollout,
     Seen,
     mapped,
@@ -49,39 +53,27 @@ from entrostat.lab.methods import Method
 from entrostat.lab.run import Run
 from entrostat.lab.scoring import scored
 from entrostat.lab.watch import Stop, Watcher
+from entrostat.strategies import RolloutSummary
 
 _NOT_COPIED = ("*.safetensors*", "README.md")
 """Files of the first model's folder that do not hold for the trained one."""
 
 
 def train_fast(
-    run: Run, config: TrainConfig, method: Method, watcher: Watcher, parent: int | None
+    run: Run, config: TrainConfig, method: Method, watcher: Watcher, stop: Stop
 ) -> dict[str, Any] | None:
-    """Starts the run or goes on with it, to its end: its summary, or None where it was stopped before."""
-    torch.set_num_threads(config.threads)
+    """Starts the run or goes on with it, to its end: its summary, or None where it was
+    stopped before."""
     training = _Training(run, config, method)
-    task, draw = (
-        training.environment.task,
-        drawing(training.model, training.environment),
-    )
+    task = training.environment.task
+    draw = drawing(training.model, training.environment)
     start = scored(run, "start", config, task, draw, watcher)
-    stop = Stop(watcher, parent)
     with stop.listening():
         while training.done < config.steps:
-            probed = _probe(draw, training)
-            begin = time.perf_counter()
-            line = training.rollout() | probed
-            run.append("metrics.jsonl", line)
-            tokens = training.meter.take_tokens()
-            if tokens is not None:
-                run.append("response.jsonl", map_line(training.done - 1, tokens))
-            seconds = time.perf_counter() - begin
-            run.append(
-                "timing.jsonl", {"step": line["step"], "seconds": round(seconds, 4)}
-            )
-            watcher.line(line)
+            watcher.line(_recorded_rollout(training, draw))
             if training.done in config.eval_at:
                 scored(run, str(training.done), config, task, draw, watcher)
+            # read once: Ctrl-C may come between two looks
             asked = stop.asked
             if asked or training.done % config.save_every == 0:
                 training.save()
@@ -89,6 +81,28 @@ def train_fast(
                 return None
     training.keep_model()
     return run.finish(start, scored(run, "end", config, task, draw, watcher))
+
+
+def _recorded_rollout(training: "_Training", draw: Draw) -> dict[str, Any]:
+    """One rollout and its lines in the run's folder; gives the line of metrics.jsonl."""
+    run, config, step = training.run, training.config, training.done
+    probed: dict[str, float] = {}
+    if config.is_probed(step):
+        probed["held_out_entropy"] = held_out_entropy(
+            draw,
+            training.environment.task,
+            temperature=config.temperature,
+            seed=step,
+        )
+    begin = time.perf_counter()
+    line = training.rollout() | probed
+    run.append("metrics.jsonl", line)
+    tokens = training.meter.take_tokens()
+    if tokens is not None:
+        run.append("response.jsonl", map_line(step, tokens))
+    seconds = time.perf_counter() - begin
+    run.append("timing.jsonl", {"step": step, "seconds": round(seconds, 4)})
+    return line
 
 
 def drawing(model: Model, environment: Environment) -> Draw:
@@ -102,10 +116,9 @@ def drawing(model: Model, environment: Environment) -> Draw:
         texts: list[str] = []
         entropy, tokens = 0.0, 0
         for first in range(0, len(prompts), at_once):
-            chunk = prompts[first : first + at_once]
             drawn = environment.sample(
                 model,
-                chunk,
+                prompts[first : first + at_once],
                 samples=samples,
                 generators=[generator],
                 temperature=temperature,
@@ -113,146 +126,113 @@ def drawing(model: Model, environment: Environment) -> Draw:
             texts += environment.texts(drawn)
             old = of_run(drawn.old, 0)
             assert old.entropy is not None
-            entropy += float(old.entropy.double().sum())  # 0 where masked
+            # entropy is 0 where masked
+            entropy += float(old.entropy.double().sum())
             tokens += int(drawn.mask.sum())
         return Samples(texts, entropy / max(tokens, 1))
 
     return draw
 
 
-def _probe(draw: Draw, training: "_Training") -> dict[str, float]:
-    """Entropy on the fixed held-out prompts, where this rollout measures it."""
-    config, task = training.config, training.environment.task
-    if not config.probe_every or training.done % config.probe_every:
-        return {}
-    entropy = held_out_entropy(
-        draw, task, temperature=config.temperature, seed=training.done
-    )
-    return {"held_out_entropy": entropy}
-
-
-def _at(stats: TokenStats, at: Tensor) -> TokenStats:
-    """The statistics (b t) at flat indices, (1 k)."""
-    return mapped(stats, lambda x: x.reshape(-1)[at][None])
-
-
 class _Training:
     """The state of a run between two rollouts."""
 
     def __init__(self, run: Run, config: TrainConfig, method: Method):
-        self.run, self.config = run, config
+        self.run = run
+        self.config = config
         self.environment, self.source = lab_environment(config.task, config.model)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = load_model(self.source, device=device)
         self.adam = optimizer(self.model, config.learning_rate)
-        self.control = control(method)
+        self.controller = control(method)
         self.generator = torch.Generator(device=device).manual_seed(config.seed)
         self.meter = RegionMeter()
-        task = self.environment.task
-        self.problems = task.problems(
+        self.problems = self.environment.task.problems(
             config.steps * config.prompts, split="train", seed=config.seed
         )
         self.waiting: deque[Graded] = deque()
-        self.done, self.drawn, self.update = 0, 0, 0
+        """Rollouts that are sampled and not yet trained on, the oldest first."""
+        self.done = 0
+        """Rollouts that were trained on."""
+        self.drawn = 0
+        """Rollouts that were sampled."""
+        self.update = 0
+        """Updates of this rollout that were made."""
         checkpoint = run.rewind()
         if checkpoint is not None:
             self._load(checkpoint)
 
+    # Rollouts
+
     def rollout(self) -> dict[str, Any]:
-        """Samples what is due, trains on the oldest rollout that waits, and gives its line of metrics.jsonl."""
-        config, step = self.config, self.done
-        while self.drawn < min(step + config.staleness + 1, config.steps):
+        """Samples what is due, trains on the oldest rollout that waits, and gives its
+        line of metrics.jsonl."""
+        config = self.config
+        while self.drawn < min(self.done + config.staleness + 1, config.steps):
             self.waiting.append(self._sampled(self.drawn))
             self.drawn += 1
-        rolled = self.waiting.popleft()
-        sampled, advantages = rolled.sampled, rolled.advantages[None]
-        told = summary(
-            sampled,
-            advantages,
+        rollout = self.waiting.popleft()
+        observed = summary(
+            rollout.sampled,
+            rollout.advantages[None],
             0,
             group=config.samples,
-            progress=step / config.steps,
+            progress=self.done / config.steps,
             updates=config.updates_per_rollout,
             ceiling=vocabulary_ceiling(self.model),
         )
-        self.control.observe(told)
-        self.update = 0
-        passed = update(
-            self.model,
-            self.adam,
-            sampled,
-            advantages,
-            bounds_of([self.control], sampled),
-            mini_batches(sampled, config.updates_per_rollout, [self.generator]),
-            temperature=config.temperature,
-            max_grad_norm=config.max_grad_norm,
-            objectives=[self.control.pair],
-            see=self._see,
-        )
+        self.controller.observe(observed)
+        passed = self._updated(rollout)
+        line = self._line(rollout, observed, passed)
         self.done += 1
-        known = {
-            "entropy": told.entropy,
-            "entropy_error": told.entropy_error,
-            **self.control.signals(),
-        }
-        known |= self.meter.read(lambda sums: sums)
-        known |= {
-            "logratio_rms": float((passed.square / passed.tokens).sqrt()),
-            "grad_norm": float(passed.norm) / config.updates_per_rollout,
-        }
-        line = {
-            "step": step,
-            "progress": step / config.steps,
-            "entropy": None,
-            "target": None,
-        }
-        line |= {"reward": float(rolled.rewards.mean())}
-        line |= {
-            name: value
-            for name, value in known.items()
-            if value is not None and math.isfinite(value)
-        }
-        return line | self._completions(rolled)
+        return line
 
-    def _sampled(self, rollout: int) -> Graded:
+    def _sampled(self, number: int) -> Graded:
         """The rollout of this number, by the policy as it is now."""
-        config, count = self.config, self.config.prompts
-        problems = self.problems[rollout * count :][:count]
+        config = self.config
+        first = number * config.prompts
         return graded(
             self.environment,
             self.model,
-            problems,
+            self.problems[first : first + config.prompts],
             samples=config.samples,
             temperature=config.temperature,
             reward=config.reward,
             scale_rewards=config.scale_rewards,
             generator=self.generator,
-            key=f"{config.seed}/{rollout}",
+            key=f"{config.seed}/{number}",
         )
 
-    def _completions(self, rolled: Graded) -> dict[str, float]:
-        groups = rolled.rewards.view(-1, self.config.samples)
-        lengths = rolled.sampled.mask.sum(dim=-1).float()
-        last = rolled.sampled.completions.gather(
-            -1, (lengths.long() - 1).clamp(min=0)[..., None]
+    def _updated(self, rollout: Graded) -> Passed:
+        """The updates on a rollout, in place."""
+        config, sampled = self.config, rollout.sampled
+        self.update = 0
+        return update(
+            self.model,
+            self.adam,
+            sampled,
+            rollout.advantages[None],
+            bounds_of([self.controller], sampled),
+            mini_batches(sampled, config.updates_per_rollout, [self.generator]),
+            temperature=config.temperature,
+            max_grad_norm=config.max_grad_norm,
+            objectives=[self.controller.pair],
+            see=self._see,
         )
-        ended = torch.isin(
-            last, torch.tensor(self.model.shape.ends, device=last.device)
-        )
-        return {
-            "zero_advantage_groups": float((groups.std(dim=1) == 0).float().mean()),
-            "completion_length": float(lengths.mean()),
-            "truncated": float((~ended).float().mean()),
-        }
 
     def _see(self, seen: Seen) -> None:
         """Counts an update's tokens as TRL's engine does."""
         config = self.config
-        now, mask = of_run(seen.now, 0), seen.chosen.mask[0]
+        # there is one run in the batch
+        now = of_run(seen.now, 0)
+        mask = seen.chosen.mask[0]
         logratio, advantages = seen.logratio[0], seen.advantages[0]
-        bounds = type(seen.bounds)(*(side[0] for side in seen.bounds))
-        events = type(seen.events)(*(side[0] for side in seen.events))
-        kept = bool(config.map_every) and self.done % config.map_every == 0
+        bounds = ClipBounds(seen.bounds.low[0], seen.bounds.high[0])
+        events = ClipEvents(seen.events.low[0], seen.events.high[0])
+        # a generator of its own: what is counted must not move the sampler
+        draw = random.Random(f"{config.seed}/{self.done}/{self.update}").random()
+        full_stats = functools.partial(_at, now) if config.attribution_share else None
+        keep = Window(logratio, *bounds) if config.is_mapped(self.done) else None
         self.meter.add(
             now,
             logratio,
@@ -260,16 +240,53 @@ class _Training:
             events,
             mask,
             dropped=shut(bounds, advantages, mask),
-            sample=torch.tensor(
-                random.Random(f"{config.seed}/{self.done}/{self.update}").random()
-            ),
+            sample=torch.tensor(draw),
             share=config.attribution_share,
-            full_stats=functools.partial(_at, now)
-            if config.attribution_share
-            else None,
-            keep=Window(logratio, *bounds) if kept else None,
+            full_stats=full_stats,
+            keep=keep,
         )
         self.update += 1
+
+    def _line(
+        self, rollout: Graded, observed: RolloutSummary, passed: Passed
+    ) -> dict[str, Any]:
+        """The rollout's line of metrics.jsonl. entropy and target are None where there is
+        none; anything else that is not finite is left out."""
+        config, step = self.config, self.done
+        measured: dict[str, float | None] = {
+            "entropy": observed.entropy,
+            "entropy_error": observed.entropy_error,
+            **self.controller.signals(),
+            # one process: its sums are the sums of all
+            **self.meter.read(lambda sums: sums),
+            "logratio_rms": float((passed.square / passed.tokens).sqrt()),
+            "grad_norm": float(passed.norm) / config.updates_per_rollout,
+        }
+        line: dict[str, Any] = {
+            "step": step,
+            "progress": step / config.steps,
+            "entropy": None,
+            "target": None,
+            "reward": float(rollout.rewards.mean()),
+        }
+        for name, value in measured.items():
+            if value is not None and math.isfinite(value):
+                line[name] = value
+        return line | self._completions(rollout)
+
+    def _completions(self, rollout: Graded) -> dict[str, float]:
+        """What is worth logging of the completions, under TRL's definitions."""
+        groups = rollout.rewards.view(-1, self.config.samples)
+        lengths = rollout.sampled.mask.sum(dim=-1)
+        last = (lengths - 1).clamp(min=0)[..., None]
+        last_ids = rollout.sampled.completions.gather(-1, last)
+        ends = torch.tensor(self.model.shape.ends, device=last_ids.device)
+        ended = torch.isin(last_ids, ends)
+        return {
+            "zero_advantage_groups": float((groups.std(dim=1) == 0).float().mean()),
+            "completion_length": float(lengths.float().mean()),
+            "truncated": float((~ended).float().mean()),
+        }
 
     # Checkpoints
 
@@ -277,44 +294,59 @@ class _Training:
         """Makes a checkpoint the one to go on from, and drops those before it."""
         folder = self.run.trainer_folder / f"checkpoint-{self.done}"
         folder.parent.mkdir(exist_ok=True)
-        waiting = [
-            [*each.sampled[:4], *each.sampled.old, each.rewards, each.advantages]
-            for each in self.waiting
-        ]
         state = {
             "weights": self.model.weights,
             "adam": self.adam.state_dict(),
             "generator": self.generator.get_state(),
             "drawn": self.drawn,
-            "waiting": waiting,
+            "waiting": [_as_list(rollout) for rollout in self.waiting],
         }
         with written_whole(folder) as aside:
             torch.save(state, aside / "state.pt")
-        self.run.commit(folder.name, self.done, self.control.payload())
+        self.run.commit(folder.name, self.done, self.controller.payload())
         for other in self.run.trainer_folder.glob("checkpoint-*"):
             if other != folder:
                 shutil.rmtree(other)
 
     @torch.no_grad()
     def _load(self, checkpoint: Path) -> None:
-        source = self.run.path / "state.json"
+        """Takes the state that `save` wrote."""
         state = torch.load(
             checkpoint / "state.pt", map_location=self.model.device, weights_only=True
         )
+        # in place: the optimizer holds these tensors
         for name, weight in self.model.weights.items():
             weight.copy_(state["weights"][name])
         self.adam.load_state_dict(state["adam"])
         self.generator.set_state(state["generator"].cpu())
-        self.drawn, self.done = state["drawn"], self.run.state["rollouts"]
-        for *parts, found, advantages in state["waiting"]:
-            prompts, prompt_mask, completions, mask, *old = parts
-            sampled = Rollout(prompts, prompt_mask, completions, mask, TokenStats(*old))
-            self.waiting.append(Graded(sampled, found, advantages))
-        self.control.load(self.run.state["controller"], str(source))
+        self.drawn = state["drawn"]
+        self.waiting.extend(_from_list(parts) for parts in state["waiting"])
+        self.done = self.run.state["rollouts"]
+        source = str(self.run.path / "state.json")
+        self.controller.load(self.run.state["controller"], source)
 
     def keep_model(self) -> None:
-        """Writes the run's checkpoint/: the trained weights, and beside them the files of the model it began from."""
+        """Writes the run's checkpoint/: the trained weights, and beside them the files of
+        the model it began from."""
         aside = self.run.clear_aside()
         shutil.copytree(self.source, aside, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         save_model(self.model, 0, aside)
         self.run.rename_aside()
+
+
+def _at(stats: TokenStats, at: Tensor) -> TokenStats:
+    """The statistics (b t) at flat indices, (1 k)."""
+    return mapped(stats, lambda values: values.reshape(-1)[at][None])
+
+
+def _as_list(rollout: Graded) -> list[Any]:
+    """A rollout's tensors, flat: torch.load reads no classes of ours."""
+    sampled = rollout.sampled
+    return [*sampled[:4], *sampled.old, rollout.rewards, rollout.advantages]
+
+
+def _from_list(parts: list[Any]) -> Graded:
+    """The rollout of `_as_list`."""
+    prompts, prompt_mask, completions, mask, *old, rewards, advantages = parts
+    sampled = Rollout(prompts, prompt_mask, completions, mask, TokenStats(*old))
+    return Graded(sampled, rewards, advantages)

@@ -8,17 +8,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.tasks import make_task
+from entrostat.texts import first_line
 
 
 def load_tokenizer(config: TrainConfig) -> Any:
-    """The model's tokenizer, padding on the left. ValueError, one line, where there is none."""
+    """The model's tokenizer, padding on the left. ValueError, one line, where there is
+    none."""
     source = _source(config)
-    # what can only be a folder is not looked up on the hub
-    if not Path(source).is_dir() and (
-        source.count("/") > 1 or source.startswith((".", "/", "~"))
-    ):
+    if is_path(source) and not Path(source).is_dir():
         raise ValueError(
-            f"--model {source!r} is no folder: give a folder with a model and its tokenizer, or a hub name"
+            f"--model {source!r} is no folder: give a folder with a model and its "
+            "tokenizer, or a hub name"
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
@@ -26,40 +26,50 @@ def load_tokenizer(config: TrainConfig) -> Any:
         raise ValueError(
             f"no tokenizer in {source!r} ({first_line(error)}): --model needs one"
         ) from None
-    # a data set has a check of its own
-    prompt = (
-        "1"
-        if config.dataset
-        else make_task(config.task).problems(1, split="train", seed=0)[0].prompt
-    )
+    prompt = _a_prompt(config)
     # transformers makes an empty tokenizer for a folder that has none
     if not tokenizer(prompt)["input_ids"] or tokenizer.eos_token_id is None:
         raise ValueError(
-            f"no tokenizer in {source!r} that can spell {prompt!r} and end a text: --model needs one"
+            f"no tokenizer in {source!r} that can spell {prompt!r} and end a text: "
+            "--model needs one"
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def load_model(config: TrainConfig) -> tuple[Any, Any]:
-    """The model in float32 and its tokenizer. ValueError, one line, where either is missing."""
-    tokenizer = load_tokenizer(config)
+def load_weights(config: TrainConfig) -> Any:
+    """The model in float32. ValueError, one line, where there is none."""
     source = _source(config)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     except Exception as error:
         raise ValueError(
-            f"no causal language model in {source!r} ({first_line(error)})"
+            f"no causal language model in {source!r} ({first_line(error)}): "
+            "--model needs one"
         ) from None
-    return model, tokenizer
+
+
+def load_model(config: TrainConfig) -> tuple[Any, Any]:
+    """The model in float32 and its tokenizer. ValueError, one line, where either is
+    missing."""
+    tokenizer = load_tokenizer(config)
+    return load_weights(config), tokenizer
+
+
+def is_path(model: str) -> bool:
+    """Whether `model` can only be a folder: a hub name is NAME or OWNER/NAME."""
+    return model.count("/") > 1 or model.startswith((".", "/", "~"))
 
 
 def _source(config: TrainConfig) -> str:
+    """Folder or hub name of the model."""
     return config.model or str(make_task(config.task).base_model)
 
 
-def first_line(error: Exception) -> str:
-    """What a library says, without its advice."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _a_prompt(config: TrainConfig) -> str:
+    """A text that the tokenizer must be able to spell."""
+    if config.dataset:
+        # a data set has a check of its own prompts
+        return "1"
+    return make_task(config.task).problems(1, split="train", seed=0)[0].prompt

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from entrostat.lab.context import Groundwork
 from entrostat.lab.ranks import Ranks
 from entrostat.lab.run import Run
 from entrostat.lab.train import train
@@ -24,15 +25,18 @@ _stop = threading.Event()
 
 
 def train_all(
-    runs: list[Run], watchers: list[Watcher], ranks: Ranks | None = None
+    runs: list[Run],
+    watchers: list[Watcher],
+    ranks: Ranks | None = None,
+    ground: Groundwork | None = None,
 ) -> bool:
     """Trains runs that have not ended, at most one a core; False where Ctrl-C stopped them at a resumable point.
 
-    `ranks`: the processes that share the one run, where it is one.
+    `ranks`, `ground`: the processes that share the one run, where it is one, and what it was made from in this process.
     Raises what a run raises, once the others have ended.
     """
     if len(runs) == 1:
-        return train(runs[0], watchers[0], ranks=ranks) is not None
+        return train(runs[0], watchers[0], ranks=ranks, ground=ground) is not None
     # spawn: a fork would copy torch's thread pools in an unknown state
     context = multiprocessing.get_context("spawn")
     at_once = max(

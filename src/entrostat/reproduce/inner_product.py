@@ -24,8 +24,8 @@ from entrostat.advantage import group_advantages
 from entrostat.entropy import entropy_change, regions, token_stats
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.evaluate import sample
+from entrostat.lab.load import load_model
 from entrostat.lab.tasks import make_task
-from entrostat.lab.train import load_model
 
 PROMPTS, SAMPLES = 64, 16
 
