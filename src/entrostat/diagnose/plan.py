@@ -1,7 +1,8 @@
-"""What a set of dumps can tell: the columns that all its files share, and what is left out for want of others."""
+"""What a set of dumps can tell: the columns that all its files share, and what is left
+out without the others."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +14,12 @@ from entrostat import dump
 from entrostat.dump.prime_rl import EXPORTED
 from entrostat.dump.tokens import BOUNDED
 from entrostat.texts import first_line
+from entrostat.trainers import loss_in_dump
 
-CLAMPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "vanilla")
-"""Losses whose gradient is that of r A until the clip takes it: those of TRL that engines.checks has, and verl's."""
-_AGGREGATIONS = (
-    "token-mean",
-    "token-sum",
-    "seq-mean-token-sum",
-    "seq-mean-token-mean",
-    "seq-mean-token-sum-norm",
-)
-"""What older dumps of the verl plug-in have for a loss type: how verl's vanilla loss was reduced."""
 _LEVELS = ("token", "sequence")
+"""Known values of TRL's importance_sampling_level."""
 _PRIME_RL = "prime-rl"
-_UNCLIPPED = ("cispo", "ce-gppo", "kl-cov")
-"""Losses that leave a gradient to the tokens that a window would take, whatever a dump has as clipped."""
-_NOT_CLAMPED = {
-    _PRIME_RL: "prime-rl bounds the difference of probabilities and not the ratio: its events are those of that bound",
-}
-"""What is said of one that does weigh tokens by r A."""
+"""The loss of prime-rl's export, which names none."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +37,18 @@ class Plan:
 
     sources: tuple[Source, ...]
     columns: frozenset[str]
-    """Of entrostat.dump.COLUMNS, in every file; "clipped" also where it can be worked out."""
+    """Of entrostat.dump.COLUMNS, in every file; "clipped" also where it can be worked
+    out."""
     by_sequence: bool
-    """One ratio a sequence is clipped (GSPO)."""
+    """Whether the ratio that is clipped is that of the sequence (GSPO)."""
     clamped: bool
-    """A window of the ratio takes a token's gradient or leaves it that of r A: only then are thresholds advised."""
+    """Whether each token has the gradient of r A until a window of r takes it. Only then
+    are thresholds advised."""
     left_out: tuple[str, ...]
-    """A line for everything that can't be said in full, and why."""
+    """A line for everything that cannot be said in full, and why."""
 
     def has(self, *names: str) -> bool:
+        """Whether every file has these columns."""
         return self.columns.issuperset(names)
 
     @property
@@ -73,15 +64,14 @@ class Plan:
         return "entropy_change" if self.exact else "entropy_change_own_term"
 
     def wanted(self) -> list[str]:
-        """Columns to read: all that are shared but strings, and what "clipped" needs."""
-        numbers = [
-            name
-            for name, column in dump.COLUMNS.items()
-            if not pa.types.is_string(column.kind)
-        ]
-        return [
-            name for name in numbers if name in self.columns | {"clipped"} | BOUNDED
-        ]
+        """Columns to read: all shared ones that hold numbers, and those from which
+        "clipped" is worked out."""
+        useful = self.columns | {"clipped"} | BOUNDED
+        names = []
+        for name, column in dump.COLUMNS.items():
+            if name in useful and not pa.types.is_string(column.kind):
+                names.append(name)
+        return names
 
 
 @dataclass(frozen=True)
@@ -90,8 +80,10 @@ class _Facts:
 
     columns: frozenset[str]
     level: str
+    """importance_sampling_level."""
     loss: str
     weighed_by: frozenset[str]
+    """By what else than r A the trainer weighs tokens."""
 
 
 def plan(
@@ -100,14 +92,15 @@ def plan(
     """Looks at the columns of every file below `paths`; reads no rows.
 
     Args:
-        bad: told of each file that is no dump, as entrostat.dump.read tells; it is left out. None: that is an error.
+        bad: told of each file that is no dump, as entrostat.dump.read tells; the file is
+            left out. None: that is an error.
 
     Raises:
         ValueError: a path without dumps, a file that is none, or none left.
     """
     sources: list[Source] = []
     facts: list[_Facts] = []
-    for i, path in enumerate(paths):
+    for number, path in enumerate(paths):
         for file in dump.files(path):
             try:
                 facts.append(_facts(file))
@@ -116,110 +109,148 @@ def plan(
                     raise
                 bad(str(error), 0)
                 continue
-            sources.append(Source(i, file))
+            sources.append(Source(number, file))
     if not facts:
-        raise ValueError(
-            f"no dump that can be read in {', '.join(map(str, paths))}: give another"
-        )
-    levels, losses = {each.level for each in facts}, {each.loss for each in facts}
+        given = ", ".join(map(str, paths))
+        raise ValueError(f"no dump that can be read in {given}: give another")
+    # one level at a time: the ratios of the two are of different things
+    levels = sorted({each.level for each in facts})
     if len(levels) > 1:
         raise ValueError(
-            f"dumps of importance_sampling_level {' and '.join(sorted(levels))}: diagnose one at a time"
+            f"dumps of importance_sampling_level {' and '.join(levels)}: diagnose one at "
+            "a time"
         )
+    (level,) = levels
+    columns = frozenset.intersection(*(each.columns for each in facts))
+    losses = sorted({each.loss for each in facts})
+    weighed_by = frozenset.union(*(each.weighed_by for each in facts))
+    left_out = (
+        *_without_columns(columns, losses, level),
+        *_without_window(losses, level),
+        *_without_weights(weighed_by),
+    )
+    all_clamp = all(loss_in_dump(loss).clamps for loss in losses)
     return Plan(
         sources=tuple(sources),
-        columns=frozenset.intersection(*(each.columns for each in facts)),
-        by_sequence=levels == {"sequence"},
-        clamped=losses <= set(CLAMPED_LOSSES) and levels <= set(_LEVELS),
-        left_out=tuple(_left_out(facts)),
+        columns=columns,
+        by_sequence=level == "sequence",
+        clamped=all_clamp and level in _LEVELS,
+        left_out=left_out,
     )
+
+
+# One file
 
 
 def _facts(file: Path) -> _Facts:
-    columns, noted = _columns(file), dump.notes(file)
-    loss = (
-        _PRIME_RL
-        if file.suffix == ".jsonl"
-        else _word(noted.get("objective", noted.get("loss_type", "grpo")))
-    )
-    level = _word(noted.get("importance_sampling_level", "token"))
-    if loss in _AGGREGATIONS:
-        loss = "vanilla"
-    if loss in _UNCLIPPED:
+    columns = _columns(file)
+    notes = dump.notes(file)
+    level = _word(notes.get("importance_sampling_level", "token"))
+    # an objective stands over the loss type beneath it
+    named = notes.get("objective", notes.get("loss_type", "grpo"))
+    loss = _PRIME_RL if file.suffix == ".jsonl" else _word(named)
+    if loss_in_dump(loss).keeps_gradient:
+        # whatever the file has as clipped kept its gradient
         columns -= {"clipped"}
     elif columns >= BOUNDED and level == "token":
         columns |= {"clipped"}
-    weighed_by = noted.get("weighed_by", [])
-    weights = map(_word, weighed_by) if isinstance(weighed_by, list) else ("unknown",)
-    return _Facts(columns, level, loss, frozenset(weights))
-
-
-def _word(value: Any) -> str:
-    return (
-        value
-        if isinstance(value, str) and re.fullmatch(r"[\w:-]{1,40}", value, re.ASCII)
-        else "unknown"
-    )
+    weights = notes.get("weighed_by", [])
+    if not isinstance(weights, list):
+        weights = [weights]
+    return _Facts(columns, level, loss, frozenset(map(_word, weights)))
 
 
 def _columns(file: Path) -> frozenset[str]:
+    """The columns of a dump that the file has. ValueError where it is no Parquet."""
     if file.suffix == ".jsonl":
         return EXPORTED
     try:
         return frozenset(pq.read_schema(file).names).intersection(dump.COLUMNS)
     except (pa.ArrowException, OSError) as error:
-        problem = first_line(error)
         raise ValueError(
-            f"{file}: no whole Parquet file ({problem}): write the dump again"
+            f"{file}: no whole Parquet file ({first_line(error)}): write the dump again"
         ) from None
 
 
-def _left_out(facts: Sequence[_Facts]) -> list[str]:
-    names = frozenset.intersection(*(each.columns for each in facts))
-    losses = {each.loss for each in facts}
-    lines = []
-    if "entropy" not in names:
-        lines.append(
-            "no column entropy: no entropy change and no region, tokens and clip events are counted alone"
+def _word(note: Any) -> str:
+    """A note as a word that can be printed: a file may hold anything."""
+    is_word = isinstance(note, str) and re.fullmatch(r"[\w:-]{1,40}", note, re.ASCII)
+    return note if is_word else "unknown"
+
+
+# What is left out
+
+
+def _without_columns(
+    columns: frozenset[str], losses: Sequence[str], level: str
+) -> Iterator[str]:
+    """A line for each thing that is not said for lack of a column."""
+    if "entropy" not in columns:
+        yield (
+            "no column entropy: no entropy change and no region, tokens and clip events "
+            "are counted alone"
         )
-    elif not names >= {"sum_p2", "sum_p2_logp"}:
-        lines.append(
-            "no columns sum_p2 and sum_p2_logp: the change is the token's own term alone (entropy_change_own_term), "
-            "without what softmax moves on the other tokens"
+    elif not columns >= {"sum_p2", "sum_p2_logp"}:
+        yield (
+            "no columns sum_p2 and sum_p2_logp: the change is the token's own term alone "
+            "(entropy_change_own_term), without what softmax moves on the other tokens"
         )
-    if "old_logprobs" not in names:
-        lines.append(
-            "no column old_logprobs: ratios are taken as 1, and no other thresholds are tried"
+    if "old_logprobs" not in columns:
+        yield (
+            "no column old_logprobs: ratios are taken as 1, and no other thresholds are "
+            "tried"
         )
-    if "clipped" not in names and not losses.intersection(_UNCLIPPED):
-        instead = (
-            ""
-            if any(each.level != "token" for each in facts)
-            else ", nor low and high with old_logprobs"
+    keeps_gradient = any(loss_in_dump(loss).keeps_gradient for loss in losses)
+    if "clipped" not in columns and not keeps_gradient:
+        # a window is of each token's own ratio, so it tells of no other
+        instead = ", nor low and high with old_logprobs" if level == "token" else ""
+        yield f"no column clipped{instead}: every token counts as kept"
+    if "group" not in columns:
+        yield (
+            "no column group: intervals are over completions and too narrow, no "
+            "breakdown by prompt"
         )
-        lines.append(f"no column clipped{instead}: every token counts as kept")
-    if "group" not in names:
-        lines.append(
-            "no column group: intervals are over completions and too narrow, no breakdown by prompt"
+    missing = [name for name in ("group", "reward") if name not in columns]
+    if missing:
+        yield (
+            f"no column {' and '.join(missing)}: no breakdown by the share of right "
+            "answers"
         )
-    if not names >= {"group", "reward"}:
-        missing = " and ".join(
-            name for name in ("group", "reward") if name not in names
+    if "text" not in columns:
+        yield "no column text: tokens are shown by id"
+
+
+def _without_window(losses: Sequence[str], level: str) -> Iterator[str]:
+    """A line for each loss, and for a level, whose window nothing is said of."""
+    for name in losses:
+        loss = loss_in_dump(name)
+        if loss.clamps:
+            continue
+        if name == _PRIME_RL:
+            # it does weigh tokens by r A
+            line = (
+                "prime-rl bounds the difference of probabilities and not the ratio: its "
+                "clip events are those of that bound"
+            )
+        else:
+            line = (
+                f"loss type {name} does not weigh tokens by r A alone, but the change "
+                "here is that of r A"
+            )
+        kept = ", no token counts as clipped" if loss.keeps_gradient else ""
+        yield f"{line}{kept}; no thresholds are advised"
+    if level not in _LEVELS:
+        yield (
+            f"importance_sampling_level {level}: ratios are the tokens' own; no "
+            "thresholds are advised"
         )
-        lines.append(f"no column {missing}: no breakdown by the share of right answers")
-    if "text" not in names:
-        lines.append("no column text: tokens are shown by id")
-    for loss in sorted(losses - set(CLAMPED_LOSSES)):
-        line = f"loss type {loss} weighs tokens otherwise than r A: the change is that of r A"
-        kept = ", no token counts as clipped" if loss in _UNCLIPPED else ""
-        lines.append(f"{_NOT_CLAMPED.get(loss, line)}{kept}; no thresholds are advised")
-    if odd := sorted({each.level for each in facts} - set(_LEVELS)):
-        lines.append(
-            f"importance_sampling_level {odd[0]}: ratios are the tokens' own; no thresholds are advised"
+
+
+def _without_weights(weighed_by: frozenset[str]) -> Iterator[str]:
+    """A line where the trainer's loss has weights that a dump does not hold."""
+    if weighed_by:
+        yield (
+            f"the trainer also weighs tokens by {', '.join(sorted(weighed_by))}, some "
+            "perhaps by 0, and a dump does not hold these weights: the change is that of "
+            "r A"
         )
-    if weights := sorted(frozenset.union(*(each.weighed_by for each in facts))):
-        lines.append(
-            f"the trainer also weighs tokens by {', '.join(weights)}, some perhaps by 0, and a dump does not hold it: "
-            "the change is that of r A"
-        )
-    return lines

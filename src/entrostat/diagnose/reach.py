@@ -1,4 +1,5 @@
-"""The three numbers by which entrostat.reach tells whether a clip setting can move entropy, read from a dump."""
+"""The three numbers by which entrostat.reach tells whether a clip setting can move
+entropy, read from a dump."""
 
 from typing import NamedTuple
 
@@ -11,15 +12,17 @@ from entrostat.reach import reach
 
 
 class Numbers(NamedTuple):
-    """Of all rollouts; None where the dump can't tell."""
+    """Of all rollouts; None where the dump cannot tell."""
 
     clipped: float | None
-    """Share of trained tokens that the clip takes on the side that takes more; without what a dual clip takes."""
+    """Share of trained tokens that the clip takes on the side that takes more, without
+    what a dual clip takes."""
     kl: float | None
-    """Of the policy at the start of a rollout's updates from the one before the last of them, nats a token; the mean
-    over rollouts. That of all updates is somewhat larger: no dump has a pass after the last."""
+    """KL from the policy at the start of a rollout's updates to the one before the last
+    of them, nats per token; the mean over rollouts. That of all updates is somewhat
+    larger: no dump has a pass after the last."""
     responses: int | None
-    """Completions a rollout, the mean."""
+    """Completions per rollout, the mean."""
 
     @property
     def sentence(self) -> str:
@@ -27,27 +30,34 @@ class Numbers(NamedTuple):
         return reach(**self._asdict())
 
 
-def numbers(found: Attribution) -> Numbers:
+def numbers(attribution: Attribution) -> Numbers:
     """The numbers of a dump."""
-    return Numbers(_clipped(found), _kl(found), round(float(found.sizes.mean())))
-
-
-def _clipped(found: Attribution) -> float | None:
-    if not (found.plan.clamped and found.plan.has("clipped")):
-        return None
-    low, high = (
-        found.signs.tokens[:, LOW].sum(),
-        found.signs.tokens[found.signs.keys[:, 0] > 0, HIGH].sum(),
+    return Numbers(
+        clipped=_clipped(attribution),
+        kl=_kl(attribution),
+        responses=round(float(attribution.sizes.mean())),
     )
-    return float(max(low, high)) / found.tokens
 
 
-def _kl(found: Attribution) -> float | None:
-    if not len(found.passes):
+def _clipped(attribution: Attribution) -> float | None:
+    plan = attribution.plan
+    if not plan.clamped or not plan.has("clipped"):
         return None
-    _, rollout = distinct(found.passes[:, :2])
-    last = np.flatnonzero(
-        np.diff(rollout, append=-1)
-    )  # passes are ascending: the last update of each rollout
-    mean = float((found.kl[last, 0] / found.kl[last, 1]).mean())
+    tokens = attribution.signs.tokens
+    positive = attribution.signs.keys[:, 0] > 0
+    low = tokens[:, LOW].sum()
+    # a high event where A is not positive is the dual clip's, whatever the window
+    high = tokens[positive, HIGH].sum()
+    return float(max(low, high)) / attribution.tokens
+
+
+def _kl(attribution: Attribution) -> float | None:
+    if not len(attribution.passes):
+        return None
+    path_and_step = attribution.passes[:, :2]
+    _, rollout = distinct(path_and_step)
+    # passes are in ascending order, so a rollout's last update is the last of its rows
+    is_last = np.diff(rollout, append=-1) != 0
+    sums, tokens = attribution.kl[is_last].T
+    mean = float((sums / tokens).mean())
     return mean if np.isfinite(mean) else None
