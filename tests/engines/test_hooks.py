@@ -186,7 +186,7 @@ def test_a_strategy_of_ones_own_is_judged_by_what_it_reads(through):
         loss = through(able, None, *given)
         assert float(loss.detach()) == pytest.approx(wanted(able, able.init(), *given)[0], rel=1e-5)
     for needs in (Reads.TOKEN_ENTROPY, Reads.VOCABULARY_SUMS):
-        with pytest.raises(ValueError, match="'Own' needs the old policy's .*hook has none"):
+        with pytest.raises(ValueError, match=r"'Own' needs the old policy's .*hook has none"):
             through(Own(needs=needs), None, *given)
 
 

@@ -83,7 +83,7 @@ def test_what_needs_the_entropy_of_the_rollout_alone_says_so():
 
 def test_each_statistic_has_its_own_source():
     missing = TokenStats(LOGPROBS)
-    with pytest.raises(ValueError, match="Regions needs the old policy's entropy.*bypass_mode=false"):
+    with pytest.raises(ValueError, match=r"Regions needs the old policy's entropy.*bypass_mode=false"):
         make_strategy("regions").bounds(NoState(), missing)
     bracket = make_strategy("thermostat", tilt="bracket")
     with pytest.raises(ValueError, match=r"Thermostat needs the rollout's mean bracket.*Reads.VOCABULARY_SUMS"):

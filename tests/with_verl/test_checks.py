@@ -1,6 +1,10 @@
 """What is refused before a run, on configurations that verl's own Hydra composes, and the summary of a step."""
 
+import dataclasses
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -17,7 +21,8 @@ from entrostat.engines.verl.observe import Batch, observed
 from entrostat.engines.verl.trainer import STATE_FILE, restore
 from entrostat.entropy import TokenStats
 from entrostat.statefile import write_state
-from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
+from entrostat.strategies import STRATEGIES, Reads, RolloutSummary, make_strategy
+from entrostat.strategies.static import Static
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 LOSS = f"{ACTOR}.policy_loss"
@@ -72,6 +77,53 @@ def test_without_the_entropy_column_the_rest_of_the_strategies_run():
         except ValueError:
             pass
     assert set(STRATEGIES) - set(living) == {"thermostat", "regions"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(Static):
+    """Somebody's own: constant bounds, and it reads what it is made with."""
+
+    low: float = 0.1
+    high: float = 0.3
+    needs: Reads = Reads.LOGPROBS
+
+    @property
+    def reads(self):
+        return self.needs
+
+
+def test_a_strategy_of_ones_own_is_judged_by_what_it_reads():
+    bypassed, usual = config(*ours("grpo"), BYPASS), config(*ours("grpo"))
+    for needs in (Reads.LOGPROBS, Reads.MEAN_ENTROPY):
+        check_can_act(bypassed, Own(needs=needs))
+    check_can_act(usual, Own(needs=Reads.TOKEN_ENTROPY))
+    with pytest.raises(ValueError, match=r"'Own' needs the old policy's entropy at each token.*bypass_mode=true"):
+        check_can_act(bypassed, Own(needs=Reads.TOKEN_ENTROPY))
+    with pytest.raises(ValueError, match="'Own' needs the old policy's sums over the vocabulary"):
+        check_can_act(usual, Own(needs=Reads.VOCABULARY_SUMS))
+
+
+def test_a_method_that_verl_has_renamed_is_said_by_whoever_asks_for_the_trainer():
+    """verl itself would only log at DEBUG that the plug-in does not load."""
+    code = """
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer, get_trainer_cls
+
+del PPOTrainer._save_checkpoint
+import entrostat.engines.verl.plugin
+
+try:
+    get_trainer_cls("entrostat")(config=None)
+except RuntimeError as error:
+    print(error)
+"""
+    # so that our plug-in is loaded after the method is gone, not by `import verl`
+    alone = os.environ | {"VERL_USE_EXTERNAL_PLUGINS": "none"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=alone)
+    said = [line for line in result.stdout.splitlines() if "trainer_mode=entrostat" in line]
+    assert said == [
+        "trainer.v1.trainer_mode=entrostat does not work with this verl: verl.trainer.ppo.v1.trainer_sync."
+        "PPOTrainerSync has no _save_checkpoint, which EntropyControlTrainer overrides: install verl==0.9.1"
+    ]
 
 
 def batch(entropy=True):

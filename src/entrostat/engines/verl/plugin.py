@@ -27,7 +27,8 @@ def refusing(reason: Exception) -> type[PPOTrainer]:
     """A trainer that cannot be made: it raises RuntimeError with the reason."""
 
     class DoesNotFit(PPOTrainer):
-        def __init__(self, *args, **kwargs):
+        # before __init__: the class is abstract, and Python would say that instead
+        def __new__(cls, *args, **kwargs):
             raise RuntimeError(
                 f"trainer.v1.trainer_mode={NAME} does not work with this verl: {reason}"
             ) from reason
