@@ -55,11 +55,7 @@ def advise(attribution: Attribution) -> Advice | None:
     """The pair that holds entropy and changes the clipping of the fewest tokens.
 
     Pairs start at LEAST_LOW and LEAST_HIGH. Where none of them holds, it is the pair
-    that comes nearest.
-
-    None where ratios or entropies are not known, where no ratio differs from 1, where
-    the loss has no window of the ratio, or where nothing moves, or the sign of the
-    change is not sure.
+    that comes nearest. None where `_can_advise` says no.
     """
     made = kept(attribution)
     if not _can_advise(attribution, made):
@@ -70,13 +66,14 @@ def advise(attribution: Attribution) -> Advice | None:
     clipped = np.add.outer(low_clipped, high_clipped)
     now = attribution.bins.tokens.sum(0)
     holding = (sign * change <= 0) & _ALLOWED
-    if holding.any():
-        low_changed = np.abs(low_clipped - now[LOW])
-        high_changed = np.abs(high_clipped - now[HIGH])
-        changed = np.add.outer(low_changed, high_changed)
-        pair = _least(attribution, np.where(holding, changed, np.inf))
-    else:
-        pair = _least(attribution, np.where(_ALLOWED, sign * change, np.inf))
+    low_changed = np.abs(low_clipped - now[LOW])
+    high_changed = np.abs(high_clipped - now[HIGH])
+    cost = np.add.outer(low_changed, high_changed)
+    candidates = holding
+    if not holding.any():
+        cost = sign * change
+        candidates = _ALLOWED
+    pair = _least(attribution, np.where(candidates, cost, np.inf))
     drawn, drawn_made = _drawn(attribution, pair)
     value = float(change[pair])
     difference = estimate(value - made.value, drawn - drawn_made)
@@ -105,6 +102,11 @@ def _drawn(attribution: Attribution, pair: tuple[int, int]) -> tuple[Floats, Flo
 
 
 def _can_advise(attribution: Attribution, made: Interval) -> bool:
+    """Whether another pair can be told to be better than the one in force.
+
+    Not where ratios or entropies are not known, the loss has no window of the ratio,
+    every ratio is 1, nothing moves, or the sign of the change is not sure.
+    """
     plan = attribution.plan
     if not (plan.clamped and plan.has("old_logprobs", "entropy")):
         return False

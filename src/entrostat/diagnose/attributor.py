@@ -156,9 +156,10 @@ class Attributor:
         """To the breakdown by rollout, with its entropy, completions and KL."""
         path = np.full(batch.num_rows, source.path)
         rollouts = np.column_stack((path, _steps(batch)))
-        samples = np.column_stack((rollouts, batch.column("sample").to_numpy()))
+        sample = batch.column("sample").to_numpy()
+        # sums of nothing: only the keys count
         nothing = np.zeros((batch.num_rows, 0))
-        self._samples.add(samples, nothing)
+        self._samples.add(np.column_stack((rollouts, sample)), nothing)
 
         keys, of_row = distinct(rollouts)
         of_token = of_row[tokens.row]
@@ -170,9 +171,11 @@ class Attributor:
 
         if tokens.kl is not None and self.plan.has("update"):
             update = batch.column("update").to_numpy()
+            # before the first update the policy is the one at the start
+            after = update[tokens.row] > 0
             passes = np.column_stack((rollouts, update))[tokens.row]
-            after = passes[:, 2] > 0
-            self._kl.add(passes[after], _with_count(tokens.kl[after]))
+            kl = _with_count(tokens.kl[after])
+            self._kl.add(passes[after], kl)
 
     def result(self) -> Attribution:
         """ValueError where no token was added."""

@@ -24,13 +24,19 @@ def breakdowns(attribution: Attribution) -> dict[str, list[Part]]:
     every: dict[str, list[Part]] = {}
     if plan.measure is not None:
         every["region"] = _parts(
-            attribution, attribution.regions, lambda key: Region(key[0]).name
+            attribution,
+            attribution.regions,
+            lambda key: Region(key[0]).name,
         )
     every["advantage"] = _parts(
-        attribution, attribution.signs, lambda key: _SIGNS[key[0]]
+        attribution,
+        attribution.signs,
+        lambda key: _SIGNS[key[0]],
     )
     every["position"] = _parts(
-        attribution, attribution.positions, lambda key: _positions(key[0])
+        attribution,
+        attribution.positions,
+        lambda key: _positions(key[0]),
     )
     every["token"] = _tokens(attribution)
     if plan.has("group"):
@@ -38,7 +44,9 @@ def breakdowns(attribution: Attribution) -> dict[str, list[Part]]:
     if plan.has("group", "reward"):
         every["right answers"] = _by_share(attribution)
     every["rollout"] = _parts(
-        attribution, attribution.steps, lambda key: _rollout(attribution, *key)
+        attribution,
+        attribution.steps,
+        lambda key: _rollout(attribution, *key),
     )
     return {name: parts for name, parts in every.items() if parts}
 

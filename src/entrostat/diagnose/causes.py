@@ -61,7 +61,9 @@ def unclipped(attribution: Attribution) -> Interval:
 
 def sure(change: Interval) -> bool:
     """Whether the sign of a change is known, as far as there is an interval to say so."""
-    return math.isnan(change.low) or change.low > 0 or change.high < 0
+    if math.isnan(change.low):
+        return True
+    return change.low > 0 or change.high < 0
 
 
 def causes(attribution: Attribution) -> list[Cause]:
@@ -101,12 +103,12 @@ def terms(cells: Floats) -> Floats:
         known.append(cells[..., region, :].sum(-1))
     for region, event in _CLIPPED:
         known.append(-cells[..., region, event])
-    total = cells[..., KEPT].sum(-1)
-    rest = total - np.stack(known, axis=-1).sum(-1)
+    explained = np.stack(known, axis=-1).sum(-1)
+    rest = cells[..., KEPT].sum(-1) - explained
     # what rounding leaves is no cause
-    rounding = 1e-9 * np.abs(cells).sum((-1, -2))
-    is_rounding = np.abs(rest) < rounding
-    return np.stack([*known, np.where(is_rounding, 0.0, rest)], axis=-1)
+    gross = np.abs(cells).sum((-1, -2))
+    rest = np.where(np.abs(rest) < 1e-9 * gross, 0.0, rest)
+    return np.stack([*known, rest], axis=-1)
 
 
 def estimate(value: float, drawn: Floats) -> Interval:
@@ -118,7 +120,7 @@ def estimate(value: float, drawn: Floats) -> Interval:
     if len(drawn) < _FEWEST_RESAMPLES or np.ptp(drawn) == 0:
         return Interval(float(value), math.nan, math.nan)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, (1 + LEVEL) / 2])
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
 
 

@@ -23,6 +23,8 @@ NUMBERS = ("logprobs", "entropy", "logratio", "advantages", "low", "high")
 BYTES = 4 + 4 + 2 * len(NUMBERS) + 1
 """Bytes per token before base64."""
 TRAINED, CLIP_LOW, CLIP_HIGH, REGION = 1, 2, 4, 8
+Token = tuple[int, str | None]
+"""Its id and its text, where the dump has it."""
 LONGEST_TOKEN = 60
 """Characters of a token's text."""
 
@@ -54,22 +56,25 @@ class TokenTexts:
     """Distinct tokens, by id and text: each text stands once in the page."""
 
     def __init__(self):
-        self._places: dict[tuple[int, str | None], int] = {}
+        self._places: dict[Token, int] = {}
         self.bytes = 0
         """About what `listed` takes in the page's JSON."""
 
     def places(self, ids: Ints, texts: pa.Array | None) -> Ints:
         """The place of each token in `listed`; new ones are put at its end."""
         if texts is None:
-            codes, words = np.zeros(len(ids), np.int64), [None]
+            codes = np.zeros(len(ids), np.int64)
+            words = [None]
         else:
             encoded = texts.dictionary_encode()
-            codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+            codes = encoded.indices.to_numpy(zero_copy_only=False)
             words = [word_of(text, LONGEST_TOKEN) for text in encoded.dictionary]
         pairs, which = np.unique(
             np.column_stack((ids, codes)), axis=0, return_inverse=True
         )
-        places = [self._place(token, words[code]) for token, code in pairs.tolist()]
+        places = []
+        for token, code in pairs.tolist():
+            places.append(self._place(token, words[code]))
         # numpy 2.0 alone gives `which` a second axis
         return np.array(places, np.int64)[which.reshape(-1)]
 
@@ -81,7 +86,7 @@ class TokenTexts:
             self.bytes += 20 + 6 * len(text or "")
         return self._places[key]
 
-    def listed(self) -> list[tuple[int, str | None]]:
+    def listed(self) -> list[Token]:
         return list(self._places)
 
 

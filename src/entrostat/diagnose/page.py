@@ -14,6 +14,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 import entrostat
 from entrostat.diagnose.breakdowns import Part
 from entrostat.diagnose.tables import TITLES, left_out_lines, table
@@ -133,7 +135,8 @@ def _parts_note(diagnosis: Json) -> str:
 
 def _causes(causes: list[Json]) -> list[Json]:
     """Rows of the table of causes; a cause without a change has none."""
-    most = max((abs(cause["change"]["value"]) for cause in causes), default=0)
+    sizes = [abs(cause["change"]["value"]) for cause in causes]
+    most = max(sizes, default=0)
     rows = []
     for cause in causes:
         change = cause["change"]
@@ -194,7 +197,7 @@ def _map(diagnosis: Json) -> Json | None:
         return None
     advice = diagnosis["advice"] or {"low": None, "high": None}
     advised = (advice["low"], advice["high"])
-    most = max(abs(change) for row in response["change"] for change in row) or 1.0
+    most = float(np.abs(response["change"]).max()) or 1.0
     rows = []
     for low, changes in zip(response["lows"], response["change"], strict=True):
         cells = []
@@ -244,13 +247,21 @@ def _plot(points: list[Json]) -> Json | None:
     predicted = [point["predicted"] for point in points]
     measured = [point["measured"] for point in points]
     x = _axis(predicted, 20, 280)
-    y = _axis(measured, 185, 15)  # SVG counts downwards
-    dots = [(x(a), y(b)) for a, b in zip(predicted, measured, strict=True)]
+    # SVG counts downwards
+    y = _axis(measured, 185, 15)
+    dots = []
+    for point in points:
+        dots.append((x(point["predicted"]), y(point["measured"])))
     alt = (
         f"Measured change against predicted change of {len(points)} rollouts; the "
         "numbers stand below."
     )
-    return {"dots": dots, "x0": x(0.0), "y0": y(0.0), "alt": alt}
+    return {
+        "dots": dots,
+        "x0": x(0.0),
+        "y0": y(0.0),
+        "alt": alt,
+    }
 
 
 def _axis(
@@ -259,11 +270,13 @@ def _axis(
     end: float,
 ) -> Callable[[float], float]:
     """A scale from the least to the most of the values and 0, to start..end."""
-    least, most = min(0.0, *values), max(0.0, *values)
+    least = min(0.0, *values)
+    most = max(0.0, *values)
     width = most - least or 1.0
+    length = end - start
 
     def place(value: float) -> float:
-        return round(start + (end - start) * (value - least) / width, 1)
+        return round(start + length * (value - least) / width, 1)
 
     return place
 

@@ -1,4 +1,30 @@
-"""A diagnosis as one JSON-able dict, which --json prints and tables and page are made of."""
+"""A diagnosis as one JSON-able dict, of which --json, the tables and the page are made.
+
+Infinity is a string and NaN is null. Changes are nats per unit step per trained token.
+
+measure        name of the change in entrostat.entropy; null where there is none
+groups         number of prompts; null where the dump does not tell them
+sentences      what it all says
+limits         what the numbers are not
+left_out       what can't be said for want of a column
+skipped        what --skip-bad left out
+change         of the updates
+unclipped      the change had nothing been clipped
+causes         terms that add up to change (entrostat.diagnose.causes)
+breakdowns     by name a list of parts. A part has label, tokens, clipped_low and
+               clipped_high (counts), kept (adds up to change), held_low and held_high
+               (the change of the tokens that the clip took). A part that stands for all
+               the others is labelled "others"
+fresh          share of tokens whose ratio is exactly 1
+in_force       the thresholds of each side, in words
+map            change under every pair of thresholds, and the share of tokens that each
+               threshold clips
+reach          clipped, kl and responses per rollout (null where not read), and the
+               sentence of entrostat.reach
+advice         the pair that would have held entropy; null where there is none to give
+measured       predicted beside measured change by rollout, where the next one's entropy
+               is known
+"""
 
 import dataclasses
 import math
@@ -24,31 +50,7 @@ def result(
     skipped: Skipped,
     paths: Sequence[Path | str],
 ) -> Json:
-    """The diagnosis. Infinity is a string and NaN is null.
-
-    Changes are nats per unit step per trained token.
-
-    measure        name of the change in entrostat.entropy; null where there is none
-    groups         number of prompts; null where the dump does not tell them
-    sentences      what it all says; limits: what the numbers are not
-    change         of the updates; unclipped: had nothing been clipped
-    causes         terms that add up to change (entrostat.diagnose.causes)
-    breakdowns     by name a list of parts. A part has label, tokens, clipped_low and
-                   clipped_high (counts), kept (adds up to change), held_low and
-                   held_high (the change of the tokens that the clip took). A part that
-                   stands for all the others is labelled "others"
-    fresh          share of tokens whose ratio is exactly 1
-    in_force       the thresholds of each side, in words
-    map            change under every pair of thresholds, and the share of tokens that
-                   each threshold clips
-    reach          clipped, kl and responses per rollout (null where not read), and the
-                   sentence of entrostat.reach
-    advice         the pair that would have held entropy; null where there is none to give
-    measured       predicted beside measured change by rollout, where the next one's
-                   entropy is known
-    left_out       what can't be said for want of a column; skipped: what --skip-bad left
-                   out
-    """
+    """The diagnosis; its keys are described at the top of this file."""
     plan = attribution.plan
     has_change = plan.measure is not None
     has_ratios = plan.has("old_logprobs")

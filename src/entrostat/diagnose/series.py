@@ -69,8 +69,10 @@ def series(attribution: Attribution, paths: Sequence[Path | str]) -> Series:
     for from_log, from_dump in zip(logged, dumped, strict=True):
         by_path.append(from_log or from_dump)
     points = _points(attribution, by_path)
+    span = []
     # over several paths there is no first and no last
-    span = _span(attribution, by_path[0]) if len(paths) == 1 else []
+    if len(paths) == 1:
+        span = _span(attribution, by_path[0])
     return Series(
         points=points,
         correlation=correlation(points),
@@ -84,9 +86,9 @@ def series(attribution: Attribution, paths: Sequence[Path | str]) -> Series:
 def _dumped(attribution: Attribution, paths: int) -> list[EntropyByStep]:
     """Mean entropy by path and step at the start of each rollout, where a dump has it."""
     by_path: list[EntropyByStep] = [{} for _ in range(paths)]
+    keys = attribution.steps.keys.tolist()
     sums = attribution.entropy.tolist()
-    for i, (path, step) in enumerate(attribution.steps.keys.tolist()):
-        total, count = sums[i]
+    for (path, step), (total, count) in zip(keys, sums, strict=True):
         if count:
             by_path[path][step] = total / count
     return by_path
@@ -104,8 +106,14 @@ def _points(attribution: Attribution, by_path: list[EntropyByStep]) -> list[Poin
         # a rollout may have no trained token, when all its completions are truncated
         if before is None or after is None or not tokens[i]:
             continue
-        predicted = float(steps.kept[i] / tokens[i])
-        points.append(Point(path, step, before, after - before, predicted))
+        point = Point(
+            path=path,
+            step=step,
+            entropy=before,
+            measured=after - before,
+            predicted=float(steps.kept[i] / tokens[i]),
+        )
+        points.append(point)
     return points
 
 
@@ -148,7 +156,9 @@ def correlation(points: Sequence[Point]) -> Interval | None:
         return Interval(r, r, r)
     z = math.atanh(r)
     half = _NORMAL_97_5 / math.sqrt(len(points) - 3)
-    return Interval(r, math.tanh(z - half), math.tanh(z + half))
+    low = math.tanh(z - half)
+    high = math.tanh(z + half)
+    return Interval(r, low, high)
 
 
 def _logged(path: Path) -> EntropyByStep:
@@ -181,7 +191,10 @@ def _read_metrics(file: Path) -> EntropyByStep:
                 continue
             if not isinstance(record, dict):
                 continue
-            step, entropy = record.get("step"), record.get("entropy")
-            if type(step) is int and type(entropy) is float and math.isfinite(entropy):
+            step = record.get("step")
+            entropy = record.get("entropy")
+            if type(step) is not int or type(entropy) is not float:
+                continue
+            if math.isfinite(entropy):
                 entropies[step] = entropy
     return entropies

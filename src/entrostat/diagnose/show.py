@@ -74,12 +74,13 @@ def _fewer(parts: list[Part]) -> list[Part]:
     *named, others = parts
     if "others" not in others:
         return parts
-    lowering = [part for part in named if part.get("kept", 0) < 0]
-    raising = [part for part in named if part.get("kept", 0) > 0]
+    # only a part with a change is named
+    lowering = [part for part in named if part["kept"] < 0]
+    raising = [part for part in named if part["kept"] > 0]
     merged = lowering[MOVERS:] + raising[MOVERS:]
-    sums = total([others, *merged])
-    count = others["others"] + len(merged)
-    return [*lowering[:MOVERS], *raising[:MOVERS], others | sums | {"others": count}]
+    others = others | total([others, *merged])
+    others["others"] += len(merged)
+    return lowering[:MOVERS] + raising[:MOVERS] + [others]
 
 
 def _map(response: Json, advice: Json | None) -> Table:
@@ -89,12 +90,17 @@ def _map(response: Json, advice: Json | None) -> Table:
         highs.append(advice["high"])
     rendered = _titled("Change under other thresholds")
     rendered.add_column("low \\ high")
-    columns = [j for j, high in enumerate(response["highs"]) if high in highs]
+    columns = []
+    for j, high in enumerate(response["highs"]):
+        if high in highs:
+            columns.append(j)
     for j in columns:
-        rendered.add_column(number(float(response["highs"][j])), justify="right")
+        high = float(response["highs"][j])
+        rendered.add_column(number(high), justify="right")
     for low, changes in zip(response["lows"], response["change"], strict=True):
         if low in lows:
-            rendered.add_row(number(low), *(short(changes[j]) for j in columns))
+            cells = [short(changes[j]) for j in columns]
+            rendered.add_row(number(low), *cells)
     rendered.caption = f"{UNIT}; for the ratios of this dump"
     return rendered
 

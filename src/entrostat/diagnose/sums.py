@@ -23,8 +23,11 @@ class KeyedSums:
     """
 
     def __init__(self, *, width: int, values: int):
-        self._keys: list[Ints] = [np.zeros((0, width), np.int64)]
-        self._sums: list[Floats] = [np.zeros((0, values))]
+        no_keys = np.zeros((0, width), np.int64)
+        no_sums = np.zeros((0, values))
+        # what is merged, then what is pending
+        self._keys: list[Ints] = [no_keys]
+        self._sums: list[Floats] = [no_sums]
         self._merged = 0
         self._pending = 0
 
@@ -41,8 +44,9 @@ class KeyedSums:
         """The keys in ascending order, (k, width), and their sums, (k, values)."""
         if len(self._keys) > 1:
             keys, which = distinct(np.concatenate(self._keys))
-            self._sums = [summed(which, np.concatenate(self._sums), len(keys))]
+            sums = summed(which, np.concatenate(self._sums), len(keys))
             self._keys = [keys]
+            self._sums = [sums]
             self._merged = len(keys)
             self._pending = 0
         return self._keys[0], self._sums[0]
@@ -64,7 +68,8 @@ def distinct(keys: Ints) -> tuple[Ints, Ints]:
     order = np.lexsort(keys.T[::-1])
     ordered = keys[order]
     is_new = np.ones(len(keys), bool)
-    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    differs = ordered[1:] != ordered[:-1]
+    is_new[1:] = differs.any(axis=1)
     which = np.empty(len(keys), np.int64)
     which[order] = np.cumsum(is_new) - 1
     return ordered[is_new], which

@@ -46,7 +46,10 @@ def table(name: str, parts: list[Part]) -> Table:
     columns = dict(COUNTS)
     if "kept" in parts[0]:
         columns |= CHANGES
-    rows = [[label_of(name, part), *_cells(part, columns)] for part in parts]
+    rows = []
+    for part in parts:
+        cells = _cells(part, columns)
+        rows.append([label_of(name, part), *cells])
     sums = total(parts)
     return Table(
         title=f"By {TITLES[name]}",

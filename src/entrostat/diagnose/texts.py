@@ -51,9 +51,9 @@ def token_texts(plan: Plan, ids: Collection[int]) -> dict[int, str]:
             pieces = batch.column("text").flatten()
             # of each id, where it stands first
             ids_here, first = np.unique(tokens, return_index=True)
-            for token, at in zip(ids_here.tolist(), first.tolist(), strict=True):
-                if token in missing:
-                    texts[token] = cut(pieces[at])
+            wanted = np.isin(ids_here, list(missing))
+            for at in first[wanted].tolist():
+                texts[tokens[at].as_py()] = cut(pieces[at])
             missing -= texts.keys()
     return texts
 
@@ -72,9 +72,10 @@ def prompts(plan: Plan, keys: Collection[Key]) -> dict[Key, str]:
             groups = batch.column("group").to_numpy()
             for key in missing:
                 path, step, group = key
-                rows = np.flatnonzero((steps == step) & (groups == group))
-                if path == source.path and len(rows):
-                    texts[key] = cut(batch.column("prompt")[int(rows[0])])
+                is_its = (steps == step) & (groups == group)
+                if path == source.path and is_its.any():
+                    row = int(np.argmax(is_its))
+                    texts[key] = cut(batch.column("prompt")[row])
             missing -= texts.keys()
     return texts
 
@@ -89,13 +90,16 @@ def escaped(text: str, limit: int = LONGEST) -> str:
     """
     shown = ""
     for character in text[:limit]:
-        category = unicodedata.category(character)
-        # C: controls and what turns the reading direction; Zl, Zp: line ends
-        if category[0] == "C" or category in ("Zl", "Zp") or character == "\\":
-            shown += character.encode("unicode_escape").decode()
-        else:
-            shown += character
-    return shown + ("…" if len(text) > limit else "")
+        if character == "\\" or _is_odd(character):
+            character = character.encode("unicode_escape").decode()
+        shown += character
+    return shown + "…" if len(text) > limit else shown
+
+
+def _is_odd(character: str) -> bool:
+    """A control, what turns the reading direction, or a line end."""
+    category = unicodedata.category(character)
+    return category.startswith("C") or category in ("Zl", "Zp")
 
 
 def cut(text: Any, limit: int = LONGEST) -> str:

@@ -120,29 +120,35 @@ def _change(
         return np.zeros(len(columns["row"]))
     if logratio is None:
         logratio = np.zeros(len(columns["row"]))
-    ratio_and_advantage = _doubles(logratio), _doubles(columns["advantages"])
     names = ["logprobs", "entropy"]
     change_of = entropy_change_own_term
     if plan.exact:
         names += ["sum_p2", "sum_p2_logp"]
         change_of = entropy_change
-    stats = TokenStats(*(_doubles(columns[name]) for name in names))
-    return change_of(stats, *ratio_and_advantage)[0].numpy()
+    stats = [_row(columns[name]).double() for name in names]
+    change = change_of(
+        TokenStats(*stats),
+        _row(logratio).double(),
+        _row(columns["advantages"]).double(),
+    )
+    return change[0].numpy()
 
 
-def _doubles(column: np.ndarray) -> Tensor:
-    """As one row of tokens, (1, n) float64."""
-    return torch.tensor(column, dtype=torch.float64)[None]
+def _row(column: np.ndarray) -> Tensor:
+    """As one row of tokens, (1, n)."""
+    return torch.tensor(column)[None]
 
 
 def _region(columns: Columns, plan: Plan) -> Ints:
     if not plan.has("entropy"):
-        return np.full(len(columns["row"]), int(Region.NONE))
+        return np.full_like(columns["row"], Region.NONE)
     # in float32, which decides on tokens at the edge between two regions as a run does
-    logprobs = torch.tensor(columns["logprobs"])
-    entropy = torch.tensor(columns["entropy"])
-    advantages = torch.tensor(columns["advantages"])
-    return regions(logprobs[None], entropy[None], advantages[None])[0].numpy()
+    region = regions(
+        _row(columns["logprobs"]),
+        _row(columns["entropy"]),
+        _row(columns["advantages"]),
+    )
+    return region[0].numpy()
 
 
 def _kl(logratio: Floats) -> Floats:

@@ -77,7 +77,8 @@ def viewer(attribution: Attribution, responses: int) -> Json:
 
 def _chosen(attribution: Attribution, responses: int) -> list[Key]:
     """Keys of as many groups, largest mover first, as have that many rows together."""
-    order = np.argsort(-np.abs(attribution.groups.kept), kind="stable")
+    moved = np.abs(attribution.groups.kept)
+    order = np.argsort(-moved, kind="stable")
     rows = np.cumsum(attribution.rewards[order, 0])
     most = int(np.searchsorted(rows, responses)) + 1
     keys = attribution.groups.keys[order[:most]]
@@ -120,8 +121,9 @@ def _responses(
         which = _which(batch, unit, mine)
         chosen = which >= 0
         if chosen.any():
-            rows = _of_rows(batch.filter(pa.array(chosen)), plan, texts)
-            for i, response in zip(which[chosen], rows, strict=True):
+            some = batch.filter(pa.array(chosen))
+            responses = _of_rows(some, plan, texts)
+            for i, response in zip(which[chosen], responses, strict=True):
                 yield mine[i], response
 
 
@@ -130,8 +132,14 @@ def _has_any(
     unit: str,
     keys: list[Key],
 ) -> bool:
-    batches = read_again(source, [unit])
-    return any(_which(batch, unit, keys).max(initial=-1) >= 0 for batch in batches)
+    """Whether the file has a row of any of these groups."""
+    wanted = {(step, number) for _, step, number in keys}
+    for batch in read_again(source, [unit]):
+        steps = batch.column("step").to_pylist()
+        units = batch.column(unit).to_pylist()
+        if not wanted.isdisjoint(zip(steps, units, strict=True)):
+            return True
+    return False
 
 
 def _which(
@@ -196,7 +204,8 @@ def _numbers(
     size: int,
 ) -> np.ndarray:
     """NUMBERS of trained tokens, which are `at` these of `size` entries; NaN elsewhere."""
-    numbers = np.full((len(NUMBERS), size), np.nan, np.float32)
+    shape = (len(NUMBERS), size)
+    numbers = np.full(shape, np.nan, np.float32)
     for i, name in enumerate(NUMBERS):
         if name == "logratio":
             if tokens.logratio is not None:
