@@ -250,3 +250,19 @@ def test_a_dump_without_entropy_says_what_is_left(capsys, make_dump):
     assert "kept" not in made["breakdowns"]["position"][0]
     code, out, _ = run(capsys, folder)
     assert code == 0 and "no column entropy" in out.replace("\n", " ") and "By position" in out
+
+
+def test_a_rollout_without_a_trained_token_has_no_predicted_change(capsys, tmp_path):
+    """All its completions were truncated, say, and it shares a file with others."""
+    columns, _ = made_up(3, prompts=4)
+    rows = len(columns["tokens"])
+    columns["step"] = [i * 2 // rows for i in range(rows)]
+    for i in range(rows // 2, rows):
+        columns["mask"][i] = [False] * len(columns["mask"][i])
+    (tmp_path / "dump").mkdir()
+    dump.write(tmp_path / "dump" / "a.parquet", **columns)
+    lines = [json.dumps({"step": k, "entropy": 0.4 - 0.01 * k}) for k in range(3)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    _, out, _ = run(capsys, tmp_path, "--json")
+    made = json.loads(out, parse_constant=refuse)
+    assert [point["step"] for point in made["measured"]["points"]] == [0]
