@@ -1,4 +1,5 @@
-"""A line of response.jsonl: what other clip thresholds would have done to entropy in one rollout of a run."""
+"""A line of response.jsonl: what other clip thresholds would have done to entropy in one
+rollout of a run."""
 
 import math
 from typing import Any
@@ -19,38 +20,45 @@ def map_line(step: int, tokens: TokenSample) -> dict[str, Any]:
 
     step
     lows, highs        thresholds of the rows and of the columns
-    change             the map: entropy change per trained token, nats per unit step (entrostat.response)
-    in_force           {"low", "high"}: means of the half-widths in force over the tokens that they can clip, A < 0
-                       and A > 0, finite ones alone; null where there is none
+    change             the map: entropy change per trained token, nats per unit step
+                       (entrostat.response)
+    in_force           {"low", "high"}: means of the half-widths in force over the tokens
+                       that they can clip, A < 0 and A > 0, finite ones alone; null where
+                       there is none
     total_unclipped    the change had nothing been clipped
     predicted          the change that was kept under the bounds in force, each token's own
     tokens             how many were sampled
     """
-    weight, change = tokens.weight.double(), tokens.change.double()
+    # sums of many small terms of both signs
+    weight = tokens.weight.double()
+    weighted_change = weight * tokens.change.double()
+    total = weight.sum()
     batch = ResponseBatch(
         tokens.logratio, tokens.advantages, tokens.change, tokens.weight
     )
+    low = _mean_finite(tokens.low, weight, tokens.advantages < 0)
+    high = _mean_finite(tokens.high, weight, tokens.advantages > 0)
     return {
         "step": step,
-        "lows": [_plain(low) for low in LOWS],
-        "highs": [_plain(high) for high in HIGHS],
+        "lows": list(map(_plain, LOWS)),
+        "highs": list(map(_plain, HIGHS)),
         "change": response_map(batch, LOWS, HIGHS).tolist(),
-        "in_force": {
-            "low": _mean_finite(tokens.low, weight, tokens.advantages < 0),
-            "high": _mean_finite(tokens.high, weight, tokens.advantages > 0),
-        },
-        "total_unclipped": float((weight * change).sum() / weight.sum()),
-        "predicted": float((weight * change)[~tokens.clipped].sum() / weight.sum()),
-        "tokens": len(change),
+        "in_force": {"low": low, "high": high},
+        "total_unclipped": float(weighted_change.sum() / total),
+        "predicted": float(weighted_change[~tokens.clipped].sum() / total),
+        "tokens": len(weight),
     }
 
 
 def _plain(bound: float) -> float | str:
+    """A bound as JSON, which has no infinity."""
     return bound if math.isfinite(bound) else str(bound)
 
 
 def _mean_finite(bounds: Tensor, weight: Tensor, side: Tensor) -> float | None:
+    """Weighted mean of the finite bounds on a side, (n,) each; None where there is none."""
     chosen = side & bounds.isfinite()
     if not bool(chosen.any()):
         return None
-    return float((weight * bounds.double())[chosen].sum() / weight[chosen].sum())
+    weighted = (weight * bounds.double())[chosen]
+    return float(weighted.sum() / weight[chosen].sum())

@@ -1,4 +1,5 @@
-"""The lab's tokenizer and decoder: character level, at most 0.6M parameters, plain Hugging Face classes."""
+"""The lab's tokenizer and decoder: character level, at most 0.6M parameters, plain Hugging
+Face classes."""
 
 import torch
 from transformers import (
@@ -18,12 +19,14 @@ _DEFAULT_SIZE = ModelSize()
 
 
 def build_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
-    """One token a character of `alphabet`, plus pad, eos and unk; pads on the left, adds nothing to a text.
+    """One token per character of `alphabet`, plus pad, eos and unk; pads on the left, adds
+    nothing to a text.
 
-    It is a `Qwen2Tokenizer` without merges, because AutoTokenizer loads that class for every folder with a Qwen2
-    config, whatever class the folder names (transformers 5, `MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS`). So it does
-    what that class does with a character outside the alphabet: drops it. Decode and compare to find that out.
-    With `skip_special_tokens`, decoding drops pad, eos and unk wherever they stand.
+    It is a `Qwen2Tokenizer` without merges, because AutoTokenizer loads that class for
+    every folder with a Qwen2 config, whatever class the folder names (transformers 5,
+    `MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS`). So it does what that class does with a
+    character outside the alphabet: drops it. Decode and compare to find that out. With
+    `skip_special_tokens`, decoding drops pad, eos and unk wherever they stand.
 
     Raises:
         ValueError: `alphabet` repeats a character or has one that is not visible ASCII.
@@ -34,10 +37,12 @@ def build_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
         )
     if not all("!" <= character <= "~" for character in alphabet):
         raise ValueError(
-            f"alphabet {alphabet!r} has a character that is not visible ASCII; leave it out"
+            f"alphabet {alphabet!r} has a character that is not visible ASCII; "
+            "leave it out"
         )
+    tokens = (PAD, EOS, UNKNOWN, *alphabet)
     return Qwen2Tokenizer(
-        vocab={token: i for i, token in enumerate((PAD, EOS, UNKNOWN, *alphabet))},
+        vocab={token: i for i, token in enumerate(tokens)},
         merges=[],
         pad_token=PAD,
         eos_token=EOS,
@@ -52,7 +57,8 @@ def build_model(
 ) -> Qwen2ForCausalLM:
     """A Qwen2 decoder for `tokenizer` with random weights and tied embeddings.
 
-    Weights are N(0, 0.02^2), biases 0, norms 1, drawn from a generator of its own: the global one does not move.
+    Weights are N(0, 0.02^2), biases 0, norms 1, drawn from a generator of its own: the
+    global one does not move.
     """
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -67,6 +73,7 @@ def build_model(
         eos_token_id=EOS_ID,
         pad_token_id=PAD_ID,
     )
+    # transformers draws weights too, from the global generator
     with torch.random.fork_rng(devices=[]):
         model = Qwen2ForCausalLM(config)
     generator = torch.Generator().manual_seed(seed)

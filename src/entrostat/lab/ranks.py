@@ -1,7 +1,9 @@
-"""The processes of one run under accelerate or torchrun: who writes, what all must agree on, who waits for whom.
+"""The processes of one run under accelerate or torchrun: who writes, what all must agree
+on, who waits for whom.
 
-Rank 0 owns the run's folder and the terminal. What it alone does (create the folder, take its lock, score the model)
-goes through `first`: the others wait for its result, however long that takes, or for its error.
+Rank 0 owns the run's folder and the terminal. What it alone does (create the folder, take
+its lock, score the model) goes through `first`: the others wait for its result, however
+long that takes, or for its error.
 """
 
 import contextlib
@@ -9,7 +11,6 @@ import datetime
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 
 from entrostat.engines.meter import TokenSample
-from entrostat.lab.config import TrainConfig, grpo_fields
+from entrostat.lab.config import TrainConfig
 from entrostat.lab.weights import check_weights
 
 T = TypeVar("T")
@@ -32,13 +33,17 @@ class ElsewhereError(RuntimeError):
 
 
 class Ranks:
-    """This process among those of its run. Alone, everything is done here and nothing waits."""
+    """This process among those of its run. Alone, everything is done here and nothing
+    waits."""
 
     def __init__(self, rank: int = 0, size: int = 1, group: Any = None):
-        self.rank, self.size, self._group = rank, size, group
+        self.rank = rank
+        self.size = size
+        self._group = group
 
     @property
     def is_first(self) -> bool:
+        """Whether this one owns the run's folder and the terminal."""
         return self.rank == 0
 
     @property
@@ -47,14 +52,17 @@ class Ranks:
         return os.getppid() if self.size > 1 else None
 
     def first(self, work: Callable[[], T]) -> T:
-        """What `work` gives on rank 0, on every rank; it must pickle. Its error there, ElsewhereError on the others."""
+        """What `work` gives on rank 0, on every rank; it must pickle. Its error there,
+        ElsewhereError on the others."""
         if self.size == 1:
             return work()
+        # whether it went well, and what it gave
         told: list[Any] = [False, None]
         try:
             if self.is_first:
                 told = [True, work()]
-        finally:  # after an error too: the others would wait for ever
+        finally:
+            # after an error too: the others would wait for ever
             dist.broadcast_object_list(told, src=0, group=self._group)
         if not told[0]:
             raise ElsewhereError("rank 0 has failed")
@@ -63,38 +71,43 @@ class Ranks:
     @contextlib.contextmanager
     def holding(self, lock: AbstractContextManager[None]) -> Iterator[None]:
         """Inside, rank 0 holds `lock`."""
-        with contextlib.ExitStack() as held:
-            self.first(lambda: held.enter_context(lock))
+        with contextlib.ExitStack() as stack:
+            self.first(lambda: stack.enter_context(lock))
             yield
 
     def any(self, flag: bool) -> bool:
-        """Whether it is set on any rank. All must call it, and none goes on before the last has."""
+        """Whether it is set on any rank. All must call it, and none goes on before the last
+        has."""
         if self.size == 1:
             return flag
-        found = torch.tensor(int(flag))
-        dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self._group)
-        return bool(found)
+        any_of_all = torch.tensor(int(flag))
+        dist.all_reduce(any_of_all, op=dist.ReduceOp.MAX, group=self._group)
+        return bool(any_of_all)
 
-    def gather_tokens(self, mine: TokenSample | None) -> TokenSample | None:
-        """The sampled tokens of all ranks on rank 0, None on the others and where there are none. All must call it."""
+    def gather_tokens(self, own: TokenSample | None) -> TokenSample | None:
+        """The sampled tokens of all ranks on rank 0, None on the others and where there are
+        none. All must call it."""
         if self.size == 1:
-            return mine
-        found: list[Any] = [None] * self.size
-        dist.gather_object(
-            mine, found if self.is_first else None, dst=0, group=self._group
-        )
-        parts = [part for part in found if part is not None]
-        return TokenSample(*map(torch.cat, zip(*parts, strict=True))) if parts else None
+            return own
+        samples: list[Any] = [None] * self.size
+        into = samples if self.is_first else None
+        dist.gather_object(own, into, dst=0, group=self._group)
+        parts = [sample for sample in samples if sample is not None]
+        if not parts:
+            return None
+        fields = zip(*parts, strict=True)
+        return TokenSample(*map(torch.cat, fields))
 
     def share(self, config: TrainConfig) -> int:
         """Completions of a pass on each rank. ValueError where they cannot be shared."""
         if self.size > 1:
             check_weights(config)
-        whole = grpo_fields(config, Path(), {})["per_device_train_batch_size"]
+        whole = config.completions_per_pass
         if whole % self.size:
             raise ValueError(
-                f"{self.size} processes cannot share the {whole} completions that pass through the model together "
-                f"(--prompts {config.prompts} x --samples {config.samples} over --updates-per-rollout "
+                f"{self.size} processes cannot share the {whole} completions that pass "
+                f"through the model together (--prompts {config.prompts} x --samples "
+                f"{config.samples} over --updates-per-rollout "
                 f"{config.updates_per_rollout}): choose numbers that {self.size} divides"
             )
         return whole // self.size
@@ -102,7 +115,10 @@ class Ranks:
 
 def world_size() -> int:
     """How many processes the launcher has started, by the environment that it has set."""
-    return next((int(os.environ[name]) for name in _SIZES if os.environ.get(name)), 1)
+    for name in _SIZES:
+        if os.environ.get(name):
+            return int(os.environ[name])
+    return 1
 
 
 def join() -> Ranks:
@@ -110,7 +126,8 @@ def join() -> Ranks:
     if world_size() == 1:
         return Ranks()
     state = PartialState(cpu=not torch.cuda.is_available())
-    # its own group: waiting for scores must not run into the timeout of training, nor training lose its own
+    # a group of its own: waiting for scores must not run into the timeout of training,
+    # nor training lose its own
     group = dist.new_group(backend="gloo", timeout=_PATIENCE)
     return Ranks(state.process_index, state.num_processes, group)
 
@@ -118,11 +135,9 @@ def join() -> Ranks:
 def is_lone() -> bool:
     """Whether accelerate was asked for several processes and has started this one alone.
 
-    Its --cpu does, unless it is given an --mpirun_hostfile (accelerate 1.15, commands/launch.py, simple_launcher):
-    then it sets an address to meet at, and no rank.
+    Its --cpu does, unless it is given an --mpirun_hostfile (accelerate 1.15,
+    commands/launch.py, simple_launcher): then it sets an address to meet at, and no rank.
     """
-    asked = (
-        os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
-        and "MASTER_ADDR" in os.environ
-    )
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    asked = on_cpu and "MASTER_ADDR" in os.environ
     return asked and not any(os.environ.get(name) for name in _SIZES)

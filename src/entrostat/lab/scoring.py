@@ -1,4 +1,5 @@
-"""The scores of a run: taken once, kept in its folder, found there by whoever goes on with it."""
+"""The scores of a run: taken once, kept in its folder, found there by whoever goes on with
+it."""
 
 from typing import Any
 
@@ -17,36 +18,35 @@ def scored(
     draw: Draw,
     watcher: Watcher,
 ) -> dict[str, Any]:
-    """Scores of the model behind `draw`, as config says; those of scores-WHEN.json where a former process left them.
+    """Scores of the model behind `draw`, as the config asks for them; empty where no
+    problem is to be scored.
 
-    None at all where no problem is to be scored.
+    Where a former process of the run left them in scores-WHEN.json, they are those.
     """
     if not config.eval_problems:
         return {}
-    known = run.read_scores(when)
-    if known is None:
-        watcher.note(_told(config))
-        known = evaluate_with(
-            draw,
-            task,
-            problems=config.eval_problems,
-            samples=config.eval_samples,
-            split=config.eval_split,
-            temperature=config.temperature,
-            temperatures=config.temperatures,
-        )
-        run.write_scores(when, known)
-    return known
+    kept = run.read_scores(when)
+    if kept is not None:
+        return kept
+    watcher.note(_note(config))
+    scores = evaluate_with(
+        draw,
+        task,
+        problems=config.eval_problems,
+        samples=config.eval_samples,
+        split=config.eval_split,
+        temperature=config.temperature,
+        temperatures=config.temperatures,
+    )
+    run.write_scores(when, scores)
+    return scores
 
 
-def _told(config: TrainConfig) -> str:
+def _note(config: TrainConfig) -> str:
+    """What is being scored: it takes a while."""
     which = "held-out" if config.eval_split == "test" else "validation"
-    several = sorted({config.temperature, *config.temperatures}, reverse=True)
-    at = (
-        f" at temperatures {', '.join(map(spelt, several))}"
-        if config.temperatures
-        else ""
-    )
-    return (
-        f"scoring {config.eval_problems} {which} problems x {config.eval_samples}{at}"
-    )
+    text = f"scoring {config.eval_problems} {which} problems x {config.eval_samples}"
+    if config.temperatures:
+        several = sorted({config.temperature, *config.temperatures}, reverse=True)
+        text += f" at temperatures {', '.join(map(spelt, several))}"
+    return text

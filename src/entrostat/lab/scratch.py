@@ -1,4 +1,5 @@
-"""A tokenizer and a decoder from nothing, where no hub is: byte-level BPE on given texts, Qwen2 with random weights."""
+"""A tokenizer and a decoder from nothing, where no hub is: byte-level BPE on given texts,
+Qwen2 with random weights."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +10,8 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 PAD, TURN, EOS = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """Qwen2's template, without its system turn."""
@@ -18,13 +20,18 @@ CHATML = (
 def train_tokenizer(
     texts: Iterable[str], vocabulary: int, *, chat: bool = True
 ) -> PreTrainedTokenizerFast:
-    """Merges learnt from `texts`; it spells any text. Pads on the left; a chat template unless `chat` is False."""
+    """A byte-level BPE tokenizer with merges learnt from `texts`; it spells any text.
+
+    Pads on the left. It has a chat template unless `chat` is False.
+    """
     bpe = Tokenizer(models.BPE())
+    # tokenizers' type stubs leave these two attributes out
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
     bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=[PAD, TURN, EOS],
+        # all bytes, not those of the texts alone: any text can be spelt
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -40,7 +47,8 @@ def train_tokenizer(
 def random_model(
     tokenizer: Any, *, hidden: int, layers: int, mlp: int, heads: int, seed: int = 0
 ) -> Qwen2ForCausalLM:
-    """A Qwen2 of that shape with tied embeddings, half as many key heads, and weights drawn from `seed`."""
+    """A Qwen2 of that shape with tied embeddings, half as many key heads, and weights
+    drawn from `seed`."""
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -54,6 +62,7 @@ def random_model(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    # transformers draws weights from the global generator, which must not move
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Qwen2ForCausalLM(config)

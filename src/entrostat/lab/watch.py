@@ -8,7 +8,8 @@ from typing import Any
 
 
 class Watcher:
-    """Is told of a run as it goes. This one does not listen; entrostat.lab.show has one for terminals."""
+    """Is told of a run as it goes. This one does not listen; entrostat.lab.show has one
+    for terminals."""
 
     def line(self, metrics: dict[str, Any]) -> None:
         """A line of metrics.jsonl, as it is written."""
@@ -18,14 +19,18 @@ class Watcher:
 
 
 class Stop:
-    """Whether a run is to end after this rollout: Ctrl-C has come, or `parent`, who waits for it, is gone."""
+    """Whether a run is to end after this rollout: Ctrl-C has come, or `parent`, who waits
+    for it, is gone."""
 
     def __init__(self, watcher: Watcher, parent: int | None):
-        self.watcher, self.parent = watcher, parent
+        self.watcher = watcher
+        self.parent = parent
         self.interrupted = False
 
     @property
     def asked(self) -> bool:
+        """Whether the run is to end."""
+        # a process whose parent dies gets another one
         orphaned = self.parent is not None and os.getppid() != self.parent
         return self.interrupted or orphaned
 
@@ -39,10 +44,11 @@ class Stop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes Ctrl-C meanwhile; a second one stops at once."""
+        """Takes Ctrl-C inside; a second one stops at once."""
         try:
             before = signal.signal(signal.SIGINT, self._interrupt)
-        except ValueError:  # not the main thread: Ctrl-C is somebody else's
+        except ValueError:
+            # not the main thread: Ctrl-C is somebody else's
             yield
             return
         try:
