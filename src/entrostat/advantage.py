@@ -1,6 +1,8 @@
-"""Advantages: of a completion against the others of its prompt, or of each token against a critic's values (GAE).
+"""Advantages: of a completion against the others of its prompt, or of each token against a
+critic's values (GAE).
 
-Notation: b completions of t tokens; groups of g completions answer the same prompt and lie next to each other.
+Notation: b completions of t tokens; groups of g completions answer the same prompt and
+lie next to each other.
 """
 
 from collections.abc import Callable
@@ -25,18 +27,21 @@ def group_advantages(
     """Advantage of each completion within its group of g = group_size.
 
     scale, where the sources differ:
-        "group": (R - mean) / (std + 1e-4), std with Bessel's correction. GRPO (arXiv 2402.03300, section 4.1.2) has no
-            epsilon and leaves the correction open; these two are TRL's choice, taken so that the engines agree.
+        "group": (R - mean) / (std + 1e-4), std with Bessel's correction. GRPO (arXiv
+            2402.03300, section 4.1.2) has no epsilon and leaves the correction open;
+            these two are TRL's choice, taken so that the engines agree.
         "none": R - mean. Dr. GRPO (arXiv 2503.20783) and Park et al. (arXiv 2509.26114).
 
-    A group whose rewards are all equal gets exactly zero, where rounding of the mean would leave a residue of up to
-    1e-3 after the division. A group of one is such a group.
+    A group whose rewards are all equal gets exactly zero, where rounding of the mean
+    would leave a residue of up to 1e-3 after the division. A group of one is such a
+    group.
 
     Args:
         rewards: one per completion, finite.
 
     Raises:
-        ValueError: a reward that is NaN or infinite, b no multiple of g, g < 1, or an unknown scale.
+        ValueError: a reward that is NaN or infinite, b no multiple of g, g < 1, or an
+            unknown scale.
 
     >>> group_advantages(torch.tensor([1.0, 0.0, 0.1, 0.1]), 2, scale="none")
     tensor([ 0.5000, -0.5000,  0.0000,  0.0000])
@@ -50,7 +55,8 @@ def group_advantages(
     if not rewards.isfinite().all():
         at = int((~rewards.isfinite()).nonzero()[0])
         raise ValueError(
-            f"rewards must be finite, got {rewards[at].item()} at {at}; fix the reward function"
+            f"rewards must be finite, got {rewards[at].item()} at {at}; fix the reward "
+            "function"
         )
     grouped = rewards.view(-1, group_size)
     equal = (grouped == grouped[:, :1]).all(-1, keepdim=True)
@@ -76,21 +82,26 @@ def gae(
     gamma: float = 1.0,
     lam: float = 1.0,
 ) -> Gae:
-    """Generalised advantage estimation over a completion whose reward comes with its last trained token.
+    """Generalised advantage estimation over a completion whose reward comes with its last
+    trained token.
 
-    arXiv 1506.02438, equation 16: A_t = sum over l of (gamma lam)^l delta_(t+l), delta_t = r_t + gamma V_(t+1) - V_t,
-    t counting trained tokens only: what stands between two of them, a tool's answer say, is passed over, and after the
-    last there is nothing (V = 0). At lam = 1 and gamma = 1 that is the reward less the value, at lam = 0 it is delta.
+    arXiv 1506.02438, equation 16: A_t = sum over l of (gamma lam)^l delta_(t+l),
+    delta_t = r_t + gamma V_(t+1) - V_t, t counting trained tokens only: what stands
+    between two of them, a tool's answer say, is passed over, and after the last there is
+    nothing (V = 0). At lam = 1 and gamma = 1 that is the reward less the value, at
+    lam = 0 it is delta.
 
     Args:
-        rewards: one per completion; that of a completion without a trained token may be NaN.
+        rewards: one per completion; that of a completion without a trained token may be
+            NaN.
         values: V of the state before each token.
         mask: trained tokens; the others may hold anything, NaN included.
 
     Raises:
         ValueError: gamma or lam outside [0, 1].
 
-    >>> gae(torch.tensor([1.0]), torch.tensor([[0.5, 0.25]]), torch.tensor([[True, True]]), lam=0.0).advantages
+    >>> values, mask = torch.tensor([[0.5, 0.25]]), torch.tensor([[True, True]])
+    >>> gae(torch.tensor([1.0]), values, mask, lam=0.0).advantages
     tensor([[-0.2500,  0.7500]])
     """
     for name, value in (("gamma", gamma), ("lam", lam)):
@@ -98,8 +109,10 @@ def gae(
             raise ValueError(f"{name} must be in [0, 1], got {value}")
     values = torch.where(mask, values, 0.0)
     advantages = torch.zeros_like(values)
-    # what the next trained token will be worth, discounted; at the last one its reward, which is not
-    ahead, later = rewards.to(values.dtype), torch.zeros_like(values[:, 0])
+    # from the last token to the first: what comes after a trained token is worth `ahead`,
+    # gamma V of the next one; after the last, its reward, which is not discounted
+    ahead = rewards.to(values.dtype)
+    later = torch.zeros_like(values[:, 0])  # the next trained token's advantage
     for t in reversed(range(values.size(1))):
         trained, value = mask[:, t], values[:, t]
         later = torch.where(trained, ahead - value + gamma * lam * later, later)
@@ -115,11 +128,14 @@ def whiten(
     scale: bool = True,
     reduce: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Float[Tensor, "b t"]:
-    """Advantages less their mean over trained tokens, and with `scale` over their standard deviation; 0 where masked.
+    """Advantages less their mean over trained tokens, and with `scale` over their standard
+    deviation; 0 where masked.
 
-    Each trained token weighs the same, whichever completion or rank it is of. (A - mean) / sqrt(variance + 1e-8) with
-    Bessel's correction, as in TRL's former PPO trainer and verl; PPO's first code has neither (openai/baselines, ppo2:
-    population deviation, per minibatch). In float64, so that advantages that are all equal come out as 0.
+    Each trained token weighs the same, whichever completion or rank it is of.
+    (A - mean) / sqrt(variance + 1e-8) with Bessel's correction, as in TRL's former PPO
+    trainer and verl; PPO's first code has neither (openai/baselines, ppo2: population
+    deviation, per minibatch). In float64, so that advantages that are all equal come out
+    as 0.
 
     Args:
         mask: trained tokens; the others may hold anything, NaN included.

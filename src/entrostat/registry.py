@@ -33,7 +33,8 @@ class Registry(Mapping[str, type[T]]):
         return len(self._kinds)
 
     def kind(self, name: str) -> type[T]:
-        """The class of that name. ValueError, naming the near ones, where there is none."""
+        """The class of that name. ValueError, naming the near ones, where there is
+        none."""
         if name not in self._kinds:
             raise ValueError(f"unknown {self.what} {name!r}: {near(name, self._kinds)}")
         return self._kinds[name]
@@ -41,14 +42,16 @@ class Registry(Mapping[str, type[T]]):
     def make(self, name: str, **options: Any) -> T:
         """The thing of that name, its options as keywords.
 
-        Raises ValueError for an unknown name or option, naming the near ones, and for a value out of range.
+        Raises ValueError for an unknown name or option, naming the near ones, and for a
+        value out of range.
         """
         kind = self.kind(name)
         known = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
         for option in options:
             if option not in known:
                 raise ValueError(
-                    f"{self.what} {name!r} has no option {option!r}: {near(option, known)}"
+                    f"{self.what} {name!r} has no option {option!r}: "
+                    f"{near(option, known)}"
                 )
         return kind(**options)
 
@@ -57,7 +60,8 @@ class Registry(Mapping[str, type[T]]):
         return self._names.get(type(thing), type(thing).__name__)
 
     def as_arguments(self, thing: Any) -> list[str]:
-        """The thing as words of the command line: its name, and the options that are not its defaults."""
+        """The thing as words of the command line: its name, and the options that are not
+        its defaults."""
         return [self.name_of(thing), *flags(thing)]
 
     def to_json(self, thing: Any) -> dict[str, Any]:
@@ -79,9 +83,8 @@ def finite(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(value: Any) -> Any:
-    return (
-        str(value) if isinstance(value, float) and not math.isfinite(value) else value
-    )
+    is_infinite = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if is_infinite else value
 
 
 def _number(value: Any) -> Any:
@@ -89,7 +92,10 @@ def _number(value: Any) -> Any:
 
 
 def flags(chosen: Any) -> list[str]:
-    """A dataclass's options that are not its defaults, as words of the command line."""
+    """A dataclass's options that are not its defaults, as words of the command line.
+
+    As tyro reads them: --name value, --flag or --no-flag, and several words for a tuple.
+    """
     words: list[str] = []
     for field in dataclasses.fields(chosen):
         value = getattr(chosen, field.name)
@@ -105,6 +111,7 @@ def flags(chosen: Any) -> list[str]:
 
 
 def _default(field: Any) -> Any:
+    """The default of a dataclass's field, made anew where it has a factory."""
     if field.default_factory is dataclasses.MISSING:
         return field.default
     return field.default_factory()

@@ -1,8 +1,10 @@
-"""Reference trajectories: a scalar over the progress of a run, 0 at its start and 1 at its end.
+"""Reference trajectories: a scalar over the progress of a run, 0 at its start and 1 at its
+end.
 
-Each is a frozen dataclass and a pure function of progress (rollouts done / rollouts in all), so nothing is stored and a
-resumed run reads the same values; a sine, whose period is in rollouts, reads their number too. Any finite scalar will
-do; what it stands for checks its own range.
+Each is a frozen dataclass and a pure function of progress (rollouts done / rollouts in
+all), so nothing is stored and a resumed run reads the same values. A sine, whose period
+is in rollouts, reads their number too. Any finite scalar will do; what it stands for
+checks its own range.
 """
 
 import math
@@ -20,7 +22,8 @@ class Schedule(Protocol):
     """A scalar over progress."""
 
     def __call__(self, progress: float, rollouts: int = 0) -> float:
-        """The value at progress in [0, 1], with `rollouts` done. Raises ValueError outside."""
+        """The value at progress in [0, 1], with `rollouts` done. Raises ValueError
+        outside."""
         ...
 
     @property
@@ -68,7 +71,8 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine wave from start to end: flat at both, steepest at progress .5 (arXiv 1608.03983, one period)."""
+    """Half a cosine wave from start to end: flat at both, steepest at progress 0.5
+    (arXiv 1608.03983, one period)."""
 
     start: float
     end: float
@@ -78,9 +82,8 @@ class Cosine:
         _finite("end", self.end)
 
     def __call__(self, progress: float, rollouts: int = 0) -> float:
-        return _between(
-            self.start, self.end, (1 - math.cos(math.pi * _in_run(progress))) / 2
-        )
+        share = (1 - math.cos(math.pi * _in_run(progress))) / 2
+        return _between(self.start, self.end, share)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -89,7 +92,8 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Piecewise:
-    """Linear between knots, constant before the first and after the last. Two knots at one progress make a jump.
+    """Linear between knots, constant before the first and after the last. Two knots at
+    one progress make a jump.
 
     >>> warm_up_then_hold = Piecewise(((0.0, 0.3), (0.2, 0.5)))
     >>> [warm_up_then_hold(p) for p in (0.0, 0.1, 0.9)]
@@ -97,7 +101,8 @@ class Piecewise:
     """
 
     knots: tuple[tuple[float, float], ...]
-    """(progress, value), progress not decreasing. At a jump the later knot's value holds."""
+    """(progress, value), progress not decreasing. At a jump the later knot's value
+    holds."""
 
     def __post_init__(self):
         if not self.knots:
@@ -113,12 +118,18 @@ class Piecewise:
 
     def __call__(self, progress: float, rollouts: int = 0) -> float:
         _in_run(progress)
-        before = [knot for knot in self.knots if knot[0] <= progress]
-        after = [knot for knot in self.knots if knot[0] > progress]
-        if not before or not after:
-            return (before[-1] if before else after[0])[1]
-        (x0, y0), (x1, y1) = before[-1], after[0]
-        return _between(y0, y1, (progress - x0) / (x1 - x0))
+        passed = 0
+        for knot_progress, _ in self.knots:
+            if knot_progress <= progress:
+                passed += 1
+        if passed == 0:
+            return self.knots[0][1]
+        if passed == len(self.knots):
+            return self.knots[-1][1]
+        start, start_value = self.knots[passed - 1]
+        end, end_value = self.knots[passed]
+        share = (progress - start) / (end - start)
+        return _between(start_value, end_value, share)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -144,9 +155,8 @@ class Sine:
 
     def __call__(self, progress: float, rollouts: int = 0) -> float:
         _in_run(progress)
-        return self.mean + self.amplitude * math.sin(
-            2 * math.pi * rollouts / self.period
-        )
+        phase = 2 * math.pi * rollouts / self.period
+        return self.mean + self.amplitude * math.sin(phase)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -157,7 +167,8 @@ def step(start: float, end: float, at: float) -> Piecewise:
     """start before progress `at`, end from there on. Raises ValueError unless 0 < at < 1."""
     if not 0 < at < 1:
         raise ValueError(
-            f"a step must be at a progress between 0 and 1, got {at}; use a constant for no step"
+            f"a step must be at a progress between 0 and 1, got {at}; use a constant for "
+            "no step"
         )
     return Piecewise(((at, start), (at, end)))
 
@@ -173,14 +184,11 @@ def parse_schedule(text: str | float | int) -> Schedule:
     """
     if not isinstance(text, str):
         return Constant(float(text))
-    first, *rest = text.split(":")
-    try:
-        values = [float(word) for word in rest or [first]]
-    except ValueError:
-        raise ValueError(f"a schedule is {FORMS}, got {text!r}") from None
-    match first, values:
-        case _, [value] if not rest:
-            return Constant(value)
+    name, *words = text.split(":")
+    if not words:
+        return Constant(_numbers(text, [name])[0])
+    values = _numbers(text, words)
+    match name, values:
         case "linear", [start, end]:
             return Linear(start, end)
         case "cosine", [start, end]:
@@ -192,6 +200,14 @@ def parse_schedule(text: str | float | int) -> Schedule:
         case "piecewise", [_, _, *_] if len(values) % 2 == 0:
             return Piecewise(tuple(zip(values[::2], values[1::2], strict=True)))
     raise ValueError(f"a schedule is {FORMS}, got {text!r}")
+
+
+def _numbers(text: str, words: list[str]) -> list[float]:
+    """The numbers of the schedule `text`. ValueError where a word is none."""
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        raise ValueError(f"a schedule is {FORMS}, got {text!r}") from None
 
 
 def _between(start: float, end: float, share: float) -> float:
@@ -207,6 +223,7 @@ def _finite(name: str, value: float) -> None:
 def _in_run(progress: float) -> float:
     if not 0 <= progress <= 1:
         raise ValueError(
-            f"progress must be in [0, 1], got {progress}; it is rollouts done / rollouts in all"
+            f"progress must be in [0, 1], got {progress}; it is rollouts done / rollouts "
+            "in all"
         )
     return progress
