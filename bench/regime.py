@@ -20,10 +20,11 @@ from typing import Any
 import regime_fits
 import regime_page
 import regime_picture
-from entrostat.lab.effect import Measurement, estimate, pair_of
+from entrostat.lab.effect import estimate, pair_of
 from entrostat.lab.effect_table import as_json
+from entrostat.lab.measurement import Measurement
 from entrostat.lab.methods import make_method
-from entrostat.lab.paired import Point
+from entrostat.lab.point import Point
 
 ALL = (0.2, 0.05, 0.0125, 0.003)
 RATES = (6.25e-6, 1.25e-5, 2.5e-5, 5e-5, 1e-4, 2e-4)

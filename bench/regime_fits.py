@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from entrostat.lab.paired import Point, Row
+from entrostat.lab.paired import PairedRollout
+from entrostat.lab.point import Point
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +62,7 @@ class Law(NamedTuple):
         return float(GRID[0]) < self.low and self.high < float(GRID[-1])
 
 
-def cell(name: str, point: Point, eps: Sequence[float], rows: Sequence[Row]) -> Cell:
+def cell(name: str, point: Point, eps: Sequence[float], rows: Sequence[PairedRollout]) -> Cell:
     """A cell of the map from its rows: whole seeds, the base first, then low and high alone of each threshold."""
     shape = (len({row.seed for row in rows}), -1)
     branches = np.array([row.branches for row in rows])  # (rollouts, arms, fields of Branch)

@@ -51,7 +51,8 @@ except ImportError:  # its shapes are for readers and tests: any annotation does
 
 from entrostat.files import write_atomic
 from entrostat.lab.environment import lab_environment
-from entrostat.lab.paired import Point, Row, measure
+from entrostat.lab.paired import PairedRollout, measure
+from entrostat.lab.point import Point
 from regime_gpu_rows import paired_arms, run_arms, table
 from regime_gpu_runs import SEQUENCES, TOY, Block, Remembering, Size, Walk, blocks
 
@@ -198,7 +199,7 @@ def run_paired(block: Block, folder: Folder, device: torch.device, until: float)
     folder.note(block, {"branches": before + clock() - start}, device)
 
 
-def _branch_rows(block: Block, row: Row) -> list[dict[str, Any]]:
+def _branch_rows(block: Block, row: PairedRollout) -> list[dict[str, Any]]:
     at = {"block": block.name, "seed": row.seed, "rollout": row.rollout, "before": row.before}
     fields = ("reward", "kl", "rms", "clip_low", "clip_high", "log_entropy")
     return [

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entrostat.lab.paired import Branch, Point, Row
+from entrostat.lab.paired import Branch, PairedRollout
+from entrostat.lab.point import Point
 
 ROOT = Path(__file__).parents[1]
 SEEDS, ROLLOUTS = 4, 16
@@ -108,7 +109,7 @@ def made_up(fits, rate, rng, *, responses=256, updates=8, wide=1.0):
                 even = noise(0.01)
                 for sign, sides in ((1, (share * wide, 0.0)), (-1, (0.0, share * wide))):
                     branches.append(Branch(base + even + sign * odd, 0.5, 1e-3, 0.1, *sides, 1.0))
-            rows.append(Row(seed, rollout, 1.0, branches))
+            rows.append(PairedRollout(seed, rollout, 1.0, branches))
     return fits.cell(f"{rate:g}-{responses}", point, EPS, rows)
 
 

@@ -1,7 +1,6 @@
 """The estimate against theorem 1 on a bandit, and the folder of a measurement: what resumes, what is refused."""
 
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -9,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,11 +16,13 @@ import pytest
 
 from entrostat.cli import main
 from entrostat.estimate import seed_interval
-from entrostat.lab import effect
-from entrostat.lab.effect import Measurement, estimate, named, narrow, pair_of, pairs_in
+from entrostat.lab import measurement
+from entrostat.lab.effect import estimate, named, narrow, pair_of, pairs_in
 from entrostat.lab.effect_table import as_json, tables
+from entrostat.lab.measurement import Measurement
 from entrostat.lab.methods import make_method
-from entrostat.lab.paired import Branch, Point, Row
+from entrostat.lab.paired import Branch, PairedRollout
+from entrostat.lab.point import Point
 from entrostat.lab.tasks import make_task
 
 NONE = make_method("grpo", low=1.0, high=math.inf)
@@ -75,7 +76,7 @@ def branch(log_entropy, **others):
 
 
 def one_pass(logits, old, weights, arms, eta, batches):
-    """A Row: from one point, SGD on the mini-batches `batches` (each (2 s a), summing to 1) by each arm."""
+    """ln H before, and a branch by each arm: SGD on the mini-batches `batches`, each (2 s a), summing to 1."""
     ends = []
     for arm in arms:
         moved = logits
@@ -105,7 +106,7 @@ def test_the_odd_part_is_theorem_1s(eps, updates):
         logits, old, weights = bandit(seed)
         exact = np.broadcast_to(0.5 * weights[:, None] * old, (2, *old.shape))
         before, ends = one_pass(logits, old, weights, arms, eta, [exact] * updates)
-        measured = estimate([Row(0, rollout, before, ends) for rollout in range(2)], arms)
+        measured = estimate([PairedRollout(0, rollout, before, ends) for rollout in range(2)], arms)
         h = (weights * entropies(logits)).sum()
         change = lambda low, high: (weights * theorem_1(*at, low, high, eta * updates)).sum() / h  # noqa: B023, E731
         at = (logits, old, weights)
@@ -128,7 +129,7 @@ def sampled_rows(rng, logits, old, weights, arms, *, rollouts, tokens, updates=2
     found = []
     for i, batches in enumerate(drawn):
         before, ends = one_pass(logits, old, weights, arms, eta, batches * (updates / tokens))
-        found.append(Row(i * seeds // rollouts, i % (rollouts // seeds), before, ends))
+        found.append(PairedRollout(i * seeds // rollouts, i % (rollouts // seeds), before, ends))
     return found
 
 
@@ -204,7 +205,7 @@ def made_up(seed, length=2, arms=3, scale=1.0):
         ends = [
             branch(-1 + scale * float(rng.normal()), kl=1e-3 * (1 + 0.01 * float(rng.random()))) for _ in range(arms)
         ]
-        found.append(Row(seed, rollout, -1.0, ends))
+        found.append(PairedRollout(seed, rollout, -1.0, ends))
     return found
 
 
@@ -289,25 +290,26 @@ def seeds(monkeypatch):
     """Made-up rows in this process in place of workers; `asked` lists the seeds, and `dies_at` ends the process."""
     told = SimpleNamespace(asked=[], dies_at=None, scale=1.0, kl=None)
 
-    def submit(_work, point, _words, seed):
-        if seed == told.dies_at:
-            raise Killed
-        told.asked.append(seed)
-        future = Future()
-        rows = made_up(seed, point["length"], scale=told.scale)
-        if told.kl:
-            rows = [
-                row._replace(branches=[b._replace(kl=kl) for b, kl in zip(row.branches, told.kl, strict=True)])
-                for row in rows
-            ]
-        future.set_result(rows)
-        return future
+    class Here(Executor):
+        def submit(self, _work, point, _methods, seed):
+            if seed == told.dies_at:
+                raise Killed
+            told.asked.append(seed)
+            future = Future()
+            rows = made_up(seed, point.length, scale=told.scale)
+            if told.kl:
+                rows = [
+                    row._replace(branches=[b._replace(kl=kl) for b, kl in zip(row.branches, told.kl, strict=True)])
+                    for row in rows
+                ]
+            future.set_result(rows)
+            return future
 
     @contextlib.contextmanager
     def processes(_count):
-        yield SimpleNamespace(submit=submit)
+        yield Here()
 
-    monkeypatch.setattr(effect, "_processes", processes)
+    monkeypatch.setattr(measurement, "_processes", processes)
     return told
 
 
@@ -381,18 +383,6 @@ def test_it_stops_once_the_intervals_are_narrow(tmp_path, seeds):
     # a folder that holds more than was needed is read whole
     assert run(tmp_path / "m", seeds, rollouts=8).rollouts == 8
     assert run(tmp_path / "m", seeds, within=1.0, workers=1).rollouts == 8
-
-
-def test_a_folder_of_before_an_option_was_there_goes_on(tmp_path, seeds):
-    """Without the option it was measured at what is now its default."""
-    run(tmp_path / "m", seeds)
-    file = tmp_path / "m" / "effect.json"
-    record = json.loads(file.read_text())
-    del record["point"]["match_kl"]
-    file.write_text(json.dumps(record))
-    run(tmp_path / "m", seeds)
-    with pytest.raises(ValueError, match="holds a measurement of something else"):
-        Measurement(tmp_path / "m", dataclasses.replace(POINT, match_kl=True), METHODS)
 
 
 def test_another_measurement_in_the_folder_is_refused(tmp_path, seeds):

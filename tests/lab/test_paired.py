@@ -8,11 +8,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from entrostat import make_strategy
+from entrostat.engines.fast import logits_on
 from entrostat.engines.qwen2 import load_model
 from entrostat.lab import paired
 from entrostat.lab.effect import pair_of
 from entrostat.lab.environment import lab_environment
-from entrostat.lab.paired import CALIBRATED, MATCHED, Point, measure
+from entrostat.lab.held_out import HeldOut, on_held_out
+from entrostat.lab.paired import CALIBRATED, MATCHED, measure
+from entrostat.lab.point import Point, check_methods
 from entrostat.lab.tasks import make_task
 
 TOY = Point(
@@ -82,7 +85,7 @@ def test_all_runs_stand_at_one_point_before_each_rollout(monkeypatch):
 def test_the_rollout_trained_on_was_sampled_so_many_rollouts_before(monkeypatch, staleness):
     sampled, trained = [], []
     point = dataclasses.replace(TOY, staleness=staleness, warmup=2, updates_per_rollout=1, held_out=2)
-    draw, train = paired._Measurement._sampled, paired.update
+    draw, train = paired._Walk._sampled, paired.update
 
     def drawn(self, rollout):
         sampled.append(draw(self, rollout))
@@ -92,7 +95,7 @@ def test_the_rollout_trained_on_was_sampled_so_many_rollouts_before(monkeypatch,
         trained.append((rollout, advantages))
         return train(model, adam, rollout, advantages, *args, **options)
 
-    monkeypatch.setattr(paired._Measurement, "_sampled", drawn)
+    monkeypatch.setattr(paired._Walk, "_sampled", drawn)
     monkeypatch.setattr(paired, "update", updated)
     # one update on a fresh rollout: only no clipping may be measured, since nothing could act
     found = rows(point, NONE, NONE)
@@ -147,7 +150,7 @@ class Kept:
 
     def __init__(self, monkeypatch):
         self.calls = []
-        original = paired._measured
+        original = paired.on_held_out
 
         def spy(model, held, temperature):
             found = original(model, held, temperature)
@@ -155,7 +158,7 @@ class Kept:
             self.calls.append((weights, held, found))
             return found
 
-        monkeypatch.setattr(paired, "_measured", spy)
+        monkeypatch.setattr(paired, "on_held_out", spy)
 
 
 def hugging_faces(weights, run, rollout, temperature):
@@ -178,7 +181,7 @@ def test_entropy_and_kl_are_hugging_faces(monkeypatch):
     found = rows(dataclasses.replace(TOY, temperature=temperature, length=1), NONE, LOW, HIGH)
     (before, held, _), (after, again, _) = kept.calls[-2:]
     assert held is again, "both sides of the updates are measured on the same samples"
-    rollout = held.rollout
+    rollout = held.samples
     mask = rollout.mask[0]
     old = hugging_faces(before, 0, rollout, temperature)
     mean = lambda values: float(values[mask].mean())  # noqa: E731
@@ -206,10 +209,10 @@ def test_reward_by_importance_weights_is_that_of_fresh_samples():
     product = int(environment.spelling.encode(["*"])[0])
     score = lambda rollout: ((rollout.completions[0] == product) & rollout.mask[0]).sum(-1).double()  # noqa: E731
     with torch.no_grad():
-        logp = paired.logits_on(model, old).log_softmax(dim=-1)
+        logp = logits_on(model, old).log_softmax(dim=-1)
         for weight in model.weights.values():
             weight += 0.012 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    ((_, weighted, kl),) = paired._measured(model, paired._HeldOut(old, logp, score(old)), 1.0)
+    ((_, weighted, kl),) = on_held_out(model, HeldOut(old, logp, score(old)), 1.0)
     fresh = score(draw(1))
     noise = float(fresh.std()) * math.sqrt(2 / len(fresh))  # of a difference of two means
     assert kl > 1e-3
@@ -223,9 +226,9 @@ def test_a_policy_far_off_has_a_finite_reward():
     prompts = [problem.prompt for problem in environment.task.problems(2, split="test", seed=3)]
     old = environment.sample(model, prompts, samples=2, generators=[torch.Generator().manual_seed(0)])
     with torch.no_grad():
-        logp = paired.logits_on(model, old).log_softmax(dim=-1)
+        logp = logits_on(model, old).log_softmax(dim=-1)
         stats = old.old._replace(logprobs=old.old.logprobs - 900)  # ratios beyond what a float holds
-    ((_, reward, _),) = paired._measured(model, paired._HeldOut(old._replace(old=stats), logp, torch.ones(4)), 1.0)
+    ((_, reward, _),) = on_held_out(model, HeldOut(old._replace(old=stats), logp, torch.ones(4)), 1.0)
     assert reward == pytest.approx(1.0)
 
 
@@ -255,8 +258,8 @@ def test_a_bad_point_dies_at_construction(options, said):
 def test_a_method_that_cannot_act_is_refused():
     once = dataclasses.replace(TOY, updates_per_rollout=1)
     with pytest.raises(ValueError, match="cannot act"):
-        paired.check_methods([NONE, LOW], once)
-    paired.check_methods([NONE, LOW], dataclasses.replace(once, staleness=1))
-    paired.check_methods([NONE, make_strategy("regions", e1=-0.1)], once)  # acts at ratio 1
+        check_methods([NONE, LOW], once)
+    check_methods([NONE, LOW], dataclasses.replace(once, staleness=1))
+    check_methods([NONE, make_strategy("regions", e1=-0.1)], once)  # acts at ratio 1
     with pytest.raises(ValueError, match="at least one arm, got 1"):
-        paired.check_methods([NONE], TOY)
+        check_methods([NONE], TOY)

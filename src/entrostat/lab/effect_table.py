@@ -9,70 +9,87 @@ from rich.text import Text
 
 from entrostat.estimate import Interval
 from entrostat.lab.effect import Measured
-from entrostat.lab.paired import Point
+from entrostat.lab.point import Point
 
 NOTE = (
-    "± is the 95% interval over rollouts. ln H a rollout: of the base its change, of the others what they differ by. "
-    "The odd part, (low - high) / 2, is what theorem 1 of 2509.26114 speaks of; the even part, (low + high) / 2, "
-    "is second order. KL is a token's, from the policy before the rollout."
+    "± is the 95% interval over rollouts. ln H a rollout: of the base its change, of the "
+    "others what they differ by. The odd part, (low - high) / 2, is what theorem 1 of "
+    "2509.26114 speaks of; the even part, (low + high) / 2, is second order. KL is a "
+    "token's, from the policy before the rollout."
 )
 
 
 def as_json(measured: Measured) -> dict[str, Any]:
-    """JSON-able: "rollouts", "seeds", "drift", "effects" (a dict each), "means"; ends that are not known are None."""
-    effects = [
-        {
-            "name": effect.name,
-            "log_entropy": _interval(effect.log_entropy),
-            "by_seed": _interval(effect.by_seed),
-            "reward": _interval(effect.reward),
-        }
-        for effect in measured.effects
-    ]
-    return measured._asdict() | {"drift": _interval(measured.drift), "effects": effects}
+    """The fields of `Measured` as JSON, "effects" a dict each. An end of an interval that
+    is not known is None."""
+    effects = []
+    for effect in measured.effects:
+        record: dict[str, Any] = {"name": effect.name}
+        for key in ("log_entropy", "by_seed", "reward"):
+            record[key] = _interval(getattr(effect, key))
+        effects.append(record)
+    drift = _interval(measured.drift)
+    return {**measured._asdict(), "drift": drift, "effects": effects}
 
 
 def tables(measured: Measured, point: Point) -> Group:
-    """What the base, every arm and every pair's odd and even part do, and where: narrow enough for 80 columns."""
-    base, *_ = measured.means
-    effects = Table("", "ln H a rollout", "true reward", title="Effect of a rollout")
-    where = Table(
-        "",
-        "KL",
-        "rms ln r",
-        "clipped low",
-        "clipped high",
-        title="How far the updates go",
+    """What the base, every arm and every pair's odd and even part do, and how far the
+    updates go. Narrow enough for 80 columns."""
+    seeds = "seed" if measured.seeds == 1 else "seeds"
+    head = (
+        f"{point.task}, {point.reward}, {point.completions} responses, "
+        f"{point.updates_per_rollout} updates at {point.learning_rate:g}, "
+        f"staleness {point.staleness}: {measured.rollouts} rollouts, "
+        f"{measured.seeds} {seeds}"
     )
-    for column in (*effects.columns[1:], *where.columns[1:]):
-        column.justify, column.no_wrap = "right", True
-    effects.add_row(Text(f"{base} (base): drift"), _shown(measured.drift), "")
+    return Group(head, _effects_table(measured), _updates_table(measured), NOTE)
+
+
+def _effects_table(measured: Measured) -> Table:
+    table = _table("Effect of a rollout", "ln H a rollout", "true reward")
+    base = next(iter(measured.means))
+    table.add_row(Text(f"{base} (base): drift"), _shown(measured.drift), "")
     for effect in measured.effects:
-        effects.add_row(
-            Text(effect.name), _shown(effect.log_entropy), _shown(effect.reward)
-        )
+        name = Text(effect.name)
+        table.add_row(name, _shown(effect.log_entropy), _shown(effect.reward))
+    return table
+
+
+def _updates_table(measured: Measured) -> Table:
+    columns = "KL", "rms ln r", "clipped low", "clipped high"
+    table = _table("How far the updates go", *columns)
     for name, means in measured.means.items():
-        shares = [f"{means[side]:.2%}" for side in ("clip_low", "clip_high")]
-        where.add_row(Text(name), f"{means['kl']:.1e}", f"{means['rms']:.3f}", *shares)
-    made = (
-        f"{point.task}, {point.reward}, {point.prompts * point.samples} responses, {point.updates_per_rollout} updates "
-        f"at {point.learning_rate:g}, staleness {point.staleness}: {measured.rollouts} rollouts, {measured.seeds} "
-        f"{'seed' if measured.seeds == 1 else 'seeds'}"
-    )
-    return Group(made, effects, where, NOTE)
+        table.add_row(
+            Text(name),
+            f"{means['kl']:.1e}",
+            f"{means['rms']:.3f}",
+            f"{means['clip_low']:.2%}",
+            f"{means['clip_high']:.2%}",
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A first column of names, and columns of numbers."""
+    table = Table("", title=title)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
 
 
 def _shown(interval: Interval) -> str:
     """The value and the half-width of its interval, to the half-width's second digit."""
-    half = (interval.high - interval.low) / 2
-    if not half > 0:  # all values are equal, or there is one
+    half_width = (interval.high - interval.low) / 2
+    # all values are equal, or there is only one
+    if not half_width > 0:
         return f"{interval.value:+.2g}" if interval.value else "0"
-    digits = max(1 - math.floor(math.log10(half)), 0)
-    return f"{interval.value:+.{digits}f} ± {half:.{digits}f}"
+    digits = max(1 - math.floor(math.log10(half_width)), 0)
+    return f"{interval.value:+.{digits}f} ± {half_width:.{digits}f}"
 
 
 def _interval(interval: Interval) -> dict[str, float | None]:
-    return {
-        name: None if math.isnan(value) else value
-        for name, value in interval._asdict().items()
-    }
+    numbers: dict[str, float | None] = interval._asdict()
+    for key, number in interval._asdict().items():
+        if math.isnan(number):
+            numbers[key] = None
+    return numbers

@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from entrostat.lab.effect import as_row, pair_of
+from entrostat.lab.effect import pair_of
 from entrostat.lab.methods import Method, as_arguments, make_method
-from entrostat.lab.paired import Point, Row
+from entrostat.lab.paired import PairedRollout
+from entrostat.lab.point import Point
 from entrostat.registry import flags
 from entrostat.reproduce.claim import Mode, Spread
 from entrostat.reproduce.judge import SHARE, spread
@@ -39,7 +40,7 @@ BOTH = make_method("grpo", low=EPS, high=EPS)
 """Both sides at the rule's threshold."""
 
 Rows = Sequence[dict[str, Any]]
-"""The rows of a measurement's record, one per measured rollout: `lab.paired.Row`."""
+"""The rows of a measurement's record, one per measured rollout: `PairedRollout`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +149,11 @@ def clip_shares(rows: Rows, arm: int, named: str) -> dict[str, Spread]:
     }
 
 
-def _mean_by_seed(rows: Rows, number: Callable[[Row], float]) -> list[float]:
+def _mean_by_seed(rows: Rows, number: Callable[[PairedRollout], float]) -> list[float]:
     """The mean over each seed's rollouts, in the order in which the seeds come."""
     by_seed: dict[int, list[float]] = {}
     for record in rows:
-        row = as_row(record)
+        row = PairedRollout.from_json(record)
         by_seed.setdefault(row.seed, []).append(number(row))
     return [math.fsum(values) / len(values) for values in by_seed.values()]
 

@@ -22,10 +22,11 @@ import torch
 
 import entrostat
 from entrostat.lab.config import DATASET, TrainConfig
-from entrostat.lab.effect import Measured, Measurement
+from entrostat.lab.effect import Measured
 from entrostat.lab.evaluate import at_best
+from entrostat.lab.measurement import Measurement
 from entrostat.lab.methods import Method, as_arguments
-from entrostat.lab.paired import Row
+from entrostat.lab.paired import PairedRollout
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.train import new_run
@@ -198,7 +199,7 @@ class Records:
         self._by_command[job.command] = record
 
 
-def _short(row: Row) -> dict[str, Any]:
+def _short(row: PairedRollout) -> dict[str, Any]:
     """A row for the record: eight digits are far more than its noise leaves."""
     branches = [list(map(_eight_digits, branch)) for branch in row.branches]
     before = _eight_digits(row.before)
