@@ -63,15 +63,27 @@ def one_update(values: Mapping[str, int]) -> Found:
     return Found(Finding.RATIO_ALWAYS_ONE, said, dict(values))
 
 
-def sampling_cut(cuts: Mapping[str, Any]) -> Found | None:
-    """That the sampler draws from a part of the distribution alone."""
+def sampling_cut(
+    sampler: Mapping[str, Any], off: Mapping[str, tuple[Any, ...]]
+) -> Found | None:
+    """That the sampler draws from a part of the distribution alone.
+
+    Args:
+        sampler: what it is told, by name.
+        off: by name, the values under which it draws from the whole.
+    """
+    cuts = {}
+    for name, values in off.items():
+        if sampler[name] not in values:
+            cuts[name] = sampler[name]
     if not cuts:
         return None
-    return Found(Finding.SAMPLING_CUT, f"the sampler has {shown(cuts)}", dict(cuts))
+    return Found(Finding.SAMPLING_CUT, f"the sampler has {shown(cuts)}", cuts)
 
 
 def bonus_beside(run: Run, bonus: Mapping[str, Any]) -> Found | None:
-    """That an entropy bonus stands beside a strategy that controls entropy."""
+    """That an entropy bonus stands beside a strategy that controls entropy. `bonus` is
+    empty where the loss has none."""
     if run.strategy is None or not run.strategy.controls_entropy or not bonus:
         return None
     name = strategy_name(run.strategy)

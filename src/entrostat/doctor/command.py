@@ -1,7 +1,6 @@
 """`entrostat doctor`: its options and what it answers."""
 
 import dataclasses
-import math
 from typing import Any
 
 from rich.console import Group
@@ -12,6 +11,7 @@ from tyro.conf import Positional
 from entrostat.doctor import Found, Settings, findings, read, settings
 from entrostat.doctor.reach import reached
 from entrostat.doctor.verl_workers import answer_verl
+from entrostat.registry import finite
 from entrostat.strategies import STRATEGIES, make_strategy
 
 
@@ -60,8 +60,11 @@ class Doctor:
 
 
 def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
-    """A JSON-able result, the same to print, and the exit code. ValueError or OSError for
-    bad input."""
+    """A JSON-able result, the same to print, and the exit code: 1 with a finding.
+
+    Raises ValueError or OSError for bad input. docs/doctor.md says what each field of the
+    result is.
+    """
     if options.verl:
         return answer_verl()
     source = read(options.config)
@@ -91,16 +94,11 @@ def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
 def _row(found: Found, config: Settings) -> dict[str, Any]:
     """A finding as JSON."""
     advice = found.finding.value
-    values = {}
-    for name, value in found.settings.items():
-        # JSON has no inf
-        infinite = isinstance(value, float) and math.isinf(value)
-        values[name] = str(value) if infinite else value
     return {
         "finding": found.finding.name,
         "title": advice.title,
         "found": found.said,
-        "settings": values,
+        "settings": finite(found.settings),
         "why": advice.why,
         "instead": advice.trl if config.trainer == "trl" else advice.verl,
         "docs": found.finding.link,

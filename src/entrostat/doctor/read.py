@@ -227,6 +227,7 @@ def _override(word: str) -> Override:
     try:
         value = _yaml(text) if text.strip() else None
     except (ValueError, yaml.YAMLError, RecursionError, OverflowError):
+        # whoever wants another kind of value refuses it by name
         value = text
     return Override(key, value, added=bool(plus))
 
@@ -241,7 +242,7 @@ def _imported(name: str) -> Source:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        # stdout belongs to the result
+        # a module may print at import, and stdout belongs to the result
         with contextlib.redirect_stdout(sys.stderr):
             value: Any = importlib.import_module(module_name)
             for attribute in path.split("."):

@@ -44,7 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "use_adaptive_entropy": "flag",
 }
 """The fields that the doctor reads."""
-SAMPLER_OFF: Mapping[str, tuple[float | None, ...]] = {
+SAMPLER_OFF: Mapping[str, tuple[Any, ...]] = {
     "top_p": (None, 1),
     "top_k": (None, 0, -1),
     "min_p": (None, 0),
@@ -56,7 +56,8 @@ SAMPLER = ("temperature", *SAMPLER_OFF)
 
 
 def field_names() -> set[str]:
-    """GRPOConfig's fields in the installed TRL. ImportError without one."""
+    """GRPOConfig's fields in the installed TRL. ImportError where it is not installed."""
+    # here and below: TRL takes seconds to import
     from trl.trainer.grpo_config import GRPOConfig
 
     return {field.name for field in dataclasses.fields(GRPOConfig)}
@@ -77,7 +78,11 @@ def script_names() -> frozenset[str]:
 def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     """The fields of `source` over GRPOConfig's defaults.
 
-    Raises ValueError for an unknown field, and for a value of a wrong type.
+    Args:
+        ignore_unknown: pass over fields that GRPOConfig does not have.
+
+    Raises:
+        ValueError: an unknown field, or a value of a wrong type.
     """
     import trl
     from trl.trainer.grpo_config import GRPOConfig
@@ -118,7 +123,11 @@ def _check_names(where: str, given: Mapping[str, Any], *, unsloth: bool) -> None
 
 
 def _values(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are given, checked. Text becomes a number where one is wanted."""
+    """The values that are given, checked. Text becomes a number where one is wanted.
+
+    In generation_kwargs only what the doctor reads is checked: it may hold anything that
+    the sampler takes.
+    """
     values: dict[str, Any] = {}
     for name, kind in KINDS.items():
         if name in given:
@@ -150,7 +159,10 @@ def _is_unsloths(name: str) -> bool:
 
 
 def _unsloth(given: Mapping[str, Any], owner: type | None) -> str:
-    """What shows that unsloth is in use; empty where nothing does."""
+    """What shows that unsloth is in use; empty where nothing does.
+
+    `owner`: the class of an imported configuration.
+    """
     if owner is not None:
         bases = [f"{base.__module__}.{base.__qualname__}" for base in owner.__mro__]
         if any("unsloth" in base.lower() for base in bases):

@@ -53,7 +53,10 @@ def _ratio_always_one(run: Run) -> Found | None:
 
 
 def _dual_clip(run: Run) -> Found | None:
-    """`delta`, which caps the ratio itself, lies at or under the window's upper end."""
+    """`delta`, which caps the ratio itself, lies at or under the window's upper end.
+
+    Over that end it caps the ratio where A < 0 alone, as it is meant to.
+    """
     delta = run.settings["delta"]
     if delta is None or "delta" not in TRL_LOSSES[run.loss].reads:
         return None
@@ -79,6 +82,7 @@ def _threshold_ignored(run: Run) -> Found | None:
     """A threshold was changed that the loss does not read."""
     settings = run.settings
     read = set(TRL_LOSSES[run.loss].reads)
+    # TRL takes epsilon for both sides then
     if "epsilon_high" in read and settings["epsilon_high"] is None:
         read.add("epsilon")
     under = ""
@@ -98,7 +102,10 @@ def _threshold_ignored(run: Run) -> Found | None:
 
 
 def _cap_under_one(run: Run) -> Found | None:
-    """cispo takes for a largest ratio what was meant as a half-width."""
+    """cispo takes for a largest ratio what was meant as a half-width.
+
+    ScaleRL (2510.13786), which TRL follows, caps at 5.
+    """
     cap = _own_edge(run.settings)
     if run.loss != "cispo" or cap.half_width >= 1:
         return None
@@ -108,13 +115,17 @@ def _cap_under_one(run: Run) -> Found | None:
 
 
 def _sampler(settings: Settings) -> dict[str, Any]:
-    """What the sampler is told: generation_kwargs goes over the fields."""
+    """What the sampler is told, by name: generation_kwargs goes over the fields."""
     options = settings["generation_kwargs"]
     return {name: options.get(name, settings[name]) for name in SAMPLER}
 
 
 def _temperature(run: Run) -> Found | None:
-    """The logged entropy is not that of the model, or not even that of the sampler."""
+    """The logged entropy is not that of the model, or not even that of the sampler.
+
+    TRL divides the logits by `temperature` before it takes log-probabilities and entropy,
+    whatever generation_kwargs tells the sampler.
+    """
     scored = run.settings["temperature"]
     sampled = _sampler(run.settings)["temperature"]
     values = {"temperature": scored}
@@ -136,12 +147,7 @@ def _temperature(run: Run) -> Found | None:
 
 def _sampling_cut(run: Run) -> Found | None:
     """The sampler draws from a part of the distribution."""
-    sampler = _sampler(run.settings)
-    cuts = {}
-    for name, off in SAMPLER_OFF.items():
-        if sampler[name] not in off:
-            cuts[name] = sampler[name]
-    return sampling_cut(cuts)
+    return sampling_cut(_sampler(run.settings), SAMPLER_OFF)
 
 
 def _vllm_correction_off(run: Run) -> Found | None:
@@ -158,6 +164,7 @@ def _bonus_and_controller(run: Run) -> Found | None:
     for name in ("entropy_coef", "use_adaptive_entropy"):
         if run.settings[name]:
             bonus[name] = run.settings[name]
+    # a controlling strategy is the worse fault of the two
     beside = bonus_beside(run, bonus)
     if beside is not None or len(bonus) < 2:
         return beside

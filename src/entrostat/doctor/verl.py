@@ -49,8 +49,7 @@ KINDS: Mapping[str, Kind] = {
 FREE = frozenset({"defaults", "hydra", "model_engine"})
 """Names at the top that are Hydra's."""
 MAX_INTERPOLATIONS = 10
-"""A value that names another, which names another: followed so far, as it may be a
-circle."""
+"""So many values that name another are followed: they may go in a circle."""
 
 
 def sections() -> set[str]:
@@ -61,7 +60,11 @@ def sections() -> set[str]:
 def verl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     """The settings of `source` over verl's defaults.
 
-    Raises ValueError for an unknown setting, and for a value of a wrong type.
+    Args:
+        ignore_unknown: pass over settings that verl does not have.
+
+    Raises:
+        ValueError: an unknown setting, or a value of a wrong type.
     """
     known, version = _known()
     if not ignore_unknown:

@@ -44,7 +44,7 @@ ENTROPY_IS: Mapping[str, str] = {
     "length",
 }
 """What actor/entropy is under each loss_agg_mode but token-mean."""
-SAMPLER_OFF: Mapping[str, tuple[float, ...]] = {
+SAMPLER_OFF: Mapping[str, tuple[Any, ...]] = {
     f"{ROLLOUT}.top_p": (1,),
     f"{ROLLOUT}.top_k": (-1, 0),
 }
@@ -153,7 +153,11 @@ def _clip_ratio_alone(run: Run) -> Found | None:
 
 
 def _dual_clip(run: Run) -> Found | None:
-    """`clip_ratio_c`, which caps the ratio where A < 0, lies inside the window."""
+    """`clip_ratio_c`, which caps the ratio where A < 0, lies inside the window.
+
+    verl requires it to be over 1 and has no value for none, so at its default of 3 it
+    cuts every window that is wider.
+    """
     cap = run.settings[f"{ACTOR}.clip_ratio_c"]
     edge = upper_edge(run, own=Edge(CLIP_HIGH, _window(run.settings)[1]))
     if run.loss not in DUAL_CLIPPED or cap >= min(1 + edge.half_width, NO_CAP):
@@ -185,7 +189,8 @@ def _threshold_ignored(run: Run) -> Found | None:
 
 
 def _entropy_aggregation(run: Run) -> Found | None:
-    """actor/entropy is not a mean over tokens."""
+    """actor/entropy is not a mean over tokens: verl's agg_loss makes it, as it makes the
+    loss."""
     name = f"{ACTOR}.loss_agg_mode"
     mode = run.settings[name]
     if mode not in ENTROPY_IS:
@@ -195,7 +200,8 @@ def _entropy_aggregation(run: Run) -> Found | None:
 
 
 def _temperature(run: Run) -> Found | None:
-    """The logged entropy is not that of the model."""
+    """The logged entropy is not that of the model: verl divides the logits by the
+    rollout's temperature."""
     name = f"{ROLLOUT}.temperature"
     temperature = run.settings[name]
     if temperature == 1:
@@ -208,15 +214,12 @@ def _temperature(run: Run) -> Found | None:
 
 def _sampling_cut(run: Run) -> Found | None:
     """The sampler draws from a part of the distribution."""
-    cuts = {}
-    for name, off in SAMPLER_OFF.items():
-        if run.settings[name] not in off:
-            cuts[name] = run.settings[name]
-    return sampling_cut(cuts)
+    return sampling_cut(run.settings.values, SAMPLER_OFF)
 
 
 def _bonus_and_controller(run: Run) -> Found | None:
-    """A bonus on entropy stands beside a strategy that controls it."""
+    """A bonus on entropy stands beside a strategy that controls it. verl adds the bonus
+    whatever the loss mode is."""
     name = f"{ACTOR}.entropy_coeff"
     bonus = run.settings[name]
     return bonus_beside(run, {name: bonus} if bonus else {})
