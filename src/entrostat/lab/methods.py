@@ -1,7 +1,9 @@
-"""Everything that the lab can train with, by name: strategies, TRL's own methods, objectives of other papers.
+"""Everything that the lab can train with, by name: strategies, TRL's own methods,
+objectives of other papers.
 
-A method is a frozen dataclass, its fields are its options, and `recipe` says what of it goes where: a strategy and an
-objective into the engine, the rest into TRL's GRPOConfig. Sources and settings: docs/methods.md.
+A method is a frozen dataclass, its fields are its options, and `recipe` says what of it
+goes where: a strategy and an objective into the engine, the rest into TRL's GRPOConfig.
+Sources and settings: docs/methods.md.
 """
 
 import dataclasses
@@ -28,7 +30,8 @@ class Recipe(NamedTuple):
     trl: Mapping[str, Any] = MappingProxyType({})
     """Fields of GRPOConfig that the method sets."""
     target: Schedule | None = None
-    """The entropy that TRL itself aims at, nats; the run sets TRL's entropy_target to it before each rollout."""
+    """The entropy that TRL itself aims at, nats; the run sets TRL's entropy_target to it
+    before each rollout."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,8 @@ class TrlMethod(ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Gspo(TrlMethod):
-    """GSPO (arXiv 2507.18071): one ratio a sequence, the geometric mean of its tokens', in a narrow window."""
+    """GSPO (arXiv 2507.18071): one ratio per sequence, the geometric mean of its tokens',
+    in a narrow window."""
 
     low: float = 3e-4
     """Half-width below 1."""
@@ -50,6 +54,7 @@ class Gspo(TrlMethod):
     """Half-width above 1."""
 
     def __post_init__(self):
+        # its checks are the same
         Grpo(self.low, self.high)
 
     def recipe(self) -> Recipe:
@@ -62,7 +67,8 @@ class Gspo(TrlMethod):
 
 @dataclasses.dataclass(frozen=True)
 class Sapo(TrlMethod):
-    """SAPO (arXiv 2511.20347): a soft gate, sigmoid(temperature (r - 1)) 4 / temperature, in place of the clip."""
+    """SAPO (arXiv 2511.20347): a soft gate, sigmoid(temperature (r - 1)) 4 / temperature,
+    in place of the clip."""
 
     temperature_pos: float = 1.0
     """Of tokens with a positive advantage. Larger: a narrower gate."""
@@ -70,24 +76,22 @@ class Sapo(TrlMethod):
     """Of the others."""
 
     def __post_init__(self):
-        checked(
-            "temperature_pos", self.temperature_pos, low=1e-3, high=1e3, why="over 0"
-        )
-        checked(
-            "temperature_neg", self.temperature_neg, low=1e-3, high=1e3, why="over 0"
-        )
+        for name in ("temperature_pos", "temperature_neg"):
+            checked(name, getattr(self, name), low=1e-3, high=1e3, why="over 0")
 
     def recipe(self) -> Recipe:
-        temperatures = {
+        fields = {
+            "loss_type": "sapo",
             "sapo_temperature_pos": self.temperature_pos,
             "sapo_temperature_neg": self.temperature_neg,
         }
-        return Recipe(trl={"loss_type": "sapo", **temperatures})
+        return Recipe(trl=fields)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cispo(TrlMethod):
-    """CISPO (arXiv 2506.13585): REINFORCE with weights min(r, epsilon_high), so that no token loses its gradient."""
+    """CISPO (arXiv 2506.13585): REINFORCE with weights min(r, epsilon_high), so that no
+    token loses its gradient."""
 
     epsilon_high: float = 5.0
     """Cap of the ratio itself, as in ScaleRL (arXiv 2510.13786); not a half-width."""
@@ -120,36 +124,36 @@ class EntropyBonus(TrlMethod):
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveEntropy(TrlMethod):
-    """Skywork-OR1's adaptive bonus (arXiv 2505.22312): its weight grows by delta an update below target, else falls.
+    """Skywork-OR1's adaptive bonus (arXiv 2505.22312): its weight grows by delta per update
+    below target, else falls.
 
-    The bonus is applied only where entropy is at or under the target, so it can push entropy up and never down.
+    The bonus is applied only where entropy is at or under the target, so it can push
+    entropy up and never down.
     """
 
     target: str | float = 0.2
-    """Entropy under which the bonus acts, nats per token, or a schedule: linear:A:B, cosine:A:B, step:A:B:AT, ..."""
+    """Entropy under which the bonus acts, nats per token, or a schedule: linear:A:B,
+    cosine:A:B, step:A:B:AT, ..."""
     delta: float = 0.005
     """Step of the weight, per nat and update."""
     coef_max: float = 1.0
     """Largest weight."""
 
     def __post_init__(self):
-        checked(
-            "target",
-            parse_schedule(self.target).span[0],
-            low=1e-4,
-            why="over 0 nats throughout",
-        )
+        lowest = parse_schedule(self.target).span[0]
+        checked("target", lowest, low=1e-4, why="over 0 nats throughout")
         checked("delta", self.delta, low=0.0, high=1e3, why="at least 0")
         checked("coef_max", self.coef_max, low=0.0, high=1e3, why="at least 0")
 
     def recipe(self) -> Recipe:
         target = parse_schedule(self.target)
         fields = {
+            "use_adaptive_entropy": True,
             "entropy_target": target(0.0),
             "entropy_coef_delta": self.delta,
             "entropy_coef_max": self.coef_max,
         }
-        return Recipe(trl={"use_adaptive_entropy": True, **fields}, target=target)
+        return Recipe(trl=fields, target=target)
 
 
 Method = Strategy | TrlMethod | Objective
@@ -201,13 +205,15 @@ SETTINGS: Mapping[str, tuple[Mapping[str, float], ...]] = MappingProxyType(
         ),
     }
 )
-"""What a comparison chooses from, the published setting first where there is one; docs/methods.md says why these."""
+"""What a comparison chooses from, the published setting first where there is one;
+docs/methods.md says why these."""
 
 
 def make_method(name: str, **options: Any) -> Method:
     """The method called `name`, its options as keywords.
 
-    Raises ValueError for an unknown name or option, naming the near ones, and for a value out of range.
+    Raises ValueError for an unknown name or option, naming the near ones, and for a
+    value out of range.
 
     >>> make_method("trl:cispo", epsilon_high=2.0)
     Cispo(epsilon_high=2.0)
@@ -221,7 +227,8 @@ def method_name(method: Method) -> str:
 
 
 def as_arguments(method: Method) -> list[str]:
-    """The method as words of the command line: its name, and the options that are not its defaults."""
+    """The method as words of the command line: its name, and the options that are not its
+    defaults."""
     return METHODS.as_arguments(method)
 
 
@@ -235,18 +242,13 @@ def label(method: Method) -> str:
 
 
 def recipe(method: Method) -> Recipe:
-    """How to train it. An objective stands on the window that it names, or on GRPO's of .2 and .2, TRL's own."""
+    """How to train it. An objective stands on the window that it names, or on GRPO's of
+    0.2 and 0.2, TRL's own."""
     if isinstance(method, Strategy):
         return Recipe(method)
     if isinstance(method, OnClipped):
-        return Recipe(
-            objective=method,
-            trl={
-                "epsilon": method.low,
-                "epsilon_high": method.high,
-                "loss_type": "dapo",
-            },
-        )
+        window = {"epsilon": method.low, "epsilon_high": method.high}
+        return Recipe(objective=method, trl={**window, "loss_type": "dapo"})
     if isinstance(method, Objective):
         return Recipe(objective=method, trl={"epsilon": 0.2, "epsilon_high": 0.2})
     return method.recipe()
@@ -263,7 +265,9 @@ def from_json(record: Mapping[str, Any]) -> Method:
 
 
 def aimed_at(method: Method, target: float) -> Method:
-    """The method with `target` (nats) in place of its own; itself where it aims at none."""
-    if all(field.name != "target" for field in dataclasses.fields(method)):
+    """The method with `target` (nats) in place of its own; itself where it aims at
+    none."""
+    options = [field.name for field in dataclasses.fields(method)]
+    if "target" not in options:
         return method
     return dataclasses.replace(method, target=target)
