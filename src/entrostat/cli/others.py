@@ -1,4 +1,9 @@
-"""Commands whose work lies elsewhere as a whole: report, diagnose, doctor, reproduce, pretrain."""
+"""Commands whose room has all of their options: report, diagnose, doctor, reproduce,
+pretrain.
+
+Their rooms are imported inside the functions: they load torch, plotly or TRL, which takes
+seconds, and other commands do not need them.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -33,7 +38,8 @@ def diagnose(args: list[str]) -> int:
     from entrostat.diagnose.command import Diagnose, answer
 
     options = parse(Diagnose, args, "entrostat diagnose")
-    show(*answer(options), options.json)
+    result, shown = answer(options)
+    show(result, shown, options.json)
     return 0
 
 
@@ -55,6 +61,7 @@ def reproduce(args: list[str]) -> int:
     one_process()
     rows, shown, code = answer(options)
     if isinstance(shown, str) and not options.json:
+        # plain text, which rich would wrap
         print(shown)
     else:
         show(rows, shown, options.json)
