@@ -2,6 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const REGIONS = ["none", "E1", "E2", "E3", "E4"];
+  // by the number that eventOf gives
   const EVENTS = ["kept", "clip-low", "clip-high", "not trained on"];
   const NUMBERS = ["logprob", "entropy", "logratio", "advantage", "low", "high"];
   // Responses whose tokens are drawn with their prompt, without being opened one by one.
@@ -11,44 +12,57 @@
   const drawn = [];
 
   const element = (name, className, text) => {
-    const made = document.createElement(name);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
+    const node = document.createElement(name);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
   };
 
-  // The numbers of a response
+  // The numbers of a response; entrostat/diagnose/packed.py has the format
 
-  const halves = (() => {
-    const table = new Float32Array(65536);
-    for (let bits = 0; bits < 65536; bits++) {
-      const exponent = (bits >> 10) & 31, fraction = bits & 1023;
-      const size = exponent === 0 ? fraction * 2 ** -24
-        : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
-      table[bits] = bits & 32768 ? -size : size;
-    }
-    return table;
-  })();
+  const halfSize = (exponent, fraction) => {
+    if (exponent === 31) return fraction ? NaN : Infinity;
+    if (exponent === 0) return fraction * 2 ** -24;
+    return (1 + fraction / 1024) * 2 ** (exponent - 15);
+  };
+
+  // The value of every half-precision number, by its bits: browsers have no such array yet.
+  const halves = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; bits++) {
+    const size = halfSize((bits >> 10) & 31, bits & 1023);
+    halves[bits] = bits & 32768 ? -size : size;
+  }
+
+  const eventOf = (flags) => {
+    if (!(flags & 1)) return 3;
+    if (flags & 2) return 1;
+    return flags & 4 ? 2 : 0;
+  };
 
   const unpack = ({data: packed, shown: n}) => {
     const text = atob(packed);
     const bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     const view = new DataView(bytes.buffer);
-    const half = (column, i) => halves[view.getUint16(8 * n + 2 * (column * n + i), true)];
-    const flags = bytes.subarray(8 * n + 12 * n);
+    // where each column starts
+    const changes = 4 * n, numbers = 8 * n, flags = bytes.subarray(8 * n + 2 * NUMBERS.length * n);
+    const half = (column, i) => halves[view.getUint16(numbers + 2 * (column * n + i), true)];
     return {
       n,
       token: (i) => data.texts[view.getUint32(4 * i, true)],
-      change: (i) => view.getFloat32(4 * n + 4 * i, true) * data.unit,
+      change: (i) => view.getFloat32(changes + 4 * i, true) * data.unit,
       number: (name, i) => half(NUMBERS.indexOf(name), i),
       trained: (i) => (flags[i] & 1) === 1,
-      event: (i) => (flags[i] & 1 ? (flags[i] & 2 ? 1 : flags[i] & 4 ? 2 : 0) : 3),
+      event: (i) => eventOf(flags[i]),
       region: (i) => flags[i] >> 3,
     };
   };
 
-  const digits = (x) => (Number.isNaN(x) ? "not known" : Number.isFinite(x) ? String(+x.toPrecision(3)) : x > 0 ? "inf" : "-inf");
+  const digits = (x) => {
+    if (Number.isNaN(x)) return "not known";
+    if (Number.isFinite(x)) return String(+x.toPrecision(3));
+    return x > 0 ? "inf" : "-inf";
+  };
   const signed = (x) => (x > 0 ? "+" : "") + digits(x);
   const words = ([id, text]) => (text === null ? `token ${id}` : `“${text}”`);
 
@@ -158,13 +172,13 @@
     }
     const at = (node) => spans.indexOf(node.closest(".t"));
     let current = 0;
-    const name_it = (i) => spans[i].setAttribute("aria-label", about(response, i).map(([key, value]) => `${key} ${value}`).join(", "));
+    const describe = (i) => spans[i].setAttribute("aria-label", about(response, i).map(([key, value]) => `${key} ${value}`).join(", "));
     const go = (i) => {
       if (i < 0 || i >= spans.length) return;
       spans[current].tabIndex = -1;
       current = i;
       spans[i].tabIndex = 0;
-      name_it(i);
+      describe(i);
       spans[i].focus();
     };
     const clipped = (step) => {
@@ -190,7 +204,7 @@
       spans[current].tabIndex = -1;
       current = i;
       spans[i].tabIndex = 0;
-      name_it(i);
+      describe(i);
       show(about(response, i));
     });
     list.addEventListener("click", ({target}) => { if (target.closest(".t")) go(at(target)); });

@@ -6,8 +6,6 @@ entrostat.report.page.script_json does. page.js writes by textContent alone. A c
 security policy allows that script alone, by its hash, and no request of any kind.
 """
 
-import base64
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -22,7 +20,7 @@ from entrostat.diagnose.tables import TITLES, left_out_lines, table
 from entrostat.diagnose.types import Json
 from entrostat.diagnose.words import UNIT, number, short
 from entrostat.files import write_atomic
-from entrostat.report.page import inline_script, script_json
+from entrostat.report.page import csp_hash, inline_script, script_json
 
 MARKER = '<meta name="generator" content="entrostat diagnose">'
 TITLE = "entrostat: why entropy moved"
@@ -84,7 +82,7 @@ def page(diagnosis: Json, responses: Json) -> str:
         marker=Markup(MARKER),
         style=Markup(_asset("page.css")),
         script=Markup(script),
-        script_hash=_csp_hash(script),
+        script_hash=csp_hash(script),
         data=Markup(script_json(data)),
         title=TITLE,
         made=diagnosis,
@@ -102,12 +100,6 @@ def page(diagnosis: Json, responses: Json) -> str:
         regions=list(_REGIONS.items()),
         footer=f"Made by entrostat {entrostat.__version__}.",
     )
-
-
-def _csp_hash(script: str) -> str:
-    """What allows a script in a content security policy."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _summary(diagnosis: Json) -> str:

@@ -70,7 +70,7 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
         marker=Markup(MARKER),
         style=Markup(_asset("page.css")),
         scripts=[plotly, own],
-        script_hashes=f"{_csp_hash(plotly)} {_csp_hash(own)}",
+        script_hashes=f"{csp_hash(plotly)} {csp_hash(own)}",
         data=Markup(specifications),
         title=text(title) if title else _title(runs),
         summary=summary(runs),
@@ -99,7 +99,7 @@ def inline_script(source: str) -> str:
     return re.sub(r"<(/script|!--)", r"<\\\1", source, flags=re.IGNORECASE)
 
 
-def _csp_hash(script: str) -> str:
+def csp_hash(script: str) -> str:
     """What allows a script in a content security policy."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
