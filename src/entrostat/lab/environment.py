@@ -1,4 +1,5 @@
-"""What the fast engine's runs act in: a task's problems as tokens, its verifier, and rewards that are blind to it."""
+"""What the fast engine's runs act in: a task's problems as tokens, its verifier, and
+rewards that are blind to it."""
 
 import math
 from collections.abc import Sequence
@@ -36,16 +37,16 @@ class Tokenizer:
         self._tokenizer = tokenizer
 
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        found = self._tokenizer(
+        inputs = self._tokenizer(
             list(prompts), return_tensors="pt", padding=True, padding_side="left"
         )
-        return found["input_ids"], found["attention_mask"].bool()
+        return inputs["input_ids"], inputs["attention_mask"].bool()
 
     def decode(self, ids: Tensor, mask: Tensor) -> list[str]:
-        rows = [
-            row[kept].tolist() for row, kept in zip(ids.cpu(), mask.cpu(), strict=True)
-        ]
-        return self._tokenizer.batch_decode(rows, skip_special_tokens=True)
+        kept = []
+        for row, row_mask in zip(ids.cpu(), mask.cpu(), strict=True):
+            kept.append(row[row_mask].tolist())
+        return self._tokenizer.batch_decode(kept, skip_special_tokens=True)
 
 
 class Environment(NamedTuple):
@@ -63,13 +64,13 @@ class Environment(NamedTuple):
         generators: Sequence[torch.Generator],
         temperature: float = 1.0,
     ) -> Rollout:
-        """`samples` completions of each prompt, the same prompts for every run of `model`."""
+        """`samples` completions of each prompt, the same prompts for every run of
+        `model`."""
         ids, mask = self.spelling.encode(prompts)
-        ids, mask = (x.to(model.device).expand(model.runs, -1, -1) for x in (ids, mask))
         return sample(
             model,
-            ids,
-            mask,
+            ids.to(model.device).expand(model.runs, -1, -1),
+            mask.to(model.device).expand(model.runs, -1, -1),
             samples=samples,
             most=self.task.max_completion,
             generators=generators,
@@ -78,14 +79,14 @@ class Environment(NamedTuple):
 
     def texts(self, rollout: Rollout, run: int = 0) -> list[str]:
         """A run's completions."""
-        return self.spelling.decode(
-            rollout.completions[run].cpu(), rollout.mask[run].cpu()
-        )
+        ids, mask = rollout.completions[run], rollout.mask[run]
+        return self.spelling.decode(ids.cpu(), mask.cpu())
 
     def verdicts(
         self, problems: Sequence[Problem], rollout: Rollout, run: int = 0
     ) -> Tensor:
-        """The verifier's score of each completion of a run, (b,) float32; 0 where it has given none."""
+        """The verifier's score of each completion of a run, (b,) float32; 0 where it has
+        given none."""
         texts = self.texts(rollout, run)
         samples = len(texts) // len(problems)
         repeated = [problem for problem in problems for _ in range(samples)]
@@ -94,52 +95,51 @@ class Environment(NamedTuple):
 
 
 def lab_environment(task: str, model: str = "") -> tuple[Environment, Path]:
-    """The environment of a task of the lab and the folder of its model: the task's own, or one that a user names.
+    """The environment of a task of the lab and the folder of its model: the task's own,
+    or one that a user names.
 
-    ValueError, one line, where the named folder has no tokenizer that can spell the task's prompts.
+    ValueError, one line, where the named folder has no tokenizer that can spell the
+    task's prompts.
     """
-    made = make_task(task)
+    lab_task = make_task(task)
     if not model:
-        assert isinstance(made, Task)
-        return Environment(made, Characters(made.alphabet)), made.base_model
-    if not Path(model).is_dir():  # and nothing is looked up on the hub
+        spelling = Characters(lab_task.alphabet)
+        return Environment(lab_task, spelling), lab_task.base_model
+    spelling = _spelling_of(model)
+    _check_spelling(spelling, lab_task, model)
+    return Environment(lab_task, spelling), Path(model)
+
+
+def _spelling_of(model: str) -> Tokenizer:
+    """The tokenizer in a folder."""
+    # or transformers would look the name up on the hub
+    if not Path(model).is_dir():
         raise ValueError(
             f"--model {model!r} is no folder: give one with a model and its tokenizer"
         )
+    # imported here, since nothing else of this engine needs transformers
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(model, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
     except Exception as error:
-        said = first_line(error)
         raise ValueError(
-            f"no tokenizer in {model!r} ({said}): --model needs one"
+            f"no tokenizer in {model!r} ({first_line(error)}): --model needs one"
         ) from None
-    if found.pad_token_id is None:
-        found.pad_token = found.eos_token
-    tokenizer = Tokenizer(found)
-    prompt = made.problems(1, split="train", seed=0)[0].prompt
-    ids, mask = tokenizer.encode([prompt])
-    if tokenizer.decode(ids, mask) != [prompt]:
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Tokenizer(tokenizer)
+
+
+def _check_spelling(spelling: Tokenizer, task: Task, model: str) -> None:
+    """Raises ValueError where a prompt of the task is another text after the tokenizer."""
+    prompt = task.problems(1, split="train", seed=0)[0].prompt
+    ids, mask = spelling.encode([prompt])
+    if spelling.decode(ids, mask) != [prompt]:
         raise ValueError(
-            f"the tokenizer of {model!r} can't spell {prompt!r}: --model needs one that can"
+            f"the tokenizer of {model!r} can't spell {prompt!r}: "
+            "--model needs one that can"
         )
-    return Environment(made, tokenizer), Path(model)
-
-
-def rewards(
-    environment: Environment,
-    reward: str,
-    problems: Sequence[Problem],
-    rollout: Rollout,
-    key: str,
-) -> Tensor:
-    """Of the first run's completions, (b,): the verifier's, or random ones."""
-    if reward == "true":
-        return environment.verdicts(problems, rollout)
-    return torch.tensor(
-        random_rewards(reward, rollout.mask.shape[1], f"{reward}/{key}")
-    )
 
 
 class Graded(NamedTuple):
@@ -162,7 +162,8 @@ def graded(
     generator: torch.Generator,
     key: str,
 ) -> Graded:
-    """A rollout of a model of one run: completions of `problems`, their rewards, and advantages within each group.
+    """A rollout of a model of one run: completions of `problems`, their rewards, and
+    advantages within each group.
 
     `key` is that of random rewards, which are the same for the same key.
     """
@@ -170,9 +171,13 @@ def graded(
     sampled = environment.sample(
         model, prompts, samples=samples, generators=[generator], temperature=temperature
     )
-    found = rewards(environment, reward, problems, sampled, key)
-    advantages = group_advantages(found, samples, scale=scale_rewards)
-    return Graded(sampled, found, advantages.to(model.device))
+    if reward == "true":
+        rewards = environment.verdicts(problems, sampled)
+    else:
+        count = len(problems) * samples
+        rewards = torch.tensor(random_rewards(reward, count, f"{reward}/{key}"))
+    advantages = group_advantages(rewards, samples, scale=scale_rewards)
+    return Graded(sampled, rewards, advantages.to(model.device))
 
 
 def vocabulary_ceiling(model: Model) -> float:

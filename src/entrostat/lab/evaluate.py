@@ -1,11 +1,13 @@
-"""Scores of a model on held-out problems: mean@k, pass@k for k = 1, 2, 4 .. n, and the sampler's token entropy.
+"""Scores of a model on held-out problems: mean@k, pass@k for k = 1, 2, 4 .. n, and the
+sampler's token entropy.
 
-A score at one temperature mixes what a model knows with how sharp it is: training that only sharpens raises mean@n at
-temperature 1, and a lower temperature does the same for nothing. So scores can be taken at several temperatures, and
-models compared each at its best one, chosen on other problems than those that are scored.
+A score at one temperature mixes what a model knows with how sharp it is: training that
+only sharpens raises mean@n at temperature 1, and a lower temperature does the same for
+nothing. So scores can be taken at several temperatures, and models compared each at its
+best one, chosen on other problems than those that are scored.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -23,7 +25,8 @@ PROBLEM_SEED = 20_260_214
 VALIDATION_SEED = 20_260_215
 SAMPLE_SEED = 7
 VALIDATION_SAMPLES = 8
-"""Completions of each problem at most that a temperature is chosen on: it takes less to choose than to score."""
+"""Completions of each problem at most that a temperature is chosen on: it takes less to
+choose than to score."""
 PROBE_PROMPTS, PROBE_SAMPLES = 256, 4
 BATCH = 512
 """Completions of the lab's own models that are sampled together."""
@@ -37,11 +40,13 @@ _OFF: dict[str, float] = {
     "epsilon_cutoff": 0.0,
     "eta_cutoff": 0.0,
 }
-"""Settings of a model's own that would bend its distribution, each at the value where it does nothing."""
+"""Settings of a model's own that would bend its distribution, each at the value where it
+does nothing."""
 
 
 class Samples(NamedTuple):
-    """Completions of one prompt after another, `samples` each, and the sampler's entropy over all their tokens."""
+    """Completions of one prompt after another, and the sampler's entropy over all their
+    tokens."""
 
     texts: list[str]
     entropy: float
@@ -49,7 +54,8 @@ class Samples(NamedTuple):
 
 
 Draw = Callable[[list[str], int, float, int], Samples]
-"""A sampler: draw(prompts, samples, temperature, seed) gives `samples` completions of each prompt."""
+"""A sampler: draw(prompts, samples, temperature, seed) gives `samples` completions of each
+prompt."""
 EvalSplit = Literal["test", "validation"]
 """Held-out problems, or a draw of their own from the training split."""
 
@@ -65,56 +71,51 @@ def sample(
     batch: int = BATCH,
     seed: int = SAMPLE_SEED,
 ) -> Samples:
-    """Draws `samples` completions of each prompt at `temperature`, top-p 1, from a generator state of its own.
+    """Draws `samples` completions of each prompt at `temperature`, top-p 1, from a
+    generator state of its own, `batch` completions at a time.
 
-    The model's own generation settings don't enter, but for the ids that end a text.
+    The model's own generation settings do not enter, but for the ids that end a text.
     """
-    texts: list[str] = []
-    total, tokens = 0.0, 0
+    settings = _settings(model, tokenizer, temperature, max_completion)
     repeated = [prompt for prompt in prompts for _ in range(samples)]
     devices = [model.device] if model.device.type == "cuda" else []
-    settings = _settings(model, tokenizer, temperature, max_completion)
-    vocabulary = model.config.get_text_config().vocab_size
+    texts: list[str] = []
+    entropy_sum, tokens = 0.0, 0
     was_training = model.training
     model.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        for chunk in _chunks(repeated, batch):
+        for start in range(0, len(repeated), batch):
             inputs = tokenizer(
-                chunk, return_tensors="pt", padding=True, padding_side="left"
-            )
-            inputs = inputs.to(model.device)
+                repeated[start : start + batch],
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+            ).to(model.device)
             ids, prompt_mask = inputs["input_ids"], inputs["attention_mask"]
-            whole: Any = cast(Any, model).generate(
+            whole: Tensor = cast(Any, model).generate(
                 input_ids=ids, attention_mask=prompt_mask, generation_config=settings
             )
             completions = whole[:, ids.size(1) :]
             texts += tokenizer.batch_decode(completions, skip_special_tokens=True)
             mask = _counted(completions, settings)
-            attention, width = (
-                torch.cat([prompt_mask, mask.long()], dim=1),
-                completions.size(1),
-            )
-            entropy = completion_stats(
-                model, whole, attention, width, temperature, vocabulary=vocabulary
-            ).entropy
-            assert entropy is not None
-            total += float(torch.where(mask, entropy, 0).sum())
+            entropy = _entropy(model, whole, prompt_mask, mask, temperature)
+            entropy_sum += float(torch.where(mask, entropy, 0).sum())
             tokens += int(mask.sum())
     model.train(was_training)
-    return Samples(texts, total / max(tokens, 1))
+    return Samples(texts, entropy_sum / max(tokens, 1))
 
 
 def _settings(
     model: Any, tokenizer: Any, temperature: float, max_completion: int
 ) -> GenerationConfig:
     own = model.generation_config
-    # transformers fills what is None here from the model's own
-    off = {
-        name: value
-        for name, value in _OFF.items()
-        if getattr(own, name, None) is not None
-    }
+    # transformers fills what is None here from the model's own, so what the model sets
+    # has to be switched off by name
+    off = {}
+    for name, value in _OFF.items():
+        if getattr(own, name, None) is not None:
+            off[name] = value
     return GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -128,16 +129,30 @@ def _settings(
 
 
 def _counted(completions: Tensor, settings: GenerationConfig) -> Tensor:
-    """Which tokens count: up to the first end of a text, itself included."""
-    ended = torch.isin(
-        completions, torch.tensor(settings.eos_token_id, device=completions.device)
-    )
-    return (ended.cumsum(1) - ended.long()) == 0
+    """Which tokens count, (b t): up to the first end of a text, itself included."""
+    end_ids = torch.tensor(settings.eos_token_id, device=completions.device)
+    ended = torch.isin(completions, end_ids)
+    ends_before = ended.cumsum(1) - ended.long()
+    return ends_before == 0
 
 
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _entropy(
+    model: Any, whole: Tensor, prompt_mask: Tensor, mask: Tensor, temperature: float
+) -> Tensor:
+    """The sampler's entropy at each completion token, (b t), nats.
+
+    `whole`: ids of prompts and completions; `mask`: the completion tokens that count.
+    """
+    entropy = completion_stats(
+        model,
+        whole,
+        torch.cat([prompt_mask, mask.long()], dim=1),
+        mask.size(1),
+        temperature,
+        vocabulary=model.config.get_text_config().vocab_size,
+    ).entropy
+    assert entropy is not None
+    return entropy
 
 
 def held_out(task: ProblemSource, n: int) -> list[Problem]:
@@ -146,10 +161,11 @@ def held_out(task: ProblemSource, n: int) -> list[Problem]:
 
 
 def validation(task: ProblemSource, n: int) -> list[Problem]:
-    """Problems to choose settings on: a fixed draw of their own from the training split, so none is held out.
+    """Problems to choose settings on: a fixed draw of their own from the training split,
+    so none is held out.
 
-    Training draws from the same pool. Where that is small (countdown) a run has seen most of them; where it is large
-    (path) next to none.
+    Training draws from the same pool. Where that is small (countdown) a run has seen most
+    of them; where it is large (path) next to none.
     """
     return task.problems(n, split="train", seed=VALIDATION_SEED)
 
@@ -160,17 +176,18 @@ def to_score(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
 
 
 def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
-    """Validation problems that a temperature is chosen on: n, less what is scored of them.
+    """Validation problems that a temperature is chosen on: n, less those that are scored.
 
-    Where validation problems are scored, these are the next n of the same draw. ValueError where none is left.
+    Where validation problems are scored, these are the next n of the same draw.
+    ValueError where none is left.
     """
     drawn = validation(task, n) if split == "test" else validation(task, 2 * n)[n:]
     scored = {problem.key for problem in to_score(task, n, split)}
     apart = [problem for problem in drawn if problem.key not in scored]
     if not apart:
         raise ValueError(
-            f"{task.name} has no problem left to choose a temperature on beside the {n} that are scored: lower "
-            "--eval-problems, or leave out --temperatures"
+            f"{task.name} has no problem left to choose a temperature on beside the {n} "
+            "that are scored: lower --eval-problems, or leave out --temperatures"
         )
     return apart
 
@@ -178,33 +195,10 @@ def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
 def held_out_entropy(
     draw: Draw, task: ProblemSource, *, temperature: float, seed: int
 ) -> float:
-    """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions each."""
+    """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions
+    of each."""
     prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
     return draw(prompts, PROBE_SAMPLES, temperature, seed).entropy
-
-
-def evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: ProblemSource,
-    *,
-    problems: int = 128,
-    samples: int = 32,
-    split: EvalSplit = "test",
-    temperature: float = 1.0,
-    temperatures: tuple[float, ...] = (),
-    batch: int = BATCH,
-) -> dict[str, Any]:
-    """`evaluate_with` of a transformers model, `batch` completions at a time."""
-    return evaluate_with(
-        drawing(model, tokenizer, task, batch),
-        task,
-        problems=problems,
-        samples=samples,
-        split=split,
-        temperature=temperature,
-        temperatures=temperatures,
-    )
 
 
 def drawing(
@@ -232,6 +226,18 @@ def drawing(
     return draw
 
 
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: ProblemSource,
+    *,
+    batch: int = BATCH,
+    **options: Any,
+) -> dict[str, Any]:
+    """`evaluate_with`, with its options, of a transformers model."""
+    return evaluate_with(drawing(model, tokenizer, task, batch), task, **options)
+
+
 def evaluate_with(
     draw: Draw,
     task: ProblemSource,
@@ -242,40 +248,40 @@ def evaluate_with(
     temperature: float = 1.0,
     temperatures: tuple[float, ...] = (),
 ) -> dict[str, Any]:
-    """Scores on `problems` held-out (or validation) problems, `samples` completions each, whatever samples them.
+    """Scores on `problems` held-out (or validation) problems, `samples` completions each,
+    whatever samples them.
 
-    Returns a JSON-able dict, of the training temperature: "mean@n", "pass@n" and "pass@k" for k = 1, 2, 4 .. n, each
-    {"value", "low", "high"} with a 95% bootstrap interval over problems; "entropy", nats per token; "correct", right
-    samples of each problem, and "samples" of each.
+    Returns a JSON-able dict, of the training temperature: "mean@n", "pass@n" and "pass@k"
+    for k = 1, 2, 4 .. n, each {"value", "low", "high"} with a 95% bootstrap interval over
+    problems; "entropy", nats per token; "correct", right samples of each problem, and
+    "samples" of each.
 
-    With `temperatures` beside the training one it has four keys more: "by_temperature", the same dict for each of them
-    by its spelling (`spelt`), the training one too; "validation", mean@n of each on as many problems of the training
-    split, none of them scored, with "validation_samples" completions each; and "best_temperature", the one that is
-    largest there. Of equal ones it is the higher: that keeps more of the model's diversity.
+    With `temperatures` beside the training one there are four keys more:
+    "by_temperature", the same dict for each of them by its spelling (`spelt`), the
+    training one too; "validation", mean@n of each on as many problems of the training
+    split, none of them scored, with "validation_samples" completions each; and
+    "best_temperature", the one that is largest there.
     """
     scored = to_score(task, problems, split)
-    record = _record(draw, task, scored, samples, temperature)
-    order = sorted({temperature, *temperatures}, reverse=True)
-    if len(order) == 1:
+    records = {}
+    for each in sorted({temperature, *temperatures}, reverse=True):
+        records[each] = _record(draw, task, scored, samples, each)
+    record = records[temperature]
+    if len(records) == 1:
         return record
-    by_temperature: dict[str, dict[str, Any]] = {}
-    for each in order:
-        known = each == temperature
-        by_temperature[spelt(each)] = (
-            record if known else _record(draw, task, scored, samples, each)
-        )
     choosing = to_choose(task, problems, split)
     fewer = min(VALIDATION_SAMPLES, samples)
-    validated: dict[float, float] = {}
-    for each in order:
-        right, _ = _right(draw, task, choosing, fewer, each)
+    means = {}
+    for each in records:
+        right, _ = _count_right(draw, task, choosing, fewer, each)
         # a ratio of whole numbers: equal counts are equal, in whatever order they come
-        validated[each] = sum(right) / (len(choosing) * fewer)
-    best = max(order, key=lambda each: (validated[each], each))
+        means[each] = sum(right) / (len(choosing) * fewer)
+    # of equal ones the higher temperature, which keeps more of the model's diversity
+    best = max(means, key=lambda each: (means[each], each))
     return {
         **record,
-        "by_temperature": by_temperature,
-        "validation": {spelt(each): mean for each, mean in validated.items()},
+        "by_temperature": {spelt(each): records[each] for each in records},
+        "validation": {spelt(each): mean for each, mean in means.items()},
         "validation_samples": fewer,
         "best_temperature": float(best),
     }
@@ -291,7 +297,8 @@ def spelt(temperature: float) -> str:
 
 
 def at_best(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scores of a record of `evaluate_with` at its best temperature; its own where there is only one."""
+    """The scores of a record of `evaluate_with` at its best temperature; the record
+    itself where there is only one."""
     if "best_temperature" not in record:
         return record
     return record["by_temperature"][spelt(record["best_temperature"])]
@@ -304,16 +311,13 @@ def _record(
     samples: int,
     temperature: float,
 ) -> dict[str, Any]:
-    right, entropy = _right(draw, task, problems, samples, temperature)
-    return {
-        **scores(right, samples),
-        "entropy": entropy,
-        "correct": right,
-        "samples": samples,
-    }
+    """All scores at one temperature."""
+    right, entropy = _count_right(draw, task, problems, samples, temperature)
+    record = scores(right, samples)
+    return {**record, "entropy": entropy, "correct": right, "samples": samples}
 
 
-def _right(
+def _count_right(
     draw: Draw,
     task: ProblemSource,
     problems: list[Problem],
@@ -324,29 +328,33 @@ def _right(
     prompts = [problem.prompt for problem in problems]
     drawn = draw(prompts, samples, temperature, SAMPLE_SEED)
     repeated = [problem for problem in problems for _ in range(samples)]
-    # what could not be scored is not right; the source says that there was some
-    scored = [int(score or 0) for score in task.judge(repeated, drawn.texts)]
-    right = [sum(scored[i : i + samples]) for i in range(0, len(scored), samples)]
+    verdicts = task.judge(repeated, drawn.texts)
+    right = []
+    for start in range(0, len(verdicts), samples):
+        group = verdicts[start : start + samples]
+        # what could not be scored is not right; the source says that there was some
+        right.append(sum(int(verdict or 0) for verdict in group))
     return right, drawn.entropy
 
 
 def scores(correct: list[int], samples: int) -> dict[str, Any]:
-    """mean@n and pass@k from the number of right samples of each problem, with intervals over problems."""
-    curve = {
-        str(k): _interval([float(pass_at_k(samples, c, k)) for c in correct])
-        for k in _powers(samples)
-    }
-    mean = _interval([c / samples for c in correct])
+    """mean@n and pass@k from the number of right samples of each problem, with intervals
+    over problems."""
+    curve = {}
+    for k in _powers(samples):
+        passed = [pass_at_k(samples, right, k) for right in correct]
+        curve[str(k)] = _interval(passed)
     return {
-        f"mean@{samples}": mean,
+        f"mean@{samples}": _interval([right / samples for right in correct]),
         f"pass@{samples}": curve[str(samples)],
         "pass@k": curve,
     }
 
 
 def _powers(n: int) -> list[int]:
-    ks = [1 << i for i in range(n.bit_length()) if 1 << i <= n]
-    return ks if ks[-1] == n else [*ks, n]
+    """1, 2, 4 .. n, n itself last whether it is one or not."""
+    powers = [1 << i for i in range(n.bit_length())]
+    return powers if powers[-1] == n else [*powers, n]
 
 
 def _interval(values: list[float]) -> dict[str, float]:

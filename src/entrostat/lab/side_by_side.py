@@ -1,4 +1,9 @@
-"""Several runs at once, a process each, on as many cores as they have threads. One run stays in this process."""
+"""Several runs at once, a process each, on as many cores as they have threads. One run
+stays in this process.
+
+A run that is stopped by Ctrl-C, or whose parent is killed, ends by itself at a point to go
+on from. Runs that still wait for a worker do not begin then.
+"""
 
 import json
 import multiprocessing
@@ -17,11 +22,11 @@ from entrostat.lab.train import train
 from entrostat.lab.watch import Watcher
 
 POLL_SECONDS = 0.5
-# in a worker
-_busy = threading.Event()
-"""A run goes on. It stops by itself, resumable, at Ctrl-C and when the parent is gone."""
-_stop = threading.Event()
-"""Ctrl-C has come: what is still in the queue does not begin."""
+
+_in_training = threading.Event()
+"""In a worker: a run goes on."""
+_interrupted = threading.Event()
+"""In a worker: Ctrl-C has come."""
 
 
 def train_all(
@@ -30,42 +35,48 @@ def train_all(
     ranks: Ranks | None = None,
     ground: Groundwork | None = None,
 ) -> bool:
-    """Trains runs that have not ended, at most one a core; False where Ctrl-C stopped them at a resumable point.
+    """Trains runs that have not ended, at most one per core; False where Ctrl-C stopped
+    them at a point to go on from.
 
-    `ranks`, `ground`: the processes that share the one run, where it is one, and what it was made from in this process.
     Raises what a run raises, once the others have ended.
+
+    Args:
+        ranks: the processes that share the one run, where it is one.
+        ground: what that one run was made from in this process.
     """
     if len(runs) == 1:
         return train(runs[0], watchers[0], ranks=ranks, ground=ground) is not None
-    # spawn: a fork would copy torch's thread pools in an unknown state
+    threads = max(run.config["threads"] for run in runs)
+    at_once = max(1, (os.cpu_count() or 1) // threads)
+    # not a fork, which would copy torch's thread pools in an unknown state
     context = multiprocessing.get_context("spawn")
-    at_once = max(
-        1, (os.cpu_count() or 1) // max(run.config["threads"] for run in runs)
-    )
-    workers = min(at_once, len(runs))
+    parent = os.getpid()
     with ProcessPoolExecutor(
-        workers, context, initializer=_begin, initargs=(os.getpid(),)
+        min(at_once, len(runs)), context, initializer=_begin, initargs=(parent,)
     ) as pool:
-        futures = [pool.submit(_work, str(run.path), os.getpid()) for run in runs]
+        futures = [pool.submit(_work, run.path, parent) for run in runs]
         try:
             _follow(runs, watchers, futures)
-        except KeyboardInterrupt:  # the terminal has sent it to the workers too
+        except KeyboardInterrupt:
+            # the terminal has sent it to the workers too, who stop by themselves
             for future in futures:
                 future.cancel()
             watchers[0].note("stopping after this rollout")
-        return all(not f.cancelled() and f.result() for f in futures)
+        return all(not future.cancelled() and future.result() for future in futures)
 
 
 def _begin(parent: int) -> None:
-    """In the worker, at its start: Ctrl-C must not kill it while it waits for work, and a killed parent must."""
+    """In a worker, at its start: Ctrl-C must not kill it while it waits for work, and the
+    death of its parent must."""
 
     def interrupt(_signal: int, _frame: Any) -> None:
-        _stop.set()
-        if _busy.is_set():
+        _interrupted.set()
+        if _in_training.is_set():
             raise KeyboardInterrupt
 
     def watch() -> None:
-        while os.getppid() == parent or _busy.is_set():
+        # a run in training sees by itself that its parent is gone
+        while os.getppid() == parent or _in_training.is_set():
             time.sleep(POLL_SECONDS)
         os._exit(1)
 
@@ -73,39 +84,42 @@ def _begin(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _work(path: str, parent: int) -> bool:
-    """In the worker: whether the run has come to its end."""
-    if _stop.is_set() or os.getppid() != parent:
+def _work(path: Path, parent: int) -> bool:
+    """In a worker: whether the run has come to its end."""
+    if _interrupted.is_set() or os.getppid() != parent:
         return False
-    _busy.set()
+    _in_training.set()
     try:
-        done = train(Run.open(Path(path)), parent=parent) is not None
+        ended = train(Run.open(path), parent=parent) is not None
     except KeyboardInterrupt:
-        done = False
+        ended = False
     finally:
-        _busy.clear()
-    if not done:
-        _stop.set()
-    return done
+        _in_training.clear()
+    if not ended:
+        # the next run in the queue must not begin
+        _interrupted.set()
+    return ended
 
 
 def _follow(
     runs: list[Run], watchers: list[Watcher], futures: list["Future[bool]"]
 ) -> None:
     """Tells the watchers of the lines that the workers write, until all have ended."""
-    seen = [0] * len(runs)
+    told = [0] * len(runs)
     while True:
+        # asked before the files are read, so that the last lines are not missed
         ended = all(future.done() for future in futures)
-        for i, (run, watcher) in enumerate(zip(runs, watchers, strict=True)):
-            lines = (
-                (run.path / "metrics.jsonl")
-                .read_text(encoding="utf-8")
-                .splitlines(keepends=True)
-            )
-            for line in lines[seen[i] :]:
-                if line.endswith("\n"):  # the last one may be half written
-                    watcher.line(json.loads(line))
-                    seen[i] += 1
+        for i, run in enumerate(runs):
+            lines = _whole_lines(run)
+            for line in lines[told[i] :]:
+                watchers[i].line(json.loads(line))
+            told[i] = len(lines)
         if ended:
             return
         time.sleep(POLL_SECONDS)
+
+
+def _whole_lines(run: Run) -> list[str]:
+    """Of metrics.jsonl, without a last one that is half written."""
+    text = (run.path / "metrics.jsonl").read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()
