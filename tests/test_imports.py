@@ -1,6 +1,7 @@
 """Imports point up the house's list only, and the core stays light."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,47 @@ def test_importing_the_package_does_not_load_a_trainer():
     code = f"import sys, entrostat; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def needs():
+    """Of each module, the others of the package that it imports, at its top or inside a function."""
+    paths = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        paths[".".join(parts).removesuffix(".__init__")] = path
+    graph = {}
+    for module, path in paths.items():
+        graph[module] = set()
+        for node in runs(ast.parse(path.read_text())):
+            graph[module] |= {name for name in named(node) if name in paths and name != module}
+    return graph
+
+
+def runs(node):
+    """The nodes of a tree, but for what only a type checker reads."""
+    yield node
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from runs(child)
+
+
+def named(node):
+    """What an import statement loads: `from package import module` loads a module too."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_module_needs_itself_through_others():
+    graph = needs()
+    # a package loads its modules, and they load it before themselves: that is no circle
+    for module, others in graph.items():
+        others -= {name for name in others if module.startswith(f"{name}.")}
+    # the walk sees what is imported inside functions
+    assert {"entrostat.lab.source", "entrostat.lab.recipe"} <= graph["entrostat.cli.train"] | graph[
+        "entrostat.lab.train"
+    ]
+    graphlib.TopologicalSorter(graph).prepare()
