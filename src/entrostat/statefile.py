@@ -1,4 +1,10 @@
-"""A small JSON file that is written whole or not at all, and read whole or not at all."""
+"""A small JSON file that is written whole or not at all, and read whole or not at all.
+
+    {"format": "entrostat-state", "version": 1, "payload": {...}, "sha256": "..."}
+
+The checksum is that of the payload: a state that was edited by hand or damaged on a disk
+would steer a resumed run without a word.
+"""
 
 import hashlib
 import json
@@ -9,44 +15,48 @@ from entrostat.files import write_atomic
 
 FORMAT = "entrostat-state"
 VERSION = 1
-
-
-def _digest(payload: Any) -> str:
-    return hashlib.sha256(
-        json.dumps(payload, sort_keys=True, allow_nan=False).encode()
-    ).hexdigest()
+_OLDER = "resume from an older checkpoint"
 
 
 def write_state(path: Path, payload: dict[str, Any]) -> None:
     """Writes `payload` (JSON-able, finite numbers) with a checksum, atomically."""
-    whole = {
+    content = {
         "format": FORMAT,
         "version": VERSION,
         "payload": payload,
         "sha256": _digest(payload),
     }
-    write_atomic(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The payload of `write_state`. ValueError naming the file when it is truncated, edited or of another format."""
+    """The payload of `write_state`.
+
+    Raises:
+        ValueError: the file is truncated, edited or of another format; it is named.
+    """
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"{path} is not a whole state file ({error}): resume from an older checkpoint"
+            f"{path} is not a whole state file ({error}): {_OLDER}"
         ) from None
-    if not isinstance(whole, dict) or whole.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a state file of entrostat: {_OLDER}")
+    if content.get("version") != VERSION:
         raise ValueError(
-            f"{path} is not a state file of entrostat: resume from an older checkpoint"
+            f"{path} has state version {content.get('version')!r}, this entrostat reads "
+            f"version {VERSION}"
         )
-    if whole.get("version") != VERSION:
+    payload = content.get("payload")
+    if not isinstance(payload, dict) or content.get("sha256") != _digest(payload):
         raise ValueError(
-            f"{path} has state version {whole.get('version')!r}, this entrostat reads version {VERSION}"
-        )
-    payload = whole.get("payload")
-    if not isinstance(payload, dict) or whole.get("sha256") != _digest(payload):
-        raise ValueError(
-            f"{path} was edited or damaged (its checksum differs): resume from an older checkpoint"
+            f"{path} was edited or damaged (its checksum differs): {_OLDER}"
         )
     return payload
+
+
+def _digest(payload: Any) -> str:
+    """SHA-256 of the payload as JSON, whatever the order of its keys."""
+    text = json.dumps(payload, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,7 @@
-"""What TRL's batches hold: a rollout, or one micro-batch of it, as a dict of tensors."""
+"""What TRL's batches hold: a rollout, or one micro-batch of it, as a dict of tensors.
+
+The keys that are read here and elsewhere in the engine are listed in trl_surface.py.
+"""
 
 from typing import Any
 
@@ -11,17 +14,19 @@ def sequences(
     batch: dict[str, Any],
 ) -> tuple[Int[Tensor, "b s"], Int[Tensor, "b s"], int]:
     """Prompts and completions, their attention mask, and the width of the completions."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    completions = batch["completion_ids"]
+    ids = torch.cat([batch["prompt_ids"], completions], dim=1)
     attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    return ids, attention, batch["completion_ids"].size(1)
+    return ids, attention, completions.size(1)
 
 
 def trained_tokens(batch: dict[str, Any]) -> Bool[Tensor, "b t"]:
-    """Completion tokens that the loss counts: not padding, and not what a tool has said."""
+    """Completion tokens that the loss counts: not padding, and not what a tool said."""
     mask = batch["completion_mask"]
-    return (
-        mask if batch.get("tool_mask") is None else mask * batch["tool_mask"]
-    ).bool()
+    tool_mask = batch.get("tool_mask")
+    if tool_mask is not None:
+        mask = mask * tool_mask
+    return mask.bool()
 
 
 def token_advantages(batch: dict[str, Any]) -> Float[Tensor, "b #t"]:
@@ -33,6 +38,7 @@ def token_advantages(batch: dict[str, Any]) -> Float[Tensor, "b #t"]:
 def loss_weighted(
     values: Float[Tensor, "b #t"], batch: dict[str, Any]
 ) -> Float[Tensor, "b #t"]:
-    """Times the weight that TRL gives a token's loss where vLLM has sampled: 0 in a sequence that it leaves out."""
+    """`values` times the weight that TRL gives a token's loss where vLLM has sampled: 0
+    in a sequence that it leaves out."""
     weights = batch.get("importance_sampling_ratio")
     return values if weights is None else values * weights

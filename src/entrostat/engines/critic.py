@@ -1,4 +1,5 @@
-"""PPO's critic: a value for each completion token, from a second model with a head on it, and its update."""
+"""PPO's critic: a value for each completion token, from a second model with a head on it,
+and its update."""
 
 import contextlib
 import copy
@@ -19,33 +20,32 @@ def value_loss(
     returns: Float[Tensor, "b t"],
     clip: float,
 ) -> Float[Tensor, "b t"]:
-    """PPO's clipped value loss per token, in squared units of the reward: half the larger of two squared errors.
+    """PPO's clipped value loss per token, in squared units of the reward: half the larger
+    of two squared errors.
 
-    1/2 max((V - R)^2, (V_old + clamp(V - V_old, -clip, clip) - R)^2), as in PPO's released code (openai/baselines,
-    ppo2/model.py): the clip takes the gradient of a value that has gone further than `clip` towards its return.
+    1/2 max((V - R)^2, (V_old + clamp(V - V_old, -clip, clip) - R)^2), as in PPO's
+    released code (openai/baselines, ppo2/model.py): the clip takes the gradient of a
+    value that has gone further than `clip` towards its return.
     """
     clipped = old_values + (values - old_values).clamp(-clip, clip)
-    return 0.5 * torch.maximum(
-        (values - returns).square(), (clipped - returns).square()
-    )
+    error, clipped_error = values - returns, clipped - returns
+    return 0.5 * torch.maximum(error.square(), clipped_error.square())
 
 
 class ValueModel(nn.Module):
-    """A copy of a causal language model's backbone, with a linear head in float32 that starts at zero: V = 0.
+    """A copy of a causal language model's backbone, with a linear head in float32 that
+    starts at zero: V = 0.
 
-    It stays in evaluation mode: dropout would add noise to values, and draw from the sampler's random numbers too.
+    It stays in evaluation mode: dropout would add noise to values, and draw from the
+    sampler's random numbers too.
     """
 
     def __init__(self, model: Any):
         super().__init__()
         self.backbone = copy.deepcopy(model.base_model)
+        width = model.config.get_text_config().hidden_size
         # skipped: drawing initial weights would move the sampler's random numbers
-        self.head = skip_init(
-            nn.Linear,
-            model.config.get_text_config().hidden_size,
-            1,
-            dtype=torch.float32,
-        )
+        self.head = skip_init(nn.Linear, width, 1, dtype=torch.float32)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.eval()
@@ -53,24 +53,29 @@ class ValueModel(nn.Module):
     def forward(
         self, ids: Tensor, attention_mask: Tensor, width: int
     ) -> Float[Tensor, "b width"]:
-        """Values of the states before each of the last `width` tokens of `ids`, in units of the reward."""
-        states = self.backbone(
+        """Values of the states before each of the last `width` tokens of `ids`, in units
+        of the reward."""
+        output = self.backbone(
             input_ids=ids, attention_mask=attention_mask, use_cache=False
-        ).last_hidden_state
-        states = states[:, -width - 1 : -1].float()
+        )
+        states = output.last_hidden_state[:, -width - 1 : -1].float()
+        # autocast would run the head in half precision, too coarse for a regression
         with torch.autocast(states.device.type, enabled=False):
             return self.head(states).squeeze(-1)
 
 
 class Critic:
-    """A value model with its own AdamW at a constant learning rate, under a trainer's accelerator.
+    """A value model with its own AdamW at a constant learning rate, under a trainer's
+    accelerator.
 
     Args:
         model: the policy, not wrapped yet: the value model starts from its weights.
-        accelerator: averages gradients over ranks, and says when an accumulation window ends.
+        accelerator: averages gradients over ranks, and says when an accumulation window
+            ends.
         learning_rate: of AdamW, no weight decay.
         clip: half-width of the value clip, in units of the reward.
-        max_grad_norm: the gradient norm is cut to this; 0 leaves it, as transformers' trainer does.
+        max_grad_norm: the gradient norm is cut to this; 0 leaves it, as transformers'
+            trainer does.
     """
 
     def __init__(
@@ -82,11 +87,9 @@ class Critic:
         clip: float,
         max_grad_norm: float,
     ):
-        self.accelerator, self.clip, self.max_grad_norm = (
-            accelerator,
-            clip,
-            max_grad_norm,
-        )
+        self.accelerator = accelerator
+        self.clip = clip
+        self.max_grad_norm = max_grad_norm
         self.module = ValueModel(model)
         optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=learning_rate, weight_decay=0.0
@@ -97,11 +100,12 @@ class Critic:
     def values(self, batch: dict[str, Any], chunk: int) -> Float[Tensor, "b t"]:
         """Values of a rollout's completion tokens, `chunk` completions at a time."""
         ids, attention, width = sequences(batch)
-        rows = [slice(i, i + chunk) for i in range(0, len(ids), chunk)]
+        parts = []
         with self.accelerator.autocast():
-            return torch.cat(
-                [self.module(ids[at], attention[at], width) for at in rows]
-            )
+            for start in range(0, len(ids), chunk):
+                at = slice(start, start + chunk)
+                parts.append(self.module(ids[at], attention[at], width))
+        return torch.cat(parts)
 
     def update(
         self,
@@ -111,44 +115,50 @@ class Critic:
         mask: Bool[Tensor, "b t"],
         tokens: Float[Tensor, ""],
     ) -> Float[Tensor, " 2"]:
-        """One micro-batch, and at the end of an accumulation window a step: its summed loss and number of tokens.
+        """One micro-batch, and at the end of an accumulation window a step: its summed
+        loss and its number of tokens.
 
         Args:
             batch: TRL's micro-batch.
             mask: tokens that have a return; the others may hold anything.
-            tokens: what the sum of losses is divided by: trained tokens of a window, per rank.
+            tokens: what the sum of losses is divided by: trained tokens of a window, per
+                rank.
         """
         last = self.accelerator.sync_gradients
-        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+        unsynced = self.accelerator.no_sync(self.model)
+        with contextlib.nullcontext() if last else unsynced:
             values = self.model(*sequences(batch))
-            # where before the squares: a masked token must not reach the backward pass as NaN
-            values, old, aim = (
-                torch.where(mask, x, 0.0) for x in (values, old_values, returns)
-            )
-            total = value_loss(values, old, aim, self.clip).sum()
+            # where before the squares: a masked token must not reach the backward pass
+            # as NaN
+            values = torch.where(mask, values, 0.0)
+            old_values = torch.where(mask, old_values, 0.0)
+            returns = torch.where(mask, returns, 0.0)
+            total = value_loss(values, old_values, returns, self.clip).sum()
             self.accelerator.backward(total / tokens)
         if last:
-            if self.max_grad_norm > 0:
-                self.accelerator.clip_grad_norm_(
-                    self.model.parameters(), self.max_grad_norm
-                )
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            self._step()
         return torch.stack([total.detach(), mask.sum().to(total.dtype)])
+
+    def _step(self) -> None:
+        if self.max_grad_norm > 0:
+            self.accelerator.clip_grad_norm_(
+                self.model.parameters(), self.max_grad_norm
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def save(self, path: Path) -> None:
         """Writes weights and optimizer."""
-        torch.save(
-            {
-                "model": self.module.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
-            path,
-        )
+        state = {
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, path)
 
     def load(self, path: Path) -> None:
         """Takes what `save` wrote."""
-        # not the accelerator's device: on CPU ranks that is cpu:0, which torch.load does not know
+        # not the accelerator's device: on CPU ranks that is cpu:0, which torch.load does
+        # not know
         saved = torch.load(path, map_location="cpu", weights_only=True)
         self.module.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])

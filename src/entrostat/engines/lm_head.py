@@ -1,25 +1,32 @@
-"""Full-vocabulary statistics at chosen tokens, from the hidden states of a pass that the trainer has just made."""
+"""Full-vocabulary statistics at chosen tokens: from the hidden states of a pass that the
+trainer has just made, or from passes of our own.
+"""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from entrostat.engines.meter import SumsOf
 from entrostat.entropy import TokenStats, token_stats
 
-# tokens whose logits are held at once: 500 MB at a vocabulary of 250,000
-_CHUNK = 512
+CHUNK = 512
+"""Tokens whose logits are held at once: 500 MB at a vocabulary of 250,000."""
 LOGITS = 2**28
 """Logits of a pass that is made for them alone, at most: 1 GiB in float32."""
+_PROBED_TOKENS = 64
+_CLOSE = 0.02
+"""A median gap in nats that still counts as equal, since half precision rounds."""
 
 
 class HeadSums:
-    """Projects hidden states through the LM head, where its plain product gives the trainer's log-probabilities.
+    """Projects hidden states through the LM head, where its plain product gives the
+    trainer's log-probabilities.
 
-    It does not with a soft cap or a logit scale. That is found once, on the first micro-batch that has tokens.
+    It does not with a soft cap or a logit scale. That is checked once, on the first
+    micro-batch that has trained tokens.
     """
 
     def __init__(self):
@@ -29,90 +36,103 @@ class HeadSums:
         self,
         head: Any,
         states: Float[Tensor, "b n d"],
-        ids: Any,
+        ids: Int[Tensor, "b t"],
         logprobs: Float[Tensor, "b t"],
         mask: Bool[Tensor, "b t"],
         temperature: float,
     ) -> SumsOf | None:
-        """The statistics as a function of flat indices (k,) into (b t), on the device of the indices.
+        """The statistics as a function of flat indices (k,) into (b t), on the device of
+        the indices.
 
-        None where the product does not match, or where the LM head is sharded: gathering it would cost a pass.
+        None where the product does not match, or where the LM head is sharded: gathering
+        it would cost a pass.
 
         Args:
             head: the LM head.
             states: last hidden states, of prompt and completion.
-            ids: the completion's tokens, (b t).
+            ids: the completion's tokens.
             logprobs: the trainer's, of those tokens.
             mask: trained tokens.
         """
-        weight = head.weight
-        if (
-            self.match is False
-            or type(weight) not in (nn.Parameter, Tensor)
-            or weight.dim() != 2
-        ):
+        if self.match is False or not _is_whole(head.weight, states):
             return None
-        if weight.shape[-1] != states.shape[-1]:
-            return None
-        at = _projected(
-            head, states[:, -ids.size(1) - 1 : -1], ids, temperature
-        )  # position t predicts token t + 1
+        # the state at one position predicts the token at the next
+        predicting = states[:, -ids.size(1) - 1 : -1]
+        stats_at = _projected(head, predicting, ids, temperature)
         if self.match is None:
-            probe = mask.reshape(-1).nonzero().squeeze(-1)[:64]
-            if probe.numel():
-                gap = (
-                    (at(probe).logprobs[0] - logprobs.reshape(-1)[probe]).abs().median()
-                )
-                self.match = bool(gap < 0.02)
-        return at if self.match is not False else None
+            self.match = _matches(stats_at, logprobs, mask)
+        return None if self.match is False else stats_at
+
+
+def _is_whole(weight: Tensor, states: Tensor) -> bool:
+    """Whether a head's weight is all there. FSDP shards it into a DTensor or a flat
+    parameter, DeepSpeed ZeRO-3 leaves it empty."""
+    plain = type(weight) in (nn.Parameter, Tensor) and weight.dim() == 2
+    return plain and weight.shape[-1] == states.shape[-1]
+
+
+def _matches(
+    stats_at: SumsOf, logprobs: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> bool | None:
+    """Whether the product gives the trainer's log-probabilities; None without tokens."""
+    probed = mask.reshape(-1).nonzero().squeeze(-1)[:_PROBED_TOKENS]
+    if not len(probed):
+        return None
+    gaps = stats_at(probed).logprobs[0] - logprobs.reshape(-1)[probed]
+    return bool(gaps.abs().median() < _CLOSE)
 
 
 def _projected(
-    head: Any, states: Float[Tensor, "b t d"], ids: Any, temperature: float
+    head: Any,
+    states: Float[Tensor, "b t d"],
+    ids: Int[Tensor, "b t"],
+    temperature: float,
 ) -> SumsOf:
-    """Sums at flat indices into (b t). A model that device_map splits may have its states elsewhere than its head."""
+    """Statistics at flat indices into (b t), from the state that predicts each token."""
     weight, width = head.weight, ids.size(1)
 
-    def chunk(flat: Tensor) -> TokenStats:
-        rows = flat.to(states.device)
-        chosen = states[rows // width, rows % width].to(weight.device, weight.dtype)
+    def of_chunk(flat: Int[Tensor, " k"]) -> TokenStats:
+        # a model that device_map splits may have its states elsewhere than its head
+        at = flat.to(states.device)
+        chosen = states[at // width, at % width].to(weight.device, weight.dtype)
         logits = F.linear(chosen, weight, getattr(head, "bias", None))
         taken = ids.reshape(-1)[flat].to(weight.device)
         return token_stats(logits[None], taken[None], temperature=temperature)
 
-    def at(flat: Tensor) -> TokenStats:
-        parts = zip(*map(chunk, flat.split(_CHUNK)), strict=True)
-        return TokenStats(*(torch.cat(part, dim=1).to(flat.device) for part in parts))
+    def stats_at(flat: Int[Tensor, " k"]) -> TokenStats:
+        parts = [of_chunk(chunk) for chunk in flat.split(CHUNK)]
+        columns = zip(*parts, strict=True)
+        return TokenStats(*(torch.cat(c, dim=1).to(flat.device) for c in columns))
 
-    return at
+    return stats_at
 
 
 @torch.no_grad()
 def completion_stats(
     model: nn.Module,
-    ids: Tensor,
-    attention: Tensor,
+    ids: Int[Tensor, "b s"],
+    attention: Int[Tensor, "b s"],
     width: int,
     temperature: float,
     *,
     vocabulary: int,
     most: int | None = None,
 ) -> TokenStats:
-    """Statistics of the last `width` tokens of each row of `ids` (b t), from forward passes of text.
+    """Statistics of the last `width` tokens of each row, from forward passes of text.
 
     A pass takes as many rows as `LOGITS` lets, one at least, and `most` at most.
     """
     rows = max(1, LOGITS // ((width + 1) * vocabulary))
-    rows = rows if most is None else min(rows, most)
+    if most is not None:
+        rows = min(rows, most)
     parts = []
-    for i in range(0, len(ids), rows):
-        at = slice(i, i + rows)
-        logits = model(
+    for start in range(0, len(ids), rows):
+        at = slice(start, start + rows)
+        # some models give all logits whatever is asked for, so they are cut below too
+        output = model(
             input_ids=ids[at], attention_mask=attention[at], logits_to_keep=width + 1
-        ).logits
-        parts.append(
-            token_stats(
-                logits[:, -width - 1 : -1], ids[at, -width:], temperature=temperature
-            )
         )
-    return TokenStats(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        logits = output.logits[:, -width - 1 : -1]
+        parts.append(token_stats(logits, ids[at, -width:], temperature=temperature))
+    columns = zip(*parts, strict=True)
+    return TokenStats(*(torch.cat(column) for column in columns))

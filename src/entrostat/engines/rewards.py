@@ -1,13 +1,15 @@
-"""A guard around reward functions: a reward that throws or is not a number stops the run with the sample that did it.
+"""A guard around reward functions: a reward that throws or is not a number stops the run
+with the sample that did it.
 
-TRL adds rewards with nansum, which turns a NaN into a 0 that trains. None keeps TRL's meaning: this function does not
-score this sample.
+TRL adds rewards with nansum, which turns a NaN into a 0 that trains. None keeps TRL's
+meaning: this function does not score this sample.
 """
 
+import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,9 +22,60 @@ class RewardError(ValueError):
 
 
 def shown(text: Any, limit: int = 200) -> str:
-    """A sample's text on one line, escaped and cut: it was written by a model, and may hold anything."""
+    """A sample's text on one line, escaped and cut: it was written by a model, and may
+    hold anything."""
     line = ascii(text)
     return line if len(line) <= limit else line[:limit] + "..."
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, sync or async, with TRL's signature (prompts=, completions=,
+    **columns), checked.
+
+    Rewards may be any iterable, as in TRL; they come back as a list.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    call = type(function).__call__
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+
+        @functools.wraps(function, updated=())
+        async def checked_async(prompts, completions, **columns):
+            with _telling_sample(name, prompts, completions):
+                rewards = list(
+                    await function(prompts=prompts, completions=completions, **columns)
+                )
+            _check(name, rewards, prompts, completions)
+            return rewards
+
+        return checked_async
+
+    @functools.wraps(function, updated=())
+    def checked(prompts, completions, **columns):
+        with _telling_sample(name, prompts, completions):
+            rewards = list(
+                function(prompts=prompts, completions=completions, **columns)
+            )
+        _check(name, rewards, prompts, completions)
+        return rewards
+
+    return checked
+
+
+@contextlib.contextmanager
+def _telling_sample(
+    name: str, prompts: Sequence[Any], completions: Sequence[Any]
+) -> Iterator[None]:
+    """Turns what is thrown inside into a RewardError that names a sample."""
+    try:
+        yield
+    except RewardError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"reward function {name!r} threw {type(error).__name__}: "
+            f"{shown(str(error))}, on {len(completions)} completions, the first being "
+            f"prompt {shown(prompts[0])}, completion {shown(completions[0])}"
+        ) from error
 
 
 def _check(
@@ -31,68 +84,21 @@ def _check(
     prompts: Sequence[Any],
     completions: Sequence[Any],
 ) -> None:
+    """Raises RewardError for the first reward that is neither finite nor None."""
+    # TRL itself complains where the numbers of rewards and completions differ
     for reward, prompt, completion in zip(rewards, prompts, completions, strict=False):
         if reward is not None and not math.isfinite(reward):
             raise RewardError(
-                f"reward function {name!r} returned {reward} for prompt {shown(prompt)}, completion "
-                f"{shown(completion)}: return a finite number, or None where it does not apply"
+                f"reward function {name!r} returned {reward} for prompt "
+                f"{shown(prompt)}, completion {shown(completion)}: return a finite "
+                "number, or None where it does not apply"
             )
-
-
-def _threw(
-    name: str, error: Exception, prompts: Sequence[Any], completions: Sequence[Any]
-) -> RewardError:
-    return RewardError(
-        f"reward function {name!r} threw {type(error).__name__}: {shown(str(error))}, on {len(completions)} "
-        f"completions, the first being prompt {shown(prompts[0])}, completion {shown(completions[0])}"
-    )
-
-
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, sync or async, with TRL's signature (prompts=, completions=, **columns), checked.
-
-    Rewards may be any iterable, as in TRL; they come back as a list.
-    """
-    name = getattr(function, "__name__", type(function).__name__)
-
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        type(function).__call__
-    ):
-
-        @functools.wraps(function, updated=())
-        async def checked_async(prompts, completions, **columns):
-            try:
-                rewards = list(
-                    await function(prompts=prompts, completions=completions, **columns)
-                )
-            except RewardError:
-                raise
-            except Exception as error:
-                raise _threw(name, error, prompts, completions) from error
-            _check(name, rewards, prompts, completions)
-            return rewards
-
-        return checked_async
-
-    @functools.wraps(function, updated=())
-    def checked(prompts, completions, **columns):
-        try:
-            rewards = list(
-                function(prompts=prompts, completions=completions, **columns)
-            )
-        except RewardError:
-            raise
-        except Exception as error:
-            raise _threw(name, error, prompts, completions) from error
-        _check(name, rewards, prompts, completions)
-        return rewards
-
-    return checked
 
 
 def weighted(
     rewards: Float[Tensor, "b n"], weights: Float[Tensor, " n"]
 ) -> Float[Tensor, " b"]:
-    """Each completion's reward: TRL's weighted sum over n reward functions, NaN where none of them scored it."""
+    """Each completion's reward: TRL's weighted sum over n reward functions, NaN where
+    none of them scored it."""
     total = (rewards * weights.to(rewards.device)).nansum(dim=1)
     return torch.where(rewards.isnan().all(dim=1), torch.nan, total)

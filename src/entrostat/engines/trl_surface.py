@@ -1,0 +1,232 @@
+"""Everything that the TRL engine touches in TRL's GRPOTrainer and transformers' Trainer.
+
+This file is the typed base class of the mixins in trl.py, measure.py, dump.py and ppo.py,
+and the checklist for TRL's next release. Each name says which of those files uses it and
+for what. What is checked when a trainer's class is created:
+
+- Every method of `Surface` exists: a renamed one would never call ours.
+- Every attribute of `Surface` occurs in the trainer's code.
+- TRL's loss reads all of `READ_BY_LOSS`: bounds that nothing reads would do nothing.
+
+What stays to be looked at by hand is whether a name still means the same. The parity
+tests are the judge of it: `make test-trl-other TRL=VERSION` runs them under another
+release. If they pass, raise the version in trainers.py, pyproject.toml and
+constraints.txt.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from entrostat.engines.overrides import check_overrides
+from entrostat.trainers import TESTED_TRL
+
+_CURE = f"trl=={TESTED_TRL}"
+
+try:
+    # the folder of a checkpoint: PREFIX-STEP
+    from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+    # for passes of our own: TRL makes its own without gradient in the same way
+    from trl.models.utils import disable_gradient_checkpointing
+    from trl.trainer.grpo_trainer import GRPOTrainer
+except ImportError as error:
+    if error.name == "trl":  # TRL is not installed at all
+        raise
+    raise RuntimeError(f"{error}: install {_CURE}") from error
+
+__all__ = [
+    "PREFIX_CHECKPOINT_DIR",
+    "Base",
+    "GRPOTrainer",
+    "disable_gradient_checkpointing",
+]
+
+
+class Surface:
+    """What the mixins stand on. Never instantiated, and a base class for pyright alone:
+    at run time its methods would hide the trainer's."""
+
+    # TRL's and transformers' attributes
+
+    args: Any
+    """trl, dump, ppo: the GRPOConfig."""
+    state: Any
+    """trl, dump, ppo: `global_step` and `max_steps`."""
+    model: Any
+    """trl, dump, ppo: the policy; its `training` tells updates from evaluation."""
+    accelerator: Any
+    """trl, dump, ppo: sums over ranks, and their numbers."""
+    processing_class: Any
+    """dump: decodes tokens."""
+    ref_model: Any
+    """trl: its passes are not the policy's."""
+    reward_funcs: list[Any]
+    """trl: each gets a guard around it."""
+    reward_weights: Tensor
+    """dump, ppo: weights of the sum of a completion's rewards."""
+    temperature: float
+    """trl, measure, dump: of the sampler, which logits are divided by."""
+    importance_sampling_level: str
+    """trl, measure, dump: whether a ratio belongs to a token or to a sequence."""
+    num_generations: int
+    """trl, dump: completions of one prompt, which stand side by side."""
+    epsilon_low: Any
+    """trl: set to a tensor of bounds while TRL's loss runs."""
+    epsilon_high: Any
+    """trl: as epsilon_low."""
+    current_gradient_accumulation_steps: int
+    """trl (for ppo too): micro-batches of this update, in the normalizer of a loss."""
+    is_deepspeed_enabled: bool
+    """ppo: refused beside a critic."""
+    is_fsdp_enabled: bool
+    """ppo: refused beside a critic."""
+    _is_vlm: bool
+    """trl, ppo: whether the model takes images."""
+    _metrics: Any
+    """trl, measure, ppo: lists of numbers by mode and name; TRL logs their means."""
+    _step: int
+    """measure, dump: micro-batches so far; 0 again after a resume."""
+    _get_output_dir: Callable[..., str]
+    """trl, ppo: where checkpoints stand."""
+
+    def __init__(self, *args: Any, **kwargs: Any): ...
+
+    # Methods of theirs that we override
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """trl: old statistics, then the controller observes. dump: sample numbers and
+        rewards. ppo: values and advantages."""
+        ...
+
+    def _calculate_rewards(self, *args: Any) -> Tensor:
+        """dump, ppo: keep the rewards of all ranks, (b n), before TRL weighs them."""
+        ...
+
+    def _get_per_token_logps_and_entropies(
+        self, model: nn.Module, *args: Any, **kwargs: Any
+    ) -> Any:
+        """trl: keeps the per-token tensors of every pass of the policy."""
+        ...
+
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """trl: sets the bounds, then adds the objective's term. ppo: keeps the
+        micro-batch."""
+        ...
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """ppo: the critic's update after the policy's."""
+        ...
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """measure, ppo: add the means since the last log."""
+        ...
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """trl: writes the controller's state. ppo: writes the critic."""
+        ...
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """trl, ppo: read what they wrote."""
+        ...
+
+
+METHODS = tuple(
+    name
+    for name, member in vars(Surface).items()
+    if inspect.isfunction(member) and not name.startswith("__")
+)
+"""Every method of TRL's or transformers' that we override."""
+ATTRIBUTES = tuple(Surface.__annotations__)
+"""Every attribute of theirs that we read, set or call."""
+READ_BY_LOSS = (
+    # attributes that we set
+    "epsilon_low",
+    "epsilon_high",
+    # what a rollout holds: engines/batch.py, trl.py and ppo.py read or replace it
+    "prompt_ids",
+    "prompt_mask",
+    "completion_ids",
+    "completion_mask",
+    "tool_mask",
+    "advantages",
+    "old_per_token_logps",
+    "importance_sampling_ratio",
+    "num_items_in_batch",
+)
+"""Names that must occur in TRL's `_compute_loss`. We take a key that a rollout lacks for
+an option that is off, so a renamed one would be ignored without an error."""
+
+
+def check_surface(cls: type, trainer: type) -> None:
+    """Raises RuntimeError where `trainer`, which our class `cls` extends, lacks a name
+    that the engine rests on. The sentence names it, and the TRL to install."""
+    check_overrides(cls, trainer, METHODS, _CURE)
+    _check_used(trainer, _functions(trainer), ATTRIBUTES, "")
+    losses = (
+        vars(base)["_compute_loss"]
+        for base in trainer.__mro__
+        if "_compute_loss" in vars(base)
+    )
+    _check_used(trainer, losses, READ_BY_LOSS, " in _compute_loss")
+
+
+def _check_used(
+    trainer: type, functions: Iterable[Any], names: Iterable[str], where: str
+) -> None:
+    """Raises RuntimeError for those of `names` that occur in none of the functions."""
+    used: set[str] = set()
+    for function in functions:
+        used |= _names_in(inspect.unwrap(function).__code__)
+    unused = [name for name in names if name not in used]
+    if unused:
+        raise RuntimeError(
+            f"{trainer.__module__}.{trainer.__qualname__} does not use "
+            f"{', '.join(unused)}{where}, which entrostat rests on: install {_CURE}"
+        )
+
+
+def _functions(cls: type) -> Iterator[Any]:
+    """The methods of a class and of its bases."""
+    for base in cls.__mro__:
+        for member in vars(base).values():
+            if inspect.isfunction(member):
+                yield member
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Attributes and whole strings that compiled code mentions.
+
+    The compiled code is read, and not the source, because it is exact (no comments) and
+    there also where the source is not.
+    """
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):  # a function inside, or a comprehension
+            names |= _names_in(constant)
+        elif isinstance(constant, str):
+            names.add(constant)
+        elif isinstance(constant, tuple):  # the keys of a dict
+            names.update(part for part in constant if isinstance(part, str))
+    return names
+
+
+class Checked:
+    """Base of the mixins at run time: checks the trainer that a class mixes them into."""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        for base in cls.__mro__:
+            # only a trainer has `train`; the mixins alone stand on none yet
+            if not issubclass(base, Checked) and hasattr(base, "train"):
+                check_surface(cls, base)
+                return
+
+
+if TYPE_CHECKING:
+    Base = Surface
+else:
+    Base = Checked

@@ -1,0 +1,104 @@
+"""A name that TRL's next release drops stops us in one sentence, before anything is trained."""
+
+import inspect
+from pathlib import Path
+from types import CodeType, FunctionType
+
+import pytest
+from trl import GRPOTrainer
+
+from entrostat.engines import trl_surface
+from entrostat.engines.dump import DumpMixin
+from entrostat.engines.measure import MeasureMixin
+from entrostat.engines.ppo import CriticMixin
+from entrostat.engines.trl import EntropyControlMixin
+from entrostat.engines.trl_surface import ATTRIBUTES, METHODS, READ_BY_LOSS
+
+MIXINS = (DumpMixin, MeasureMixin, EntropyControlMixin, CriticMixin)
+# of a class made of GRPOTrainer's members, its __module__ among them
+NEXT = "trl.trainer.grpo_trainer.Next"
+FILES = ("batch.py", "dump.py", "measure.py", "ppo.py", "trl.py")
+
+
+def members():
+    """Everything that GRPOTrainer has or inherits, without decorators."""
+    flat = {}
+    for base in reversed(GRPOTrainer.__mro__[:-1]):
+        flat |= vars(base)
+    flat.pop("__dict__", None)
+    flat.pop("__weakref__", None)
+    return {name: inspect.unwrap(member) if inspect.isfunction(member) else member for name, member in flat.items()}
+
+
+def renamed_code(code, name):
+    """Compiled code in which an attribute, or a key, has another name."""
+
+    def constant(value):
+        if isinstance(value, CodeType):
+            return renamed_code(value, name)
+        if isinstance(value, tuple):
+            return tuple(constant(part) for part in value)
+        return "renamed" if value == name else value
+
+    names = tuple("renamed" if each == name else each for each in code.co_names)
+    return code.replace(co_names=names, co_consts=tuple(constant(value) for value in code.co_consts))
+
+
+def renamed(function, name):
+    code = renamed_code(function.__code__, name)
+    return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+
+
+def refusal(trainer, mixin=EntropyControlMixin):
+    with pytest.raises(RuntimeError) as refused:
+        type("Mine", (mixin, trainer), {})
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("mixin", [EntropyControlMixin, CriticMixin])
+def test_a_renamed_method_is_named_when_a_class_is_made(name, mixin):
+    flat = members()
+    flat["renamed"] = flat.pop(name)
+    sentence = refusal(type("Next", (), flat), mixin)
+    assert sentence == f"{NEXT} has no {name}, which Mine overrides: install trl==1.16.0"
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_a_renamed_attribute_is_named_when_a_class_is_made(name):
+    flat = {key: renamed(value, name) if inspect.isfunction(value) else value for key, value in members().items()}
+    sentence = refusal(type("Next", (), flat))
+    assert sentence == f"{NEXT} does not use {name}, which entrostat rests on: install trl==1.16.0"
+
+
+@pytest.mark.parametrize("name", READ_BY_LOSS)
+def test_a_name_that_the_loss_no_longer_reads_is_named(name):
+    flat = members()
+    flat["_compute_loss"] = renamed(flat["_compute_loss"], name)
+    sentence = refusal(type("Next", (), flat))
+    want = f"{NEXT} does not use {name} in _compute_loss, which entrostat rests on: install trl==1.16.0"
+    assert sentence == want
+
+
+def test_a_trainer_with_every_name_is_taken_and_so_is_a_mixin_of_ones_own():
+    class Other:
+        """A mixin that is no trainer."""
+
+    class Mine(EntropyControlMixin, Other):
+        pass
+
+    type("Whole", (Mine, type("Next", (), members())), {})
+    type("Real", (Mine, GRPOTrainer), {})
+
+
+def test_the_list_has_all_that_we_override_and_nothing_that_we_do_not_use():
+    for mixin in MIXINS:
+        ours = {name for name in vars(mixin) if not name.startswith("__")}
+        assert {name for name in ours if hasattr(GRPOTrainer, name)} <= set(METHODS)
+        assert not ours & set(ATTRIBUTES)
+    folder = Path(trl_surface.__file__).parent
+    code = "".join((folder / name).read_text() for name in FILES)
+    for name in METHODS + ATTRIBUTES:
+        assert f"self.{name}" in code or f"trainer.{name}" in code or f"super().{name}" in code, name
+    for name in READ_BY_LOSS:
+        assert name in code, name
