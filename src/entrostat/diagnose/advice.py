@@ -94,7 +94,7 @@ def advise(attribution: Attribution) -> Advice | None:
 
 
 def _drawn(attribution: Attribution, pair: tuple[int, int]) -> tuple[Floats, Floats]:
-    """In each resample the change under a pair of the grid, and the one that was made."""
+    """The change under a pair of the grid in each resample, and the change made."""
     tokens = attribution.resampled_tokens
     every_pair = predicted(attribution.resampled_bins)
     made = attribution.resampled_cells[..., KEPT].sum(1)

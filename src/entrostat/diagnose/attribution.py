@@ -4,8 +4,8 @@ A trained token adds its change, -A r [Q_a - E[Q]] (entrostat.entropy), unless t
 takes its gradient. So a breakdown has, for each of its parts, the number of tokens and
 their change, and both apart for tokens that were kept, clipped on the low side and
 clipped on the high side. The sum over kept tokens is what the updates did to entropy to
-first order. The sum over clipped tokens is what the clip held back. Every breakdown adds
-up to the same totals.
+first order. The sum over clipped tokens is what the clip held back. Every breakdown
+adds up to the same totals.
 """
 
 import math
@@ -97,14 +97,14 @@ class Attribution:
     steps: Split
     """By rollout. Keys: path, step."""
     entropy: Floats
-    """(steps, 2): sum of entropy at the start of the rollout, and number of tokens where
-    it is known."""
+    """(steps, 2): sum of entropy at the start of the rollout, and number of tokens
+    where it is known."""
     bins: Split
-    """By bin of the grid of thresholds; keys are the bins. All zero where ratios are not
-    known. Without tokens that a dual clip has taken, whatever the thresholds."""
+    """By bin of the grid of thresholds; keys are the bins. All zero where ratios are
+    not known. Without tokens that a dual clip has taken, whatever the thresholds."""
     agree: float | None
-    """Among tokens with A not 0 in completions that were scored: the share with A > 0 in
-    a right answer or A < 0 in a wrong one. None where there is no such token."""
+    """Among tokens with A not 0 in completions that were scored: the share with A > 0
+    in a right answer or A < 0 in a wrong one. None where there is no such token."""
     fresh: int
     """Tokens whose ratio is exactly 1: no threshold over 0 clips them."""
     in_force: dict[str, InForce]
@@ -112,14 +112,14 @@ class Attribution:
     sizes: Ints
     """(steps,): distinct completions of each rollout."""
     kl: Floats
-    """(passes, 2) of each pass after an update: sum of Tokens.kl, and tokens. Empty where
-    ratios are not known or passes are not told apart."""
+    """(passes, 2) of each pass after an update: sum of Tokens.kl, and tokens. Empty
+    where ratios are not known or passes are not told apart."""
     passes: Ints
     """(passes, 3) of kl: path, step, update; ascending."""
     resampled: Floats
     """(resamples, 1 + regions * events + BINS): tokens, change by region and event,
-    change by bin, each summed over the groups of one resample. Read it by the properties
-    below."""
+    change by bin, each summed over the groups of one resample. Read it by the
+    properties below."""
 
     @property
     def resampled_tokens(self) -> Floats:

@@ -141,7 +141,7 @@ class Attributor:
         scored: Flags,
         right: Flags,
     ) -> None:
-        """How often the advantage has the sign of the answer; scored and right by row."""
+        """How often A has the sign of the answer; scored and right are by row."""
         counted = (tokens.advantages != 0) & scored[tokens.row]
         agrees = right[tokens.row] == (tokens.advantages > 0)
         self._agreeing += int((counted & agrees).sum())

@@ -17,7 +17,7 @@ from entrostat.diagnose.types import Floats, Ints
 RESAMPLES = 400
 _GROUPS_AT_ONCE = 2**12
 """Groups whose draws are held at a time: 13 MB of them."""
-# P(k <= 0), P(k <= 1), ... of Poisson(1). The 18th is the last that is not 1 in float64.
+# P(k <= 0), P(k <= 1), ... of Poisson(1), up to the last that is not 1 in float64
 _CUMULATIVE = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(18)])
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """SplitMix64's increment: 2^64 over the golden ratio, odd."""
@@ -30,7 +30,7 @@ class Resamples:
         self.sums: Floats = np.zeros((RESAMPLES, values))
 
     def add(self, keys: Ints, values: Floats) -> None:
-        """Adds `values` (groups, values), or parts of them, of `keys` (groups, width)."""
+        """Adds (groups, values), or parts of them, under keys (groups, width)."""
         for start in range(0, len(keys), _GROUPS_AT_ONCE):
             some = slice(start, start + _GROUPS_AT_ONCE)
             self.sums += draws(keys[some]).T @ values[some]

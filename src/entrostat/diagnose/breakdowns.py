@@ -16,6 +16,7 @@ MOVERS = 12
 _SIGNS = {-1: "A < 0", 0: "A = 0", 1: "A > 0"}
 
 Part = Json
+"""Of a breakdown; `result` has its keys."""
 
 
 def breakdowns(attribution: Attribution) -> dict[str, list[Part]]:

@@ -3,10 +3,10 @@
     change kept = sum over regions of their change as if nothing were clipped
                   - sum over clip events of their change
 
-Clip-low acts on A < 0 (E3 and E4) and clip-high on A > 0 (E1 and E2). On A < 0 clip-high
-is a dual clip: verl's clip_ratio_c or TRL's delta. Beside the four regions and the clip
-effects there is one rest: tokens at the edge between likely and unlikely, which belong to
-no region but may have a change.
+Clip-low acts on A < 0 (E3 and E4) and clip-high on A > 0 (E1 and E2). On A < 0
+clip-high is a dual clip: verl's clip_ratio_c or TRL's delta. Beside the four regions
+and the clip effects there is one rest: tokens at the edge between likely and unlikely,
+which belong to no region but may have a change.
 """
 
 import math
@@ -60,7 +60,7 @@ def unclipped(attribution: Attribution) -> Interval:
 
 
 def sure(change: Interval) -> bool:
-    """Whether the sign of a change is known, as far as there is an interval to say so."""
+    """Whether the sign of a change is known. Without an interval, it is taken so."""
     if math.isnan(change.low):
         return True
     return change.low > 0 or change.high < 0

@@ -1,8 +1,9 @@
 """The response map over a stream: what each pair of a grid of thresholds would clip.
 
-It is entrostat.response for a stream: tokens are sorted into the bins between thresholds
-instead of among themselves, so only one sum per bin is held. It equals entrostat.response
-to the last bit of every comparison (tests/diagnose/test_attribution.py).
+It is entrostat.response for a stream: tokens are sorted into the bins between
+thresholds instead of among themselves, so only one sum per bin is held. It equals
+entrostat.response to the last bit of every comparison
+(tests/diagnose/test_attribution.py).
 """
 
 import math

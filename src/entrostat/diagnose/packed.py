@@ -1,4 +1,4 @@
-"""The tokens of a response as one base64 string, which page.js decodes when it is opened.
+"""The tokens of a response as one base64 string, which page.js decodes.
 
 Little-endian, column after column of n entries:
 

@@ -1,9 +1,10 @@
-"""The page of a diagnosis: its tables, and the responses token by token, in one HTML file.
+"""The page of a diagnosis: its tables, and the responses token by token.
 
-It opens offline. Text of the dump is escaped twice: what a screen would act on
-(entrostat.diagnose.texts), and by Jinja's autoescape or, in the embedded data, as
-entrostat.report.page.script_json does. page.js writes by textContent alone. A content
-security policy allows that script alone, by its hash, and no request of any kind.
+It is one HTML file that opens offline. Text of the dump is escaped twice: what a screen
+would act on (entrostat.diagnose.texts), and by Jinja's autoescape or, in the embedded
+data, as entrostat.report.page.script_json does. page.js writes by textContent alone. A
+content security policy allows that script alone, by its hash, and no request of any
+kind.
 """
 
 import os
@@ -120,8 +121,8 @@ def _parts_note(diagnosis: Json) -> str:
     if diagnosis["measure"] is None:
         return "Counts of tokens and clip events."
     return (
-        "Every table adds up to the same. Change of tokens that were kept, and what the "
-        f"clip held back: {UNIT}."
+        "Every table adds up to the same. Change of tokens that were kept, and what "
+        f"the clip held back: {UNIT}."
     )
 
 

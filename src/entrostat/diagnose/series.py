@@ -16,8 +16,8 @@ from entrostat.estimate import Interval
 
 _LONGEST_LINE = 2**20
 FEWEST = 4
-"""Rollouts that a correlation needs to have an interval, and steps that the noise between
-them needs."""
+"""Rollouts that a correlation needs to have an interval, and steps that the noise
+between them needs."""
 _NORMAL_97_5 = 1.959964
 """97.5% point of the normal distribution, for a 95% interval."""
 
@@ -44,8 +44,8 @@ class Series:
 
     points: list[Point]
     correlation: Interval | None
-    """Pearson's, with Fisher's interval. None for under FEWEST points, or where one side
-    does not vary."""
+    """Pearson's, with Fisher's interval. None for under FEWEST points, or where one
+    side does not vary."""
     first: tuple[int, float] | None
     """The earliest step whose entropy is known, and that entropy. None where several
     paths are given, or there are not two such steps."""
@@ -84,7 +84,7 @@ def series(attribution: Attribution, paths: Sequence[Path | str]) -> Series:
 
 
 def _dumped(attribution: Attribution, paths: int) -> list[EntropyByStep]:
-    """Mean entropy by path and step at the start of each rollout, where a dump has it."""
+    """Entropy at the start of each rollout by path and step, where a dump has it."""
     by_path: list[EntropyByStep] = [{} for _ in range(paths)]
     keys = attribution.steps.keys.tolist()
     sums = attribution.entropy.tolist()
@@ -120,7 +120,7 @@ def _points(attribution: Attribution, by_path: list[EntropyByStep]) -> list[Poin
 def _span(
     attribution: Attribution, entropies: EntropyByStep
 ) -> list[tuple[int, float]]:
-    """Steps and their entropy in order, from the first dumped one to one past the last."""
+    """Steps with their entropy, from the first dumped to one past the last."""
     dumped = attribution.steps.keys[:, 1]
     first = dumped.min()
     end = dumped.max() + 1
@@ -138,10 +138,10 @@ def _noise(entropies: Sequence[float]) -> float | None:
 
 
 def correlation(points: Sequence[Point]) -> Interval | None:
-    """Pearson's correlation of predicted and measured change, with Fisher's 95% interval.
+    """Pearson's correlation of predicted and measured change, with a 95% interval.
 
-    The interval is tanh(atanh r +- 1.96 / sqrt(n - 3)). It takes rollouts as independent,
-    which makes it somewhat too narrow: two neighbours share an entropy.
+    Fisher's interval: tanh(atanh r +- 1.96 / sqrt(n - 3)). It takes rollouts as
+    independent, which makes it somewhat too narrow: two neighbours share an entropy.
     """
     if len(points) < FEWEST:
         return None
@@ -162,9 +162,9 @@ def correlation(points: Sequence[Point]) -> Interval | None:
 
 
 def _logged(path: Path) -> EntropyByStep:
-    """Entropy by step from the metrics.jsonl of the run that `path` is, or is a dump of.
+    """Entropy by step from a metrics.jsonl; empty where there is none.
 
-    Empty where there is none.
+    `path` is the run's folder, or a dump of it.
     """
     # a folder above counts only for a dump where a run keeps its own
     runs = [path]

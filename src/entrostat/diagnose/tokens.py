@@ -40,20 +40,21 @@ class Tokens(NamedTuple):
     event: Ints
     """KEPT, LOW or HIGH; KEPT where events are not known."""
     logratio: np.ndarray | None
-    """ln of the ratio that is clipped, float32: the token's own, or its sequence's. None
-    where ratios are not known."""
+    """ln of the ratio that is clipped, float32: the token's own, or its sequence's.
+    None where ratios are not known."""
     bin: Ints | None
     """Of the grid of thresholds (grid.bin_of); NO_BIN where a dual clip took the token,
     whatever the thresholds. None where ratios are not known."""
     kl: Floats | None
-    """exp(x) - 1 - x of the token's own log-ratio x. Its mean is the KL of the policy at
-    the start of the rollout's updates from this pass's, nats per token (k3 of Schulman
-    2020, on samples of the first, as it must be). None where ratios are not known."""
+    """exp(x) - 1 - x of the token's own log-ratio x. Its mean is the KL of the policy
+    at the start of the rollout's updates from this pass's, nats per token (k3 of
+    Schulman 2020, on samples of the first, as it must be). None where ratios are not
+    known."""
     start: Floats
     """Entropy of the policy at the start of the rollout's updates; NaN: not known."""
     change: Floats
-    """First-order entropy change as if nothing were clipped, nats per unit step; 0 where
-    entropy is not known."""
+    """First-order entropy change as if nothing were clipped, nats per unit step; 0
+    where entropy is not known."""
     region: Ints
     """NONE where entropy is not known."""
     low: np.ndarray | None

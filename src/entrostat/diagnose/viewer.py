@@ -32,8 +32,8 @@ MOST_BYTES = 13_500_000
 LONGEST_PROMPT = 2000
 """Characters of a prompt's text."""
 _DARKEST = 0.98
-"""The quantile of a number that gets the darkest shade: the largest would leave the rest
-pale."""
+"""The quantile of a number that gets the darkest shade: the largest would leave the
+rest pale."""
 
 
 def viewer(attribution: Attribution, responses: int) -> Json:
@@ -203,7 +203,7 @@ def _numbers(
     at: Ints,
     size: int,
 ) -> np.ndarray:
-    """NUMBERS of trained tokens, which are `at` these of `size` entries; NaN elsewhere."""
+    """NUMBERS of the trained tokens, which stand `at` these places; NaN elsewhere."""
     shape = (len(NUMBERS), size)
     numbers = np.full(shape, np.nan, np.float32)
     for i, name in enumerate(NUMBERS):

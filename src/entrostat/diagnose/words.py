@@ -10,7 +10,7 @@ from entrostat.diagnose.tokens import EVENTS, HIGH
 from entrostat.estimate import Interval
 
 SURE = 0.99
-"""Share of tokens from which on A > 0 is called a right answer, and A < 0 a wrong one."""
+"""Share of tokens from which on A > 0 is called a right answer, A < 0 a wrong one."""
 FEW_GROUPS = 20
 MOST_BLAMED = 4
 UNIT = "nats per unit step per trained token"
@@ -63,8 +63,8 @@ def limits(attribution: Attribution) -> list[str]:
         "out what one token's step does to the entropy at other tokens.",
         "Other thresholds would have led to other ratios from the next update on, and "
         "to other answers from the next rollout on.",
-        f"Intervals are 95% intervals over the {groups:,} {unit} of this dump, not over "
-        "seeds.",
+        f"Intervals are 95% intervals over the {groups:,} {unit} of this dump, not "
+        "over seeds.",
     ]
     if groups < FEW_GROUPS:
         lines.append(
@@ -111,8 +111,8 @@ def _measured(series: Series) -> list[str]:
     elif after > before:
         went = "rose"
     return [
-        f"Entropy {went} from {before:.3f} to {after:.3f} nats between rollouts {start} "
-        f"and {end}, as measured."
+        f"Entropy {went} from {before:.3f} to {after:.3f} nats between rollouts "
+        f"{start} and {end}, as measured."
     ]
 
 
@@ -219,8 +219,10 @@ def short(value: float) -> str:
 def bracketed(interval: Interval) -> str:
     """A change and its interval, where it has one.
 
-    >>> bracketed(Interval(-0.5, -0.75, 0.25)), bracketed(Interval(1.0, math.nan, math.nan))
-    ('-0.5 [-0.75, +0.25]', '+1')
+    >>> bracketed(Interval(-0.5, -0.75, 0.25))
+    '-0.5 [-0.75, +0.25]'
+    >>> bracketed(Interval(1.0, math.nan, math.nan))
+    '+1'
     """
     value = short(interval.value)
     if math.isnan(interval.low):

@@ -11,8 +11,8 @@ from entrostat.dump.schema import COLUMNS, MAY_BE_INFINITE, NULLABLE, Column
 from entrostat.texts import first_line
 
 Bad = Callable[[str, int], None]
-"""Takes the line of what can't be read, and how many rows it leaves out; 0 for a file, or
-the rest of one."""
+"""Takes the line of what can't be read, and how many rows it leaves out; 0 for a file,
+or the rest of one."""
 
 
 class _Place(NamedTuple):
@@ -96,9 +96,9 @@ def as_schema(
 
 
 def offsets(array: pa.Array) -> np.ndarray:
-    """Where each row of a list column starts in its `flatten()`, and where the last ends.
+    """Where each row of a list column starts in its `flatten()`, (rows + 1,).
 
-    (rows + 1,).
+    The last entry is where the last row ends.
     """
     ends = np.cumsum(_lengths(array), dtype=np.int64)
     return np.concatenate(([0], ends))

@@ -28,8 +28,8 @@ def file_name(step: int, rank: int = 0, ranks: int = 1) -> str:
 def files(path: Path | str) -> list[Path]:
     """The dumps that `path` means, in the order of the numbers in their names.
 
-    It is a file, a folder of dumps, a run's folder, or a folder that is or holds a token
-    export of prime-rl (entrostat.dump.prime_rl).
+    It is a file, a folder of dumps, a run's folder, or a folder that is or holds a
+    token export of prime-rl (entrostat.dump.prime_rl).
 
     Raises:
         ValueError: nothing is there, or no dump is in it.
@@ -47,8 +47,8 @@ def files(path: Path | str) -> list[Path]:
         if dumps:
             return sorted(dumps, key=_by_number)
     raise ValueError(
-        f"{path}: no dump in it (*.parquet, dump/*.parquet): train with --dump-every, or "
-        "give another"
+        f"{path}: no dump in it (*.parquet, dump/*.parquet): train with --dump-every, "
+        "or give another"
     )
 
 

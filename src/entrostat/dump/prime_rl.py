@@ -13,13 +13,13 @@ prompt included.
     advantages, entropy
                    of the same names; entropy is that of the pass being trained, at the
                    sampler's temperature
-    logprobs       trainer_logprobs: the token's own, they are shifted to it before they
-                   are written
-    old_logprobs   inference_logprobs: prime-rl's ratio is the trainer's probability over
-                   the inference server's
-    clipped        is_masked_low (-1) and is_masked_high (1): its trust region bounds the
-                   difference of probabilities and not the ratio, so there is no low and
-                   no high
+    logprobs       trainer_logprobs: the token's own, they are shifted to it before
+                   they are written
+    old_logprobs   inference_logprobs: prime-rl's ratio is the trainer's probability
+                   over the inference server's
+    clipped        is_masked_low (-1) and is_masked_high (1): its trust region bounds
+                   the difference of probabilities and not the ratio, so there is no low
+                   and no high
     reward         rewards, at the first trained token
     update         0: a step is one optimizer update
 
@@ -71,15 +71,15 @@ def read_export(
 
     Args:
         wanted: columns; those that the export has are taken.
-        samples_by_step: sequences of each step so far; counted on here, so that ranks of
-            a step do not share a sample.
+        samples_by_step: sequences of each step so far; counted on here, so that ranks
+            of a step do not share a sample.
         bad: called with each line that can't be read, and 1; it is left out. None: that
             is an error.
 
     Raises:
         ValueError: one line with file and line (counted from 0): not JSON, another
-            schema_version, a field that is missing or of another type or length, a number
-            that is not finite at a trained token.
+            schema_version, a field that is missing or of another type or length, a
+            number that is not finite at a trained token.
     """
     held: list[pa.RecordBatch] = []
     tokens = 0

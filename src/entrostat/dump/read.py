@@ -28,17 +28,17 @@ def read(
         path: a dump, a folder of dumps, a run's folder, or a token export of prime-rl.
         columns: those wanted, of entrostat.dump.schema.COLUMNS; step, sample and mask
             come too. A column that a file lacks is not in its batches. None for all.
-        bad: called where a row, a stretch of rows or a file can't be read; they are left
-            out. None: that is an error.
+        bad: called where a row, a stretch of rows or a file can't be read; they are
+            left out. None: that is an error.
 
     Yields:
         Record batches in the types of the schema, checked; their schema's metadata is
         the file's.
 
     Raises:
-        ValueError: one line with file, row and column: no dump, damaged, another version,
-            wrong types, lists of unequal length, a number that is not finite at a trained
-            token.
+        ValueError: one line with file, row and column: no dump, damaged, another
+            version, wrong types, lists of unequal length, a number that is not finite
+            at a trained token.
     """
     wanted = _wanted(columns)
     samples_by_step: dict[int, int] = {}

@@ -1,16 +1,16 @@
 """The columns of a dump, version 1: a row is one completion in one pass of training.
 
-A row has a list entry per token. Why not a row per token: what belongs to the completion
-(step, ids, reward, prompt) stands once, a token's position is its index, a viewer finds a
-response whole, and the lists of a row flatten to arrays without a copy (`per_token`), so
-nothing that sums over tokens loses by it. Measured on 2 million made-up tokens with 12
-numbers each and the encodings below: 0.07 s to read a million tokens and 21 MB, against
-0.06 s and 23 MB with a row per token.
+A row has a list entry per token. Why not a row per token: what belongs to the
+completion (step, ids, reward, prompt) stands once, a token's position is its index, a
+viewer finds a response whole, and the lists of a row flatten to arrays without a copy
+(`per_token`), so nothing that sums over tokens loses by it. Measured on 2 million
+made-up tokens with 12 numbers each and the encodings below: 0.07 s to read a million
+tokens and 21 MB, against 0.06 s and 23 MB with a row per token.
 
 With several passes over a rollout (num_iterations) a completion has a row in each, told
-apart by `update`. `logprobs`, `entropy` and the sums are those of the policy in that very
-pass, so the ratio that the clip saw is exp(logprobs - old_logprobs). At tokens that are
-not trained on (mask False) numbers mean nothing; the writer puts NaN.
+apart by `update`. `logprobs`, `entropy` and the sums are those of the policy in that
+very pass, so the ratio that the clip saw is exp(logprobs - old_logprobs). At tokens
+that are not trained on (mask False) numbers mean nothing; the writer puts NaN.
 """
 
 import json
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 VERSION = 1
 KEY = b"entrostat.dump"
-"""Key of the file's metadata. Its value is JSON: {"version": VERSION, "notes": {...}}."""
+"""Key of the file's metadata. Its value is JSON with version and notes."""
 
 
 class Column(NamedTuple):
@@ -114,8 +114,8 @@ NOISY = frozenset(
         "old_entropy",
     }
 )
-"""Numbers that hardly repeat. Split into streams of bytes they compress; a dictionary of
-them does not."""
+"""Numbers that hardly repeat. Split into streams of bytes they compress; a dictionary
+of them does not."""
 BATCH_TOKENS = 2**18
 """Tokens that a reader holds at once: of a batch, and of a row group."""
 
@@ -134,8 +134,8 @@ def read_metadata(metadata: dict[bytes, bytes] | None, where: str) -> dict[str, 
     """
     if metadata is None or KEY not in metadata:
         raise ValueError(
-            f"{where}: no dump (its metadata has no {KEY.decode()!r}): write dumps with "
-            "entrostat.dump.write"
+            f"{where}: no dump (its metadata has no {KEY.decode()!r}): write dumps "
+            "with entrostat.dump.write"
         )
     try:
         content = json.loads(metadata[KEY])

@@ -27,8 +27,8 @@ def per_token(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         "row" is the row within the batch, "position" the place within the completion,
         from 0. Where the file has no "clipped" but low, high and old_logprobs, it is
         worked out by the token's own ratio, as `entrostat.clip_events` does; not where
-        the file notes another importance_sampling_level. Strings are left out: find them
-        by row and position.
+        the file notes another importance_sampling_level. Strings are left out: find
+        them by row and position.
 
     >>> from entrostat import dump
     >>> batch = dump.rows(
@@ -61,7 +61,7 @@ def per_token(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
 
 
 def _by_token(schema: pa.Schema) -> bool:
-    """Whether each token's own ratio is clipped, as far as the notes of the rows say."""
+    """Whether each token's own ratio is clipped, by the notes of the rows."""
     metadata = schema.metadata or {}
     notes = read_metadata(metadata, "rows") if KEY in metadata else {}
     return notes.get("importance_sampling_level", "token") == "token"

@@ -46,17 +46,18 @@ def rows(
 
             tokens, mask and the other columns per token are (b t) tensors or arrays,
             padded on the right, or b lists. What is the same for all tokens of a
-            completion may be (b,) or (b 1), and what is the same for all tokens a number.
-            A completion ends with its last token of the mask; without a mask all tokens
-            are trained on. Log-probabilities, entropy and sums are in nats, of the policy
-            of this pass, at the sampler's temperature. low and high are half-widths.
+            completion may be (b,) or (b 1), and what is the same for all tokens a
+            number. A completion ends with its last token of the mask; without a mask
+            all tokens are trained on. Log-probabilities, entropy and sums are in nats,
+            of the policy of this pass, at the sampler's temperature. low and high are
+            half-widths.
 
             text is b lists of strings; or leave it out and give `decode`. prompt is b
             strings.
 
-            step, sample, group, update and reward are one per completion, or a number for
-            all. step is 0 and sample counts from 0 where they are not given. A reward of
-            NaN is a completion that was not scored.
+            step, sample, group, update and reward are one per completion, or a number
+            for all. step is 0 and sample counts from 0 where they are not given. A
+            reward of NaN is a completion that was not scored.
         decode: gives the text of a list of one token id; a tokenizer's decode.
 
     Raises:
