@@ -17,6 +17,7 @@ ORDER = [
     "clip",
     "entropy",
     "advantage",
+    "student",
     "estimate",
     "schedule",
     "plant",

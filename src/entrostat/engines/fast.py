@@ -1,17 +1,22 @@
-"""The lab's measuring instrument: GRPO on a small Qwen2 model as plain functions, several runs side by side.
+"""The lab's measuring instrument: GRPO on a small Qwen2 model as plain functions, several
+runs side by side.
 
-TRL stays the engine that trains. This one is for questions that take thousands of rollouts: it is nearly twice as fast
-on one thread (docs/benchmarks.md), it holds several runs in one batch on a GPU, and a run's whole state can be copied,
-so that two settings can be tried from one and the same point (entrostat.lab.paired).
+TRL stays the engine that trains. This one is for questions that take thousands of
+rollouts: it is nearly twice as fast on one thread (docs/benchmarks.md), it holds several
+runs in one batch on a GPU, and a run's whole state can be copied, so that two settings
+can be tried from one and the same point (entrostat.lab.paired).
 
-Left out, on purpose: architectures but Qwen2's and Llama's (entrostat.engines.qwen2), loss aggregations but TRL's
-"dapo", critics, tools, images, LoRA, several devices, vLLM's importance weights, mixed precision, gradient
-accumulation. From the same weights, rollout and mini-batches its updates equal the TRL engine's
-(tests/engines/test_fast.py). It needs torch, and safetensors to read a model.
+Left out, on purpose: architectures but Qwen2's and Llama's (entrostat.engines.qwen2),
+loss aggregations but TRL's "dapo", critics, tools, images, LoRA, several devices, vLLM's
+importance weights, mixed precision, gradient accumulation. From the same weights, rollout
+and mini-batches its updates equal the TRL engine's (tests/engines/test_fast.py). It needs
+torch, and safetensors to read a model.
 
-Notation: n runs, b sequences, p prompt tokens, t completion tokens, s = p + t, v vocabulary. Prompts are padded on the
-left, completions on the right. The samples of one prompt stand together. Runs share nothing but their shapes: every
-parameter has the run as its first dimension, and so a sum of losses over runs has each run's own gradient.
+Notation: n runs, b sequences, c of them in a mini-batch, p prompt tokens, t completion
+tokens, s = p + t, v vocabulary. Prompts are padded on the left, completions on the right.
+The samples of one prompt stand together. Runs share nothing but their shapes: every
+parameter has the run as its first dimension, and so a sum of losses over runs has each
+run's own gradient.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +57,7 @@ class Passed(NamedTuple):
     square: Tensor
     """Sum of squared log-ratios, nats^2: what its root mean square is made of."""
     norm: Tensor
-    """Sum of gradient norms before they were cut, one an update."""
+    """Sum of gradient norms before they were cut, one per update."""
     clip_high_p: Tensor
     """Sum of the old probabilities of the tokens that the clip took on the high side."""
     positive: Tensor
@@ -80,17 +85,6 @@ class Seen(NamedTuple):
 # The rollout
 
 
-def statistics(logits: Float[Tensor, "... v"], ids: Int[Tensor, "..."]) -> TokenStats:
-    """`entrostat.token_stats` with gradient, for a small vocabulary: log-probability, entropy, and the two sums."""
-    logp = logits.log_softmax(dim=-1)
-    p = logp.exp()
-    taken = logp.gather(-1, ids[..., None])[..., 0]
-    square = p.square()
-    return TokenStats(
-        taken, -(p * logp).sum(-1), square.sum(-1), (square * logp).sum(-1)
-    )
-
-
 @torch.no_grad()
 def sample(
     model: Model,
@@ -102,41 +96,40 @@ def sample(
     generators: Sequence[torch.Generator],
     temperature: float = 1.0,
 ) -> Rollout:
-    """`samples` completions of each of q prompts, of at most `most` tokens, b = q * samples.
+    """`samples` completions of each of q prompts, of at most `most` tokens, so that
+    b = q * samples.
 
-    Each run draws from its own generator, one uniform number a token, so that its samples do not depend on its
-    neighbours.
+    Each run draws from its own generator, one uniform number per token, so that its
+    samples do not depend on its neighbours.
     """
     n, q, p = prompts.shape
-    b = q * samples
-    cache = Cache(model.shape, n * q, p, model.device)
+    # each prompt is read once, whatever the number of its samples
+    cache = Cache.empty(model, n * q, p)
     logits = forward(model, prompts, causal(prompt_mask, 0), keep=1, cache=cache)
     cache = cache.repeated(n, samples, most)
     logits = logits.repeat_interleave(samples, dim=1)
-    prompts, prompt_mask = (
-        x.repeat_interleave(samples, dim=1) for x in (prompts, prompt_mask)
-    )
-    seen = prompt_mask.reshape(n * b, 1, 1, p)
-    live = torch.ones(n, b, dtype=torch.bool, device=model.device)
+    prompts = prompts.repeat_interleave(samples, dim=1)
+    prompt_mask = prompt_mask.repeat_interleave(samples, dim=1)
+    keys = prompt_mask.reshape(-1, 1, 1, p)
+    live = torch.ones_like(prompt_mask[:, :, 0])
     ends = torch.tensor(model.shape.ends, device=model.device)
-    taken, lives, stats = [], [], []
+    completions, mask, old = [], [], []
     for step in range(most):
         logits = logits[:, :, 0] / temperature
         ids = _drawn(logits, generators)
-        taken.append(torch.where(live, ids, model.shape.pad))
-        lives.append(live)
-        stats.append(torch.stack([x for x in statistics(logits, ids) if x is not None]))
+        completions.append(torch.where(live, ids, model.shape.pad))
+        mask.append(live)
+        old.append(torch.stack(_four(logits, ids)))
         live = live & ~torch.isin(ids, ends)
         if step == most - 1 or not live.any():
             break
-        seen = F.pad(seen, (0, 1), value=True)
-        logits = forward(model, taken[-1][:, :, None], seen, keep=1, cache=cache)
-    mask = torch.stack(lives, dim=-1)
-    old = torch.stack(stats, dim=-1)
-    old = torch.where(mask, old, 0.0)
-    return Rollout(
-        prompts, prompt_mask, torch.stack(taken, dim=-1), mask, TokenStats(*old)
-    )
+        keys = F.pad(keys, (0, 1), value=True)
+        taken = completions[-1][:, :, None]
+        logits = forward(model, taken, keys, keep=1, cache=cache)
+    trained = torch.stack(mask, dim=-1)
+    stats = torch.where(trained, torch.stack(old, dim=-1), 0.0)
+    whole = torch.stack(completions, dim=-1)
+    return Rollout(prompts, prompt_mask, whole, trained, TokenStats(*stats))
 
 
 def _drawn(
@@ -144,12 +137,28 @@ def _drawn(
 ) -> Int[Tensor, "n b"]:
     """One token of each distribution, by the inverse of its cumulative sum."""
     _, b, v = logits.shape
-    uniform = torch.stack(
-        [torch.rand(b, 1, generator=g, device=logits.device) for g in generators]
-    )
+    device = logits.device
+    draws = [torch.rand(b, 1, generator=own, device=device) for own in generators]
     cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
-    # times the last: a float32 sum may end under 1, and a token of probability 0 must not be drawn
-    return (cumulative <= uniform * cumulative[..., -1:]).sum(dim=-1).clamp(max=v - 1)
+    # times the last: a float32 sum may end under 1, and a token of probability 0 must not
+    # be drawn
+    reached = cumulative <= torch.stack(draws) * cumulative[..., -1:]
+    return reached.sum(dim=-1).clamp(max=v - 1)
+
+
+def statistics(logits: Float[Tensor, "... v"], ids: Int[Tensor, "..."]) -> TokenStats:
+    """`entrostat.token_stats` with gradient, for a small vocabulary: log-probability,
+    entropy, and the two sums."""
+    return TokenStats(*_four(logits, ids))
+
+
+def _four(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of TokenStats, all of which are there."""
+    logp = logits.log_softmax(dim=-1)
+    p = logp.exp()
+    square = p.square()
+    taken = logp.gather(-1, ids[..., None])[..., 0]
+    return taken, -(p * logp).sum(-1), square.sum(-1), (square * logp).sum(-1)
 
 
 def logits_on(model: Model, rollout: Rollout) -> Float[Tensor, "n b t v"]:
@@ -157,36 +166,45 @@ def logits_on(model: Model, rollout: Rollout) -> Float[Tensor, "n b t v"]:
     width = rollout.completions.shape[-1]
     ids = torch.cat([rollout.prompts, rollout.completions], dim=-1)
     attention = causal(rollout.prompt_mask, width)
+    # the logits at one position are those of the next token
     return forward(model, ids, attention, keep=width + 1)[:, :, :-1]
+
+
+# Parts of a rollout
 
 
 def mapped(stats: TokenStats, change: Callable[[Tensor], Tensor]) -> TokenStats:
     """`change` of each statistic that is there."""
-    return TokenStats(
-        change(stats.logprobs), *(None if x is None else change(x) for x in stats[1:])
+    rest = [None if values is None else change(values) for values in stats[1:]]
+    return TokenStats(change(stats.logprobs), *rest)
+
+
+def _mapped(rollout: Rollout, change: Callable[[Tensor], Tensor]) -> Rollout:
+    """`change` of each tensor of a rollout."""
+    prompts, prompt_mask, completions, mask, old = rollout
+    return Rollout(
+        change(prompts),
+        change(prompt_mask),
+        change(completions),
+        change(mask),
+        mapped(old, change),
     )
 
 
 def of_run(stats: TokenStats, run: int) -> TokenStats:
     """One run's statistics, (b t)."""
-    return mapped(stats, lambda x: x[run])
+    return mapped(stats, lambda values: values[run])
 
 
 def repeated(rollout: Rollout, runs: int) -> Rollout:
     """A rollout of one run as that of several; nothing is copied."""
-    prompts, prompt_mask, completions, mask = (
-        x.expand(runs, -1, -1) for x in rollout[:4]
-    )
-    old = mapped(rollout.old, lambda x: x.expand(runs, -1, -1))
-    return Rollout(prompts, prompt_mask, completions, mask, old)
+    return _mapped(rollout, lambda values: values.expand(runs, -1, -1))
 
 
 def part(rollout: Rollout, rows: Int[Tensor, "n c"]) -> Rollout:
     """These sequences of each run."""
     runs = torch.arange(len(rows), device=rows.device)[:, None]
-    old = mapped(rollout.old, lambda x: x[runs, rows])
-    prompts, prompt_mask, completions, mask = (x[runs, rows] for x in rollout[:4])
-    return Rollout(prompts, prompt_mask, completions, mask, old)
+    return _mapped(rollout, lambda values: values[runs, rows])
 
 
 def summary(
@@ -197,17 +215,17 @@ def summary(
     group: int,
     **known: Any,
 ) -> RolloutSummary:
-    """What a strategy is told of a run's rollout. `known`: progress, updates and ceiling, as in RolloutSummary."""
+    """What a strategy is told of a rollout. `known`: its progress, updates, ceiling."""
     old = of_run(rollout.old, run)
-    mask, gains = rollout.mask[run], advantages[run][:, None]
-    return summarise(sequence_sums(old, gains, mask), group=group, **known)
+    sums = sequence_sums(old, advantages[run][:, None], rollout.mask[run])
+    return summarise(sums, group=group, **known)
 
 
 # The updates
 
 
 def optimizer(model: Model, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW as Hugging Face's trainer has it by default: betas .9 and .999, no weight decay."""
+    """AdamW as Hugging Face's trainer has it: betas 0.9 and 0.999, no weight decay."""
     return torch.optim.AdamW(
         list(model.weights.values()), lr=learning_rate, weight_decay=0.0, foreach=True
     )
@@ -215,7 +233,7 @@ def optimizer(model: Model, learning_rate: float) -> torch.optim.Optimizer:
 
 @torch.no_grad()
 def spread(model: Model, adam: torch.optim.Optimizer, run: int) -> None:
-    """Puts one run's weights and moments in all others' place, so that all go on from one point."""
+    """Puts one run's weights and moments in all others' place: all go on from there."""
     for weight in model.weights.values():
         weight.copy_(weight[run].clone().expand_as(weight))
         for moment in adam.state.get(weight, {}).values():
@@ -226,12 +244,11 @@ def spread(model: Model, adam: torch.optim.Optimizer, run: int) -> None:
 def mini_batches(
     rollout: Rollout, updates: int, generators: Sequence[torch.Generator]
 ) -> list[Int[Tensor, "n c"]]:
-    """The rows of each update: a random split of the rollout's sequences into `updates` parts of one size."""
-    b = rollout.completions.shape[1]
-    rows = torch.stack(
-        [torch.randperm(b, generator=g, device=rollout.mask.device) for g in generators]
-    )
-    return list(rows.chunk(updates, dim=1))
+    """The rows of each update: a random split of the rollout's sequences into `updates`
+    parts of one size."""
+    b, device = rollout.completions.shape[1], rollout.mask.device
+    orders = [torch.randperm(b, generator=own, device=device) for own in generators]
+    return list(torch.stack(orders).chunk(updates, dim=1))
 
 
 def update(
@@ -248,12 +265,15 @@ def update(
     paces: Float[Tensor, " n"] | None = None,
     see: Callable[[Seen], None] | None = None,
 ) -> Passed:
-    """The updates of one rollout, in place: TRL's loss type "dapo" under `bounds`, (n b t) or broadcastable to it.
+    """The updates of one rollout, in place: TRL's loss type "dapo" under `bounds`,
+    (n b t) or broadcastable to it.
 
-    Every update divides by the same number, the rollout's tokens over its updates, as TRL does.
+    Every update divides by the same number, the rollout's tokens over its updates, as TRL
+    does.
 
     Args:
-        objectives: of each run the objective whose term is added, with its state, or None; empty for none at all.
+        objectives: of each run the objective whose term is added, with its state, or
+            None; empty for none at all.
         paces: of each run what its steps are multiplied by; None for 1.
         see: is shown every update's mini-batch.
     """
@@ -267,65 +287,70 @@ def update(
         logratio = torch.where(chosen.mask, now.logprobs - chosen.old.logprobs, 0.0)
         gains = advantages[runs, rows][..., None].expand_as(logratio)
         window = ClipBounds(low[runs, rows], high[runs, rows])
-        # every run is a stretch of sequences to the loss, which looks at each token alone
-        flat = [x.flatten(0, 1) for x in (logratio, gains, *window)]
-        loss = clip_loss(flat[0], flat[1], low=flat[2], high=flat[3]).view_as(logratio)
-        events = ClipEvents(
-            *(
-                x.view_as(logratio)
-                for x in clip_events(flat[0], flat[1], low=flat[2], high=flat[3])
-            )
-        )
+        loss, events = _clipped(logratio, gains, window)
+        still = mapped(now, Tensor.detach)
+        seen = Seen(chosen, still, logratio.detach(), gains, window, events)
         if see is not None:
-            see(
-                Seen(
-                    chosen,
-                    mapped(now, Tensor.detach),
-                    logratio.detach(),
-                    gains,
-                    window,
-                    events,
-                )
-            )
+            see(seen)
         if any(objectives):
             loss = loss + _corrections(objectives, chosen, now, logratio, gains)
-        (torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share).sum().backward()
+        by_run = torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share
+        by_run.sum().backward()
         norm = _cut_gradients(model, max_grad_norm)
         _step(model, adam, paces)
         adam.zero_grad(set_to_none=True)
-        found = _counted(chosen, logratio.detach(), gains, events, norm)
-        total = found if total is None else Passed(*map(torch.add, total, found))
+        sums = _counted(seen, norm)
+        total = sums if total is None else Passed(*map(torch.add, total, sums))
     assert total is not None
     return total
 
 
-def _counted(
-    chosen: Rollout, logratio: Tensor, gains: Tensor, events: ClipEvents, norm: Tensor
-) -> Passed:
+def _clipped(
+    logratio: Float[Tensor, "n c t"],
+    advantages: Float[Tensor, "n c t"],
+    window: ClipBounds,
+) -> tuple[Float[Tensor, "n c t"], ClipEvents]:
+    """The clipped loss per token, and its events. To the loss, which looks at each token
+    alone, every run is a stretch of sequences."""
+    shape = logratio.shape
+    logratio, advantages = logratio.flatten(0, 1), advantages.flatten(0, 1)
+    low, high = window.low.flatten(0, 1), window.high.flatten(0, 1)
+    loss = clip_loss(logratio, advantages, low=low, high=high)
+    events = clip_events(logratio, advantages, low=low, high=high)
+    return loss.view(shape), ClipEvents(*(side.view(shape) for side in events))
+
+
+def _counted(seen: Seen, norm: Float[Tensor, " n"]) -> Passed:
     """One update's sums over its trained tokens."""
-    total = lambda values: values.sum(dim=(1, 2)).double()  # noqa: E731
-    mask, p = chosen.mask, chosen.old.logprobs.exp()
-    low, high, positive = (
-        chosen_tokens & mask for chosen_tokens in (events.low, events.high, gains > 0)
-    )
+
+    def total(values: Tensor) -> Tensor:
+        return values.sum(dim=(1, 2)).double()
+
+    mask, p = seen.chosen.mask, seen.chosen.old.logprobs.exp()
+    clipped_high = seen.events.high & mask
+    positive = (seen.advantages > 0) & mask
     return Passed(
         tokens=total(mask),
-        clip_low=total(low),
-        clip_high=total(high),
-        square=total(logratio.square()),
+        clip_low=total(seen.events.low & mask),
+        clip_high=total(clipped_high),
+        square=total(seen.logratio.square()),
         norm=norm,
-        clip_high_p=total(p * high),
+        clip_high_p=total(p * clipped_high),
         positive=total(positive),
         positive_p=total(p * positive),
     )
 
 
 def _corrections(
-    objectives, chosen: Rollout, now: TokenStats, logratio: Tensor, advantages: Tensor
-) -> Tensor:
-    """The terms of the runs' objectives, (n b t)."""
-    terms, entropy = [], now.entropy
-    assert entropy is not None
+    objectives: Sequence[tuple[Objective, Any] | None],
+    chosen: Rollout,
+    now: TokenStats,
+    logratio: Float[Tensor, "n c t"],
+    advantages: Float[Tensor, "n c t"],
+) -> Float[Tensor, "n c t"]:
+    """The terms of the runs' objectives."""
+    assert now.entropy is not None
+    terms = []
     for run, pair in enumerate(objectives):
         if pair is None:
             terms.append(torch.zeros_like(logratio[run]))
@@ -336,11 +361,24 @@ def _corrections(
             logratio=logratio[run],
             advantages=advantages[run],
             old=of_run(chosen.old, run),
-            entropy=entropy[run],
+            entropy=now.entropy[run],
             mask=chosen.mask[run],
         )
         terms.append(objective.correction(state, inputs))
     return torch.stack(terms)
+
+
+@torch.no_grad()
+def _cut_gradients(model: Model, most: float) -> Float[Tensor, " n"]:
+    """Scales each run's gradient down to norm `most`, as torch's clip_grad_norm_ does; the
+    norms before."""
+    gradients = [w.grad for w in model.weights.values() if w.grad is not None]
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients])
+    norm = norms.norm(dim=0)
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(_per_run(scale, gradient))
+    return norm.double()
 
 
 @torch.no_grad()
@@ -351,20 +389,12 @@ def _step(
     if paces is None:
         adam.step()
         return
-    before = [w.clone() for w in model.weights.values()]
+    before = [weight.clone() for weight in model.weights.values()]
     adam.step()
     for weight, start in zip(model.weights.values(), before, strict=True):
-        pace = paces.view(-1, *(1 for _ in weight.shape[1:]))
-        weight.copy_(start + pace * (weight - start))
+        weight.copy_(start + _per_run(paces, weight) * (weight - start))
 
 
-@torch.no_grad()
-def _cut_gradients(model: Model, most: float) -> Float[Tensor, " n"]:
-    """Scales each run's gradient down to norm `most`, as torch's clip_grad_norm_ does; the norms before."""
-    gradients = [w.grad for w in model.weights.values() if w.grad is not None]
-    squares = torch.stack([g.flatten(1).norm(dim=1) for g in gradients])
-    norm = squares.norm(dim=0)
-    scale = (most / (norm + 1e-6)).clamp(max=1.0)
-    for g in gradients:
-        g.mul_(scale.view(-1, *(1 for _ in g.shape[1:])))
-    return norm.double()
+def _per_run(values: Float[Tensor, " n"], like: Float[Tensor, "n ..."]) -> Tensor:
+    """One number per run, broadcastable to `like`."""
+    return values.view(-1, *[1] * (like.ndim - 1))
