@@ -204,7 +204,10 @@ def _check_normalizer(how: str, normalizer: float | int | Tensor | None) -> None
 
 
 def _window(
-    logratio: Tensor, advantages: Tensor, low: Bound, high: Bound
+    logratio: Tensor,
+    advantages: Tensor,
+    low: Bound,
+    high: Bound,
 ) -> tuple[Bound, Bound]:
     """The bounds 1 - low and 1 + high, validated, without gradient."""
     require_per_token("advantages", advantages, logratio.shape)

@@ -71,7 +71,10 @@ class Region(IntEnum):
 
 @torch.no_grad()
 def token_stats(
-    logits: Float[Tensor, "b t v"], ids: Int[Tensor, "b t"], *, temperature: float = 1.0
+    logits: Float[Tensor, "b t v"],
+    ids: Int[Tensor, "b t"],
+    *,
+    temperature: float = 1.0,
 ) -> TokenStats:
     """Log-probability of the taken token, entropy, sum p^2 and sum p^2 ln p over the
     vocabulary, at each token.
@@ -140,7 +143,9 @@ def excess_surprisal(stats: TokenStats) -> Float[Tensor, "b t"]:
 
 
 def entropy_change(
-    stats: TokenStats, logratio: Float[Tensor, "b t"], advantages: Float[Tensor, "b #t"]
+    stats: TokenStats,
+    logratio: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b #t"],
 ) -> Float[Tensor, "b t"]:
     """First-order change of entropy per unit gradient step on the token's surrogate r A:
     -A r [Q_a - E[Q]], in nats.
@@ -162,7 +167,9 @@ def entropy_change(
 
 
 def entropy_change_own_term(
-    stats: TokenStats, logratio: Float[Tensor, "b t"], advantages: Float[Tensor, "b #t"]
+    stats: TokenStats,
+    logratio: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b #t"],
 ) -> Float[Tensor, "b t"]:
     """The token's own term of `entropy_change` alone, -A r Q_a in nats, where the sums
     over the vocabulary are missing.

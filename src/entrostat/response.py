@@ -36,7 +36,9 @@ class ResponseBatch(NamedTuple):
 
 
 def response_map(
-    batch: ResponseBatch, lows: Sequence[float | int], highs: Sequence[float | int]
+    batch: ResponseBatch,
+    lows: Sequence[float | int],
+    highs: Sequence[float | int],
 ) -> Float[Tensor, "lows highs"]:
     """Entropy change of the batch for every pair of thresholds, to first order: weighted
     mean per token, float64.

@@ -121,7 +121,10 @@ class Controller:
 
 
 def _check_same(
-    what: str, part: Strategy | Objective | None, payload: dict[str, Any], source: str
+    what: str,
+    part: Strategy | Objective | None,
+    payload: dict[str, Any],
+    source: str,
 ) -> None:
     """Raises ValueError where the saved state is that of another strategy or
     objective."""

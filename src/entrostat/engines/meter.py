@@ -102,28 +102,27 @@ class RegionMeter:
         # all trained tokens from here on: indices into the flat (b t), and what is there
         flat = mask.reshape(-1).nonzero().squeeze(-1)
         region = _at(regions(stats.logprobs, stats.entropy, advantages), flat)
-        low, high = _at(events.low, flat), _at(events.high, flat)
-        sums = logratio.new_zeros(len(_COUNTS) + 2 * len(REGIONS), dtype=torch.float32)
-        sums[0] = len(flat)
-        sums[1] = low.sum()
-        sums[2] = high.sum()
-        sums[3] = 0 if dropped is None else _at(dropped, flat).sum()
-        for i, counted_region in enumerate(REGIONS, start=4):
-            sums[i] = (region == counted_region).sum()
+        low = _at(events.low, flat)
+        high = _at(events.high, flat)
+        shut = torch.zeros_like(low) if dropped is None else _at(dropped, flat)
+        counted = [torch.ones_like(low), low, high, shut]
+        counted += [region == each for each in REGIONS]
+        counts = torch.stack(counted).sum(1).float()
+        changes = counts.new_zeros(2 * len(REGIONS))
         if len(flat):
             share = share if full_stats is not None else 1.0
             chosen = _systematic(len(flat), share, sample, flat.device)
-            at, weight = flat[chosen], len(flat) / len(chosen)
+            at = flat[chosen]
+            weight = len(flat) / len(chosen)
             change = _change(stats, logratio, advantages, at, full_stats)
             change = torch.where(region[chosen] == Region.NONE, 0.0, change)
             clipped = (low | high)[chosen]
-            sums[len(_COUNTS) :] = _change_sums(
-                change * weight, region[chosen], clipped
-            )
+            changes = _change_sums(change * weight, region[chosen], clipped)
             if keep is not None and full_stats is not None:
                 kept = _sample(keep, at, _at(advantages, at), change, clipped, weight)
                 self._samples.append(kept)
         self.exact = full_stats is not None
+        sums = torch.cat([counts, changes])
         self.sums = sums if self.sums is None else self.sums + sums
 
     def take_tokens(self) -> TokenSample | None:
@@ -159,7 +158,10 @@ def _at(values: Tensor, flat: Tensor) -> Tensor:
 
 
 def _systematic(
-    n: int, share: float, draw: Tensor | None, device: torch.device
+    n: int,
+    share: float,
+    draw: Tensor | None,
+    device: torch.device,
 ) -> Int[Tensor, " k"]:
     """Which of n to take: a share of them, at equal distances, from a start that `draw`
     in [0, 1) sets."""
@@ -192,7 +194,9 @@ def _change(
 
 
 def _change_sums(
-    change: Float[Tensor, " k"], region: Int[Tensor, " k"], clipped: Bool[Tensor, " k"]
+    change: Float[Tensor, " k"],
+    region: Int[Tensor, " k"],
+    clipped: Bool[Tensor, " k"],
 ) -> Float[Tensor, " 8"]:
     """The change summed per region, first of kept tokens, then of clipped ones."""
     inside = region != Region.NONE

@@ -29,7 +29,9 @@ PolicyLoss = Callable[..., tuple[Tensor, dict[str, float]]]
 
 
 def policy_loss(
-    theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = None
+    theirs: PolicyLoss,
+    strategy: Strategy,
+    state: StateOf | None = None,
 ) -> PolicyLoss:
     """SkyRL's `ppo_policy_loss` under the strategy's bounds.
 

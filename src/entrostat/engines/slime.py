@@ -29,7 +29,9 @@ PolicyLoss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
 
 def policy_loss(
-    theirs: PolicyLoss, strategy: Strategy, state: StateOf | None = None
+    theirs: PolicyLoss,
+    strategy: Strategy,
+    state: StateOf | None = None,
 ) -> PolicyLoss:
     """slime's `policy_loss_function` under the strategy's bounds.
 

@@ -12,7 +12,9 @@ from entrostat.strategies import RolloutSummary
 
 
 def sequence_sums(
-    old: TokenStats, advantages: Float[Tensor, "b #t"], mask: Bool[Tensor, "b t"]
+    old: TokenStats,
+    advantages: Float[Tensor, "b #t"],
+    mask: Bool[Tensor, "b t"],
 ) -> Float[Tensor, "b columns"]:
     """Per sequence, over its trained tokens: their number, entropy, |ln p + H|, how many
     have an advantage, and |Q_a - E[Q]| where `old` has the sums for it; in nats.

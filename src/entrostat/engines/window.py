@@ -28,7 +28,9 @@ def uncrossed(bounds: ClipBounds, advantages: Tensor, mask: Tensor) -> ClipBound
 
 
 def shut(
-    bounds: ClipBounds, advantages: Float[Tensor, "b #t"], mask: Bool[Tensor, "b t"]
+    bounds: ClipBounds,
+    advantages: Float[Tensor, "b #t"],
+    mask: Bool[Tensor, "b t"],
 ) -> Bool[Tensor, "b t"]:
     """Where the window does not let even a ratio of 1 through."""
     below = (bounds.low < 0) & (advantages < 0)
@@ -37,7 +39,9 @@ def shut(
 
 
 def at_level(
-    logratio: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], level: str
+    logratio: Float[Tensor, "b t"],
+    mask: Bool[Tensor, "b t"],
+    level: str,
 ) -> Float[Tensor, "b t"]:
     """The log-ratio that TRL clips at this importance_sampling_level: each token's own,
     or its sequence's mean."""

@@ -17,7 +17,7 @@ from entrostat.objectives.clipped import OnClipped
 from entrostat.registry import Registry
 from entrostat.schedule import Schedule, parse_schedule
 from entrostat.strategies import STRATEGIES, Strategy
-from entrostat.strategies.base import checked
+from entrostat.strategies.base import checked, not_negative
 from entrostat.strategies.static import Grpo
 
 
@@ -116,7 +116,7 @@ class EntropyBonus(TrlMethod):
     """Weight of the entropy, per nat."""
 
     def __post_init__(self):
-        checked("coef", self.coef, low=0.0, high=1e3, why="at least 0")
+        not_negative(self, "coef", most=1e3)
 
     def recipe(self) -> Recipe:
         return Recipe(trl={"entropy_coef": self.coef})
@@ -142,8 +142,7 @@ class AdaptiveEntropy(TrlMethod):
     def __post_init__(self):
         lowest = parse_schedule(self.target).span[0]
         checked("target", lowest, low=1e-4, why="over 0 nats throughout")
-        checked("delta", self.delta, low=0.0, high=1e3, why="at least 0")
-        checked("coef_max", self.coef_max, low=0.0, high=1e3, why="at least 0")
+        not_negative(self, "delta", "coef_max", most=1e3)
 
     def recipe(self) -> Recipe:
         target = parse_schedule(self.target)

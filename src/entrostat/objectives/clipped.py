@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entrostat.clip import ClipEvents, clip_events, clip_loss
 from entrostat.objectives.base import LossInputs, Objective
-from entrostat.strategies.base import RolloutSummary, checked
+from entrostat.strategies.base import RolloutSummary, not_negative
 
 
 class Counted(NamedTuple):
@@ -34,8 +34,7 @@ class OnClipped(Objective):
     """Half-width above 1."""
 
     def __post_init__(self):
-        checked("low", self.low, low=0.0, why="at least 0")
-        checked("high", self.high, low=0.0, why="at least 0")
+        not_negative(self, "low", "high")
 
     def init(self) -> Counted:
         return Counted()

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from entrostat.objectives.base import LossInputs
 from entrostat.objectives.clipped import Counted, OnClipped, covariance, surrogate
-from entrostat.strategies.base import checked
+from entrostat.strategies.base import checked, not_negative
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class KlCov(OnClipped):
     def __post_init__(self):
         super().__post_init__()
         checked("ratio", self.ratio, low=1e-9, high=1.0, why="in (0, 1]")
-        checked("coef", self.coef, low=0.0, high=1e6, why="at least 0")
+        not_negative(self, "coef", most=1e6)
 
     def correction(self, state: Counted, inputs: LossInputs) -> Tensor:
         events = self.events(inputs)

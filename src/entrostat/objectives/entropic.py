@@ -29,7 +29,13 @@ from torch import Tensor
 
 from entrostat.objectives.base import LossInputs, Objective
 from entrostat.schedule import parse_schedule
-from entrostat.strategies.base import Reads, RolloutSummary, checked, require_stats
+from entrostat.strategies.base import (
+    Reads,
+    RolloutSummary,
+    checked,
+    not_negative,
+    require_stats,
+)
 
 
 class EntropicState(NamedTuple):
@@ -64,8 +70,7 @@ class Entropic(Objective):
     def __post_init__(self):
         lowest = parse_schedule(self.target).span[0]
         checked("target", lowest, low=1e-4, why="over 0 nats throughout")
-        checked("kp", self.kp, low=0.0, high=1e6, why="at least 0")
-        checked("ki", self.ki, low=0.0, high=1e6, why="at least 0")
+        not_negative(self, "kp", "ki", most=1e6)
         checked("threshold", self.threshold, low=0.0, high=1.0, why="a probability")
 
     @property

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from entrostat.objectives.base import LossInputs
 from entrostat.objectives.clipped import Counted, OnClipped
-from entrostat.strategies.base import checked
+from entrostat.strategies.base import not_negative
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,7 @@ class CeGppo(OnClipped):
 
     def __post_init__(self):
         super().__post_init__()
-        checked("beta_low", self.beta_low, low=0.0, high=1e6, why="at least 0")
-        checked("beta_high", self.beta_high, low=0.0, high=1e6, why="at least 0")
+        not_negative(self, "beta_low", "beta_high", most=1e6)
 
     def correction(self, state: Counted, inputs: LossInputs) -> Tensor:
         under, over = self.events(inputs)

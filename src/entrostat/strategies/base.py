@@ -231,11 +231,22 @@ def probability(old: TokenStats) -> Tensor:
 
 
 def checked(
-    name: str, value: float, *, low: float = -math.inf, high: float = math.inf, why: str
+    name: str,
+    value: float,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    why: str,
 ) -> None:
     """Raises ValueError unless low <= value <= high (NaN never is)."""
     if not low <= value <= high:
         raise ValueError(f"{name} must be {why}, got {value}")
+
+
+def not_negative(owner: object, *options: str, most: float = math.inf) -> None:
+    """Raises ValueError unless these options of `owner` are at least 0."""
+    for name in options:
+        checked(name, getattr(owner, name), low=0.0, high=most, why="at least 0")
 
 
 def state_to_json(state: Any) -> dict[str, float | int]:

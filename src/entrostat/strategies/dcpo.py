@@ -24,6 +24,7 @@ from entrostat.strategies.base import (
     RolloutSummary,
     Strategy,
     checked,
+    not_negative,
     probability,
 )
 
@@ -42,8 +43,7 @@ class Dcpo(Strategy):
     """Largest upper bound of the ratio."""
 
     def __post_init__(self):
-        checked("low", self.low, low=0.0, high=1e6, why="at least 0")
-        checked("high", self.high, low=0.0, high=1e6, why="at least 0")
+        not_negative(self, "low", "high", most=1e6)
         checked("cap", self.cap, low=1.0, why="at least 1, the ratio of a fresh token")
 
     @property

@@ -26,6 +26,7 @@ from entrostat.strategies.base import (
     Strategy,
     checked,
     full,
+    not_negative,
     probability,
 )
 
@@ -57,7 +58,7 @@ class Dynamic(Strategy):
     (1 - beta) / (1 + alpha)."""
 
     def __post_init__(self):
-        checked("eps", self.eps, low=0.0, why="at least 0")
+        not_negative(self, "eps")
         checked("upper_alpha", self.upper_alpha, high=0.0, why="at most 0")
         checked(
             "upper_beta",

@@ -178,10 +178,9 @@ class Thermostat(Strategy):
         """
         require_stats(self, summary)
         assert summary.entropy is not None
-        rollouts = state.rollouts
         plant = self._after_the_last_rollout(state)
         state = state._replace(
-            rollouts=rollouts + 1,
+            rollouts=state.rollouts + 1,
             active=0 if summary.active == 0 else 1,
             updates=summary.updates or state.updates,
         )
@@ -190,14 +189,27 @@ class Thermostat(Strategy):
         entropy = max(summary.entropy, LEAST_ENTROPY)
         # the standard error of ln H is that of H over H
         error = (summary.entropy_error or BLIND_ERROR * entropy) / entropy
-        h = math.log(entropy)
         if state.measured:
-            plant = correct(plant, h, error)
+            plant = correct(plant, math.log(entropy), error)
             reference = state.reference
         else:
             self._check_reach(entropy, summary.ceiling)
-            plant = Plant(h=h, hh=error * error)
-            reference = h
+            plant = Plant(h=math.log(entropy), hh=error * error)
+            reference = plant.h
+        return self._steered(state, plant, reference, entropy, summary)
+
+    def _steered(
+        self,
+        state: ThermostatState,
+        plant: Plant,
+        reference: float,
+        entropy: float,
+        summary: RolloutSummary,
+    ) -> ThermostatState:
+        """The state with the reference moved and the pressure set, by what the filter
+        knows now."""
+        # rollouts before this one, which `state` already counts
+        rollouts = state.rollouts - 1
         initial = state.initial_entropy or entropy
         target, next_target = self._targets(initial, summary.progress, rollouts)
         reference = self._moved(reference, target, plant.h)
@@ -259,7 +271,10 @@ class Thermostat(Strategy):
             )
 
     def _targets(
-        self, initial: float, progress: float, rollouts: int
+        self,
+        initial: float,
+        progress: float,
+        rollouts: int,
     ) -> tuple[float, float]:
         """Entropy aimed at before this rollout and before the next, in nats."""
         schedule, relative = parse_target(self.target)
@@ -288,7 +303,11 @@ class Thermostat(Strategy):
         return min(max(distance, -self.rate), self.rate)
 
     def _pressure(
-        self, plant: Plant, reference: float, ahead: float, updates: int
+        self,
+        plant: Plant,
+        reference: float,
+        ahead: float,
+        updates: int,
     ) -> float:
         """u for this rollout; `ahead` is what the reference will move by after it."""
         limit = self.pressure_limit

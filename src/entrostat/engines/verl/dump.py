@@ -87,7 +87,11 @@ class StepDump:
             self._write(torch.distributed.get_rank(dp_group), ranks)
 
     def _rows(
-        self, update: int, data: TensorDict, columns: dict[str, Tensor], real: Tensor
+        self,
+        update: int,
+        data: TensorDict,
+        columns: dict[str, Tensor],
+        real: Tensor,
     ) -> pa.RecordBatch:
         """The rows of a micro-batch's completions that are not padding."""
         decode = self.tokenizer.decode

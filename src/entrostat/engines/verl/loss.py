@@ -68,7 +68,10 @@ class MicroBatch:
         self.bounds: tuple[Bound, Bound] = (0.0, 0.0)
 
     def set_bounds(
-        self, old_logprobs: Tensor, advantages: Tensor, mask: Tensor
+        self,
+        old_logprobs: Tensor,
+        advantages: Tensor,
+        mask: Tensor,
     ) -> tuple[Bound, Bound]:
         """The half-widths for verl's clamp: numbers where they are the same for all
         tokens, else (b t)."""
@@ -137,7 +140,10 @@ class ControlledLoss:
         self.dump = dump
 
     def __call__(
-        self, model_output: Any, data: TensorDict, dp_group: Any = None
+        self,
+        model_output: Any,
+        data: TensorDict,
+        dp_group: Any = None,
     ) -> tuple[Tensor, dict[str, Any]]:
         told = json.loads(str(tu.get_non_tensor_data(data, KEY, None)))
         micro = self._micro_batch(told["state"], model_output, data)
@@ -162,7 +168,10 @@ class ControlledLoss:
     # to detach a nested tensor costs more than the rest of this
     @torch.no_grad()
     def _micro_batch(
-        self, state: dict[str, Any], model_output: Any, data: TensorDict
+        self,
+        state: dict[str, Any],
+        model_output: Any,
+        data: TensorDict,
     ) -> MicroBatch:
         old_entropy = entropy = None
         if "entropy" in data:

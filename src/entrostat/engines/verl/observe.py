@@ -42,7 +42,11 @@ class Batch(NamedTuple):
 
 
 def observed(
-    batch: Batch, *, progress: float, updates: int, ceiling: float
+    batch: Batch,
+    *,
+    progress: float,
+    updates: int,
+    ceiling: float,
 ) -> RolloutSummary:
     """Token-weighted means of a step, the standard error over prompts included.
 
