@@ -132,8 +132,8 @@ class AdaptiveEntropy(TrlMethod):
     """
 
     target: str | float = 0.2
-    """Entropy under which the bonus acts, nats per token, or a schedule: linear:A:B,
-    cosine:A:B, step:A:B:AT, ..."""
+    """Entropy under which the bonus acts, nats per token, or a schedule:
+    linear:A:B, cosine:A:B, step:A:B:AT, ..."""
     delta: float = 0.005
     """Step of the weight, per nat and update."""
     coef_max: float = 1.0

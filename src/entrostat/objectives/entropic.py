@@ -58,8 +58,8 @@ class Entropic(Objective):
     control of entropy."""
 
     target: str | float = 0.1
-    """Entropy aimed at, nats per token, or a schedule: linear:A:B, cosine:A:B,
-    step:A:B:AT, sine:..., piecewise:..."""
+    """Entropy aimed at, nats per token, or a schedule:
+    linear:A:B, cosine:A:B, step:A:B:AT, sine:..., piecewise:..."""
     kp: float = 1.0
     """Proportional gain, per nat."""
     ki: float = 0.01

@@ -35,8 +35,8 @@ class Dcpo(Strategy):
     ones, on both sides."""
 
     low: float = 0.16
-    """How far r (r - 1) p_old may fall under 0. The floor is 0.5 where
-    p_old < 4 low."""
+    """How far r (r - 1) p_old may fall under 0.
+    The floor is 0.5 where p_old < 4 low."""
     high: float = 0.2
     """How far r (r - 1) p_old may rise over 0."""
     cap: float = 10.0

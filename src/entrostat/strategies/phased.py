@@ -44,18 +44,18 @@ class Dynamic(Strategy):
     on the constants."""
 
     eps: float = 0.2
-    """The constant half-width that the dynamic ones are mixed with (one public
-    source)."""
+    """The constant half-width that the dynamic ones are mixed with
+    (one public source)."""
     upper_alpha: float = -0.25
     """Slope of the upper threshold in the token's probability."""
     upper_beta: float = 0.5
-    """Upper threshold of a token of probability 0: its cap runs from 1 + beta down to
-    (1 + beta) / (1 - alpha)."""
+    """Upper threshold of a token of probability 0:
+    its cap runs from 1 + beta down to (1 + beta) / (1 - alpha)."""
     lower_alpha: float = -0.13
     """Slope of the lower threshold in the token's probability."""
     lower_beta: float = 0.3
-    """Lower threshold of a token of probability 0: its floor runs from 1 - beta up to
-    (1 - beta) / (1 + alpha)."""
+    """Lower threshold of a token of probability 0:
+    its floor runs from 1 - beta up to (1 - beta) / (1 + alpha)."""
 
     def __post_init__(self):
         not_negative(self, "eps")
@@ -111,8 +111,8 @@ class Phased(Dynamic):
     """
 
     first_phase: float = 0.5
-    """Share of the run that the first phase takes. The paper tries 0.3, 0.4, 0.5 and
-    0.6, and finds 0.5 best."""
+    """Share of the run that the first phase takes.
+    The paper tries 0.3, 0.4, 0.5 and 0.6, and finds 0.5 best."""
 
     def __post_init__(self):
         super().__post_init__()

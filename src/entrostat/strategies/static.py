@@ -65,7 +65,7 @@ class ClipLower(Static):
     raise entropy."""
 
     low: float = 0.15
-    """Half-width below 1. The entropy knob: smaller keeps more of it, and too small a
-    value can explode it."""
+    """Half-width below 1. The entropy knob: smaller keeps more of it,
+    and too small a value can explode it."""
     high: float = math.inf
     """Half-width above 1."""

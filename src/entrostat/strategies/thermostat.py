@@ -104,12 +104,12 @@ class Thermostat(Strategy):
     """
 
     target: str | float = "0.8x"
-    """Nats per token, 0.8x of the initial entropy, or a schedule of either: linear:A:B,
-    cosine:A:B, step:A:B:AT, sine:MEAN:AMPLITUDE:PERIOD_IN_ROLLOUTS,
+    """Nats per token, 0.8x of the initial entropy, or a schedule of either:
+    linear:A:B, cosine:A:B, step:A:B:AT, sine:MEAN:AMPLITUDE:PERIOD_IN_ROLLOUTS,
     piecewise:PROGRESS:VALUE:... An x behind every entropy makes it relative."""
     tilt: Literal["surprisal", "bracket"] = "surprisal"
-    """What moves a token's window: ln p + H, or Q_a - E[Q], which costs a forward pass
-    per rollout."""
+    """What moves a token's window: ln p + H, or Q_a - E[Q],
+    which costs a forward pass per rollout."""
     eps: float = 0.2
     """Half-width of the window."""
     rate: float = 0.03
