@@ -135,8 +135,8 @@ def test_a_comparison_runs_on_it(command):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--engine", "fast", "--dump-every", "1", "grpo"], "--dump-every needs --engine trl"),
-        (["--engine", "fast", "--advantage", "gae", "grpo"], "--advantage needs --engine trl"),
+        (["--engine", "fast", "--dump-every", "1", "grpo"], "--dump-every 1 needs --engine trl"),
+        (["--engine", "fast", "--advantage", "gae", "grpo"], "--advantage gae needs --engine trl"),
         (["--engine", "fast", "trl:sapo"], "only TRL's trainer has the loss of trl:sapo"),
         (["--staleness", "1", "grpo"], "--staleness 1 needs --engine fast"),
         (["--engine", "fast", "--updates-per-rollout", "1", "grpo"], "cannot act"),

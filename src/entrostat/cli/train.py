@@ -178,6 +178,7 @@ def _naming(path: str) -> Iterator[None]:
 
 
 def _dry_run(args: list[str]) -> int:
+    """Says what the run would be, and writes nothing."""
     from entrostat.lab.dryrun import dry_run, shown
 
     options, chosen = _parsed(args)

@@ -14,7 +14,7 @@ from entrostat.lab.run import Run
 from entrostat.lab.scoring import scored
 from entrostat.lab.source import make_source
 from entrostat.lab.tasks import ProblemSource
-from entrostat.lab.watch import Stop, Watcher
+from entrostat.lab.watch import Stop
 
 
 class Groundwork(NamedTuple):
@@ -38,8 +38,8 @@ class Context(NamedTuple):
     dataset: datasets.Dataset
     """The problems that it trains on, in their order."""
     ranks: Ranks
-    watcher: Watcher
     stop: Stop
+    """Who may stop it, with the watcher that is told of it."""
 
     @property
     def pass_size(self) -> int:
@@ -79,5 +79,5 @@ def score(context: Context, when: str, model: Any) -> dict[str, Any]:
     run, config, task = context.run, context.config, context.task
     draw = drawing(model, context.tokenizer, task, context.sampled_at_once)
     return context.ranks.first(
-        lambda: scored(run, when, config, task, draw, context.watcher)
+        lambda: scored(run, when, config, task, draw, context.stop.watcher)
     )

@@ -99,6 +99,7 @@ def dry_run(config: TrainConfig, method: Method) -> dict[str, Any]:
 
 
 def _sample(config: TrainConfig, unchecked: _Unchecked) -> _Sample | None:
+    """None where tokenizer or problems cannot be had here."""
     tokenizer = unchecked.trying(
         "tokenizer, chat template",
         lambda: load_tokenizer(config),
@@ -135,14 +136,17 @@ def _has_files(config: TrainConfig) -> bool:
 
 
 def _is_local(config: TrainConfig) -> bool:
+    """Whether those files are on this machine."""
     return find_source(config.dataset, config.columns, config.verifier).local
 
 
 def _is_hub_name(model: str) -> bool:
+    """Whether the model would be looked up on a hub."""
     return bool(model) and not is_path(model) and not Path(model).exists()
 
 
 def _sample_json(sample: _Sample | None) -> dict[str, Any] | None:
+    """The prompt and its first tokens."""
     if sample is None:
         return None
     return {
@@ -192,6 +196,7 @@ def _at_once(config: TrainConfig, devices: int) -> int | None:
 
 
 def _can_act(config: TrainConfig, method: Method) -> str:
+    """Whether clip thresholds can do anything, as a sentence."""
     # one that cannot act was refused by check_run
     if recipe(method).strategy is None:
         return "the method has its own loss"
@@ -234,6 +239,7 @@ def _devices(config: TrainConfig) -> int:
 
 
 def _job(config: TrainConfig, prompt: int, devices: int, at_once: int) -> Job:
+    """What memory and time depend on. Where [trl] is silent, TRL's own defaults hold."""
     grpo = config.grpo
     completion = config.max_completion
     if not config.dataset:
@@ -269,6 +275,8 @@ def _hours(shape: Shape, job: Job) -> dict[str, Any] | None:
 
 
 def _shape(config: TrainConfig, unchecked: _Unchecked) -> Shape | None:
+    """The model's shape; None where its config cannot be had or has another form."""
+    # known without a hub
     if config.model in SHAPES:
         return SHAPES[config.model]
     where = config.model or str(make_task(config.task).base_model)
@@ -314,6 +322,7 @@ def shown(result: dict[str, Any]) -> Any:
 
 
 def _estimate_table(estimate: dict[str, Any]) -> Table:
+    """Bytes of each term, and hours."""
     how = "sharded" if estimate["sharded"] else "whole on each"
     size = f"{estimate['devices']} x {DEVICE_BYTES / 1e9:.0f} GB"
     table = Table(

@@ -52,7 +52,7 @@ from entrostat.lab.maps import map_line
 from entrostat.lab.methods import Method
 from entrostat.lab.run import Run
 from entrostat.lab.scoring import scored
-from entrostat.lab.watch import Stop, Watcher
+from entrostat.lab.watch import Stop
 from entrostat.strategies import RolloutSummary
 
 _NOT_COPIED = ("*.safetensors*", "README.md")
@@ -60,10 +60,11 @@ _NOT_COPIED = ("*.safetensors*", "README.md")
 
 
 def train_fast(
-    run: Run, config: TrainConfig, method: Method, watcher: Watcher, stop: Stop
+    run: Run, config: TrainConfig, method: Method, stop: Stop
 ) -> dict[str, Any] | None:
     """Starts the run or goes on with it, to its end: its summary, or None where it was
     stopped before."""
+    watcher = stop.watcher
     training = _Training(run, config, method)
     task = training.environment.task
     draw = drawing(training.model, training.environment)

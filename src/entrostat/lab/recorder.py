@@ -37,6 +37,7 @@ class Aim(TrainerCallback):
         self.updates = updates
 
     def on_step_begin(self, args, state, control, **_):
+        """A step is one optimizer step: the target stays through a rollout's updates."""
         rollouts = state.global_step // self.updates
         progress = rollouts * self.updates / state.max_steps
         args.entropy_target = self.target(progress, rollouts)
@@ -59,6 +60,7 @@ class Recorder(TrainerCallback):
         self._clock = time.perf_counter()
 
     def on_step_begin(self, args, state, control, model: Any = None, **_):
+        """Before an update: what this rollout is to be watched for. All ranks are here."""
         config = self.context.config
         rollout, update = self.context.rollout_of(state.global_step)
         self.trainer.keep_tokens = config.is_mapped(rollout)
@@ -88,13 +90,14 @@ class Recorder(TrainerCallback):
         self._clock += time.perf_counter() - begin
 
     def on_log(self, args, state, control, logs=None, **_):
+        """After a rollout's last update: its lines. All ranks give their tokens, and the
+        first writes."""
         if not logs or _OURS not in logs:
             return
         run, config, ranks = self.context.run, self.context.config, self.context.ranks
         tokens = ranks.gather_tokens(self.trainer.take_tokens())
         if not ranks.is_first:
             return
-        # the log comes after the rollout's last update
         done, _update = self.context.rollout_of(state.global_step)
         step = done - 1
         line = metrics_line(step, config.steps, logs) | self._probed
@@ -105,9 +108,10 @@ class Recorder(TrainerCallback):
         seconds = round(now - self._clock, 4)
         run.append("timing.jsonl", {"step": step, "seconds": seconds})
         self._clock = now
-        self.context.watcher.line(line)
+        self.context.stop.watcher.line(line)
 
     def on_step_end(self, args, state, control, model: Any = None, **_):
+        """After a rollout's last update: scores, and the stop that was asked for."""
         context = self.context
         rollouts, update = context.rollout_of(state.global_step)
         if update:
@@ -123,6 +127,7 @@ class Recorder(TrainerCallback):
         return control
 
     def on_save(self, args, state, control, **_):
+        """After a checkpoint of the trainer's: makes it the one to resume from."""
         ranks = self.context.ranks
         # the checkpoint is whole when each rank has written its part
         ranks.any(False)

@@ -114,6 +114,7 @@ def live_line(metrics: dict[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
+    """Three digits; a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -173,12 +174,14 @@ def table(runs: list[Run]) -> Table:
 
 
 def _title(config: dict[str, Any]) -> str:
+    """What was scored."""
     name = config["dataset"] or config["task"]
     problems = f"{config['eval_problems']} held-out problems"
     return f"{name}: {problems}, {config['eval_samples']} samples each"
 
 
 def _caption(start: dict[str, Any]) -> str:
+    """Units, and how a best temperature was chosen where there is one."""
     caption = (
         "intervals: 95%, over problems; entropy: nats per token; seconds: of training"
     )
@@ -240,6 +243,7 @@ def scores_table(scores: dict[str, Any]) -> Table | Group:
 
 
 def _temperatures_table(scores: dict[str, Any]) -> Table:
+    """A row per temperature, the best one in bold."""
     n = scores["samples"]
     chosen = spelt(scores["best_temperature"])
     validation = _on_validation(scores)
@@ -267,4 +271,5 @@ def cell(interval: dict[str, float]) -> str:
 
 
 def _on_validation(scores: dict[str, Any]) -> str:
+    """What temperatures are compared by."""
     return f"mean@{scores['validation_samples']} on validation problems"

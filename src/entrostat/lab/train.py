@@ -80,6 +80,7 @@ def check_run(config: TrainConfig, method: Method) -> None:
             "num_iterations over 1)"
         )
     if config.engine == "fast":
+        # raises where that engine does not have the method
         control(method)
     loss_type = parts.trl.get("loss_type", config.loss_type)
     if config.loss_type not in (TrainConfig.loss_type, loss_type):
@@ -215,25 +216,47 @@ def train(
         if run.summary is not None:
             return run.summary
         config, method = read_run(run)
-        watcher = watcher or Watcher()
-        stop = Stop(watcher, parent or ranks.launcher)
-        torch.set_num_threads(config.threads)
-        if config.engine == "fast":
-            if ranks.size > 1:
-                raise ValueError(
-                    "--engine fast runs in one process: start it without a launcher, "
-                    "or leave --engine out"
-                )
-            return train_fast(run, config, method, watcher, stop)
+        stop = Stop(watcher or Watcher(), parent or ranks.launcher)
         quiet()
-        # others than rank 0 must not read the folder before it is cut back
-        checkpoint = ranks.first(run.rewind)
-        context = _context(run, ground or lay_groundwork(config, method), ranks, stop)
-        return _train(context, checkpoint)
+        # results are equal only between equal values: before anything is computed
+        torch.set_num_threads(config.threads)
+        if config.engine == "trl":
+            ground = ground or lay_groundwork(config, method)
+            return _train_on_trl(run, ground, ranks, stop)
+        if ranks.size > 1:
+            raise ValueError(
+                "--engine fast runs in one process: start it without a launcher, "
+                "or leave --engine out"
+            )
+        return train_fast(run, config, method, stop)
+
+
+def _train_on_trl(
+    run: Run, ground: Groundwork, ranks: Ranks, stop: Stop
+) -> dict[str, Any] | None:
+    """From the run's last checkpoint to its end, or to the end of the rollout in which it
+    is stopped."""
+    # rank 0 cuts the folder back, and the others wait until it has
+    checkpoint = ranks.first(run.rewind)
+    context = _context(run, ground, ranks, stop)
+    model = placed(load_weights(context.config))
+    start = score(context, "start", model)
+    trainer = _trainer(context, model)
+    recorder = Recorder(context, trainer)
+    trainer.add_callback(recorder)
+    with stop.listening():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # Ctrl-C in the last rollout stops nothing: the run is over
+    if recorder.stopped and trainer.state.global_step < trainer.state.max_steps:
+        return None
+    trained = save(trainer, context.tokenizer, run, ranks.first)
+    end = score(context, "end", trained)
+    return ranks.first(lambda: run.finish(start, end))
 
 
 def _context(run: Run, ground: Groundwork, ranks: Ranks, stop: Stop) -> Context:
-    """ValueError where the problems are not what they were when the run was made."""
+    """All that the run's training needs. ValueError where the problems are not what they
+    were when the run was made."""
     config, task = ground.config, ground.task
     if isinstance(task, Judged):
         changes = task.differences(run.config.get("data") or {})
@@ -251,31 +274,15 @@ def _context(run: Run, ground: Groundwork, ranks: Ranks, stop: Stop) -> Context:
         task=task,
         dataset=training_set(task, config),
         ranks=ranks,
-        watcher=stop.watcher,
         stop=stop,
     )
-
-
-def _train(context: Context, checkpoint: Path | None) -> dict[str, Any] | None:
-    run, ranks = context.run, context.ranks
-    model = placed(load_weights(context.config))
-    start = score(context, "start", model)
-    trainer = _trainer(context, model)
-    recorder = Recorder(context, trainer)
-    trainer.add_callback(recorder)
-    with context.stop.listening():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if recorder.stopped and trainer.state.global_step < trainer.state.max_steps:
-        return None
-    trained = save(trainer, context.tokenizer, run, ranks.first)
-    end = score(context, "end", trained)
-    return ranks.first(lambda: run.finish(start, end))
 
 
 def _trainer(context: Context, model: Any) -> Any:
     """TRL's trainer of the run, quiet, with all its callbacks but the recorder."""
     run, config, method = context.run, context.config, context.method
     ranks = context.ranks
+    # TRL counts completions per device, the lab those of all ranks
     fields = {**method.trl, "per_device_train_batch_size": context.pass_size}
     kind, critic = _trainer_kind(config)
     trainer = kind(
