@@ -1,9 +1,11 @@
 """A tiny real model on a real task, in TRL's own trainer."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
 import torch
+import trl
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
@@ -15,6 +17,15 @@ from entrostat.lab.tasks import make_task
 
 TASK = make_task("countdown")
 UPDATES, PROMPTS, SAMPLES = 4, 8, 4
+
+
+@pytest.fixture(autouse=True)
+def other_trl(monkeypatch):
+    """`make test-trl-other` tries a release of TRL that the engine refuses by its number."""
+    tried = os.environ.get("ENTROSTAT_TRY_TRL")
+    if tried:
+        assert trl.__version__ == tried
+        monkeypatch.setattr("entrostat.engines.trl.check_environment", lambda kind: None)
 
 
 @pytest.fixture

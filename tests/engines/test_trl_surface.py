@@ -1,13 +1,17 @@
 """A name that TRL's next release drops stops us in one sentence, before anything is trained."""
 
 import inspect
+import os
+import re
 from pathlib import Path
 from types import CodeType, FunctionType
 
 import pytest
+import trl
 from trl import GRPOTrainer
 
 from entrostat.engines import trl_surface
+from entrostat.engines.checks import check_environment
 from entrostat.engines.dump import DumpMixin
 from entrostat.engines.measure import MeasureMixin
 from entrostat.engines.ppo import CriticMixin
@@ -102,3 +106,10 @@ def test_the_list_has_all_that_we_override_and_nothing_that_we_do_not_use():
         assert f"self.{name}" in code or f"trainer.{name}" in code or f"super().{name}" in code, name
     for name in READ_BY_LOSS:
         assert name in code, name
+
+
+@pytest.mark.skipif("ENTROSTAT_TRY_TRL" not in os.environ, reason="needs another release: make test-trl-other")
+def test_another_release_is_refused_by_its_number():
+    sentence = f"this entrostat is tested with TRL 1.16.x, got {trl.__version__}: pip install 'trl==1.16.0'"
+    with pytest.raises(RuntimeError, match=f"^{re.escape(sentence)}$"):
+        check_environment(GRPOTrainer)

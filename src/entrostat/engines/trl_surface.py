@@ -34,8 +34,8 @@ try:
     from trl.models.utils import disable_gradient_checkpointing
     from trl.trainer.grpo_trainer import GRPOTrainer
 except ImportError as error:
-    if error.name == "trl":  # TRL is not installed at all
-        raise
+    if not (error.name or "").startswith(("trl.", "transformers.")):
+        raise  # something is not installed at all, such as TRL
     raise RuntimeError(f"{error}: install {_CURE}") from error
 
 __all__ = [
