@@ -125,9 +125,12 @@ def split_word(word: str) -> list[str]:
     """A method with its options, which are one word of the command line, as words of
     their own."""
     try:
-        return shlex.split(word) or [""]
+        words = shlex.split(word)
+        if not words:
+            raise ValueError("it is empty")
     except ValueError as error:
         raise ValueError(f"{word!r} is no method with its options ({error})") from None
+    return words
 
 
 @dataclasses.dataclass(frozen=True)
