@@ -452,7 +452,7 @@ def refused(capsys, *args):
         ([], 'nothing to measure: entrostat effect --eps 0.2, or entrostat effect "grpo" "clip-lower"'),
         (["grpo"], "'grpo' is the base, and there is no arm: name one, or give --eps"),
         (["grpo", "clip-loer"], "unknown method 'clip-loer': did you mean clip-lower"),
-        (["grpo", ""], "unknown method ''"),
+        (["grpo", ""], "'' is no method with its options"),
         (["grpo", 'grpo "'], "is no method with its options (No closing quotation)"),
         (["grpo", "clip-lower --lo 0.1"], "unknown option '--lo': did you mean --low"),
         (["grpo", "grpo --low -1"], "low must be at least 0"),
