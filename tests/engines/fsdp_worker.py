@@ -91,11 +91,11 @@ def main(folder: Path, rank: int) -> None:
     }
     controlled = trainer(EntropyControlGRPOTrainer, folder, strategy="thermostat")
     found["thermostat"] = run(controlled)
-    saved = json.loads(json.dumps(controlled.controller_payload()))
+    saved = json.loads(json.dumps(controlled.controller.payload()))
     again = trainer(EntropyControlGRPOTrainer, folder, strategy="thermostat")
-    again.load_controller(saved, "saved")
+    again.controller.load(saved, "saved")
     found["state"] = saved
-    found["loaded"] = again.controller_payload()
+    found["loaded"] = again.controller.payload()
     torch.save(found, folder / f"rank{rank}.pt")
 
 

@@ -342,7 +342,7 @@ def test_the_objectives_state_travels_with_trls_checkpoints(lab, tmp_path):
 def test_a_payload_from_before_there_were_objectives_loads(lab):
     trainer = lab.trainer(strategy=make_strategy("od"))
     old = {"strategy": {"name": "od", "options": {}}, "state": dict(trainer.controller_state._asdict())}
-    trainer.load_controller(old, "somewhere")
+    trainer.controller.load(old, "somewhere")
     assert trainer.controller_state == trainer.strategy.init()
     with pytest.raises(ValueError, match="somewhere holds the state of objective None, this run has 'entropic'"):
-        lab.trainer(strategy="od", objective=Entropic()).load_controller(old, "somewhere")
+        lab.trainer(strategy="od", objective=Entropic()).controller.load(old, "somewhere")

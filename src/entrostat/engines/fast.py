@@ -285,15 +285,15 @@ def update(
         chosen = part(rollout, rows)
         now = statistics(logits_on(model, chosen) / temperature, chosen.completions)
         logratio = torch.where(chosen.mask, now.logprobs - chosen.old.logprobs, 0.0)
-        gains = advantages[runs, rows][..., None].expand_as(logratio)
+        token_advantages = advantages[runs, rows][..., None].expand_as(logratio)
         window = ClipBounds(low[runs, rows], high[runs, rows])
-        loss, events = _clipped(logratio, gains, window)
+        loss, events = _clipped(logratio, token_advantages, window)
         still = mapped(now, Tensor.detach)
-        seen = Seen(chosen, still, logratio.detach(), gains, window, events)
+        seen = Seen(chosen, still, logratio.detach(), token_advantages, window, events)
         if see is not None:
             see(seen)
         if any(objectives):
-            loss = loss + _corrections(objectives, chosen, now, logratio, gains)
+            loss = loss + _corrections(objectives, now, logratio, seen)
         by_run = torch.where(chosen.mask, loss, 0.0).sum(dim=(1, 2)) / share
         by_run.sum().backward()
         norm = _cut_gradients(model, max_grad_norm)
@@ -343,12 +343,11 @@ def _counted(seen: Seen, norm: Float[Tensor, " n"]) -> Passed:
 
 def _corrections(
     objectives: Sequence[tuple[Objective, Any] | None],
-    chosen: Rollout,
     now: TokenStats,
     logratio: Float[Tensor, "n c t"],
-    advantages: Float[Tensor, "n c t"],
+    seen: Seen,
 ) -> Float[Tensor, "n c t"]:
-    """The terms of the runs' objectives."""
+    """The terms of the runs' objectives; `now` and `logratio` have a gradient."""
     assert now.entropy is not None
     terms = []
     for run, pair in enumerate(objectives):
@@ -359,10 +358,10 @@ def _corrections(
         inputs = LossInputs(
             logprobs=now.logprobs[run],
             logratio=logratio[run],
-            advantages=advantages[run],
-            old=of_run(chosen.old, run),
+            advantages=seen.advantages[run],
+            old=of_run(seen.chosen.old, run),
             entropy=now.entropy[run],
-            mask=chosen.mask[run],
+            mask=seen.chosen.mask[run],
         )
         terms.append(objective.correction(state, inputs))
     return torch.stack(terms)

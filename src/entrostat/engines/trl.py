@@ -58,13 +58,6 @@ from entrostat.objectives import LossInputs, Objective
 from entrostat.statefile import read_state, write_state
 from entrostat.strategies import Reads, RolloutSummary, Strategy, make_strategy
 
-__all__ = [
-    "PREFIX",
-    "STATE_FILE",
-    "EntropyControlGRPOTrainer",
-    "EntropyControlMixin",
-]
-
 STATE_FILE = "entrostat_state.json"
 # What we add to a rollout: TRL shuffles and splits it along with its own tensors.
 _OLD_LOGPROBS = "entrostat_old_logps"
@@ -324,19 +317,10 @@ class EntropyControlMixin(MeasureMixin):
 
     # Checkpoints
 
-    def controller_payload(self) -> dict[str, Any]:
-        """The strategy, the objective and their states, as JSON."""
-        return self.controller.payload()
-
-    def load_controller(self, payload: dict[str, Any], source: str) -> None:
-        """Takes states that `controller_payload` gave. Options may have changed;
-        ValueError for others' states."""
-        self.controller.load(payload, source)
-
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         if self.args.should_save:
             path = checkpoint_folder(self, trial) / STATE_FILE
-            write_state(path, self.controller_payload())
+            write_state(path, self.controller.payload())
         super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -350,7 +334,7 @@ class EntropyControlMixin(MeasureMixin):
                 "a checkpoint of an EntropyControlGRPOTrainer, or start from the model "
                 "alone"
             )
-        self.load_controller(read_state(path), str(path))
+        self.controller.load(read_state(path), str(path))
 
 
 def _old_stats(batch: dict[str, Any]) -> TokenStats:

@@ -136,7 +136,7 @@ class Recorder(TrainerCallback):
         checkpoint = get_last_checkpoint(str(args.output_dir))
         assert checkpoint is not None
         rollouts, _update = self.context.rollout_of(state.global_step)
-        controller = self.trainer.controller_payload()
+        controller = self.trainer.controller.payload()
         self.context.run.commit(Path(checkpoint).name, rollouts, controller)
 
 
