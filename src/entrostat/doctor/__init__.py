@@ -2,7 +2,8 @@
 a run."""
 
 from entrostat.doctor.finding import Finding, Found
-from entrostat.doctor.read import Source, read
+from entrostat.doctor.given import read
+from entrostat.doctor.read import Source
 from entrostat.doctor.settings import Settings, near_name
 from entrostat.doctor.trl import field_names, trl_settings
 from entrostat.doctor.trl_checks import trl_findings
@@ -26,6 +27,10 @@ __all__ = [
 def settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     """The configuration as TRL's or verl's. ValueError where it is neither or both, or
     holds a value that cannot be."""
+    if source.trainer == "verl":
+        return verl_settings(source, ignore_unknown=ignore_unknown)
+    if source.trainer == "trl":
+        return trl_settings(source, ignore_unknown=ignore_unknown)
     names = set(source.fields)
     names.update(override.key.split(".")[0] for override in source.overrides)
     verl = names & sections()

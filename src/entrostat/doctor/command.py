@@ -20,7 +20,8 @@ class Doctor:
     """Settings of a TRL or verl run that do nothing, or something else than they say.
     Exit code 1 when there is one.
 
-    CONFIG is a JSON, YAML or TOML file with the fields of a GRPOConfig or with verl's
+    CONFIG is the script that starts the run (bash, Python, a notebook; nothing is
+    executed), a JSON, YAML or TOML file with the fields of a GRPOConfig or with verl's
     configuration, or module:object, which is imported. KEY=VALUE words behind it, or
     alone for verl, override it.
     """
@@ -30,8 +31,8 @@ class Doctor:
     strategy: str | None = None
     """The entrostat strategy that the run will have, with its default options. verl's
     configuration may name it."""
-    processes: int = 1
-    """Processes of the run; TRL derives steps_per_generation from them where only
+    processes: int | None = None
+    """Processes of the run, 1 unless a script says more; TRL derives steps_per_generation from them where only
     generation_batch_size is given."""
     clipped: float | None = None
     """From the run's log: the share of trained tokens that are clipped, on the side that
@@ -55,7 +56,7 @@ class Doctor:
             )
         if self.strategy is not None:
             STRATEGIES.kind(self.strategy)
-        if self.processes < 1:
+        if self.processes is not None and self.processes < 1:
             raise ValueError(f"--processes must be at least 1, got {self.processes}")
 
 
@@ -70,25 +71,34 @@ def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
     source = read(options.config)
     config = settings(source, ignore_unknown=options.ignore_unknown)
     strategy = None if options.strategy is None else make_strategy(options.strategy)
-    results = findings(config, strategy, processes=options.processes)
+    processes = options.processes
+    if processes is None:
+        processes = source.processes or 1
+    results = findings(config, strategy, processes=processes)
     reach = reached(
         config,
         results,
         clipped=options.clipped,
         kl=options.kl,
-        processes=options.processes,
+        processes=processes,
     )
     answered = {
         "config": source.name,
         "trainer": config.trainer,
         "version": config.version,
         "findings": [_row(found, config) for found in results],
+        "notes": list(config.notes),
         "reach": reach,
     }
-    parts = [_table(answered), Text(reach["sentence"])]
+    parts = [_table(answered), *_notes(config), Text(reach["sentence"])]
     if reach["look_at"]:
         parts.append(Text(reach["look_at"], style="dim"))
     return answered, Group(*parts), int(bool(results))
+
+
+def _notes(config: Settings) -> list[Text]:
+    """What was not read, a line each."""
+    return [Text(f"Note: {note}", style="dim") for note in config.notes]
 
 
 def _row(found: Found, config: Settings) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import yaml
 
@@ -32,6 +32,8 @@ MAX_WORD = 10_000
 MAX_REASON = 200
 """Characters of another library's message."""
 SUFFIXES = (".json", ".yaml", ".yml", ".toml")
+SCRIPTS = (".sh", ".bash", ".sbatch", ".slurm", ".py", ".ipynb")
+"""Read by doctor/script.py."""
 
 
 class Override(NamedTuple):
@@ -53,24 +55,12 @@ class Source:
     overrides: tuple[Override, ...] = ()
     owner: type | None = None
     """The class of an imported object."""
-
-
-def read(words: Sequence[str]) -> Source:
-    """The configuration of a command line: CONFIG [KEY=VALUE...], or words KEY=VALUE
-    alone, as verl takes them."""
-    if not words:
-        raise ValueError(
-            "no configuration given: entrostat doctor CONFIG [KEY=VALUE...]"
-        )
-    first, *rest = words
-    is_file = Path(first).exists()
-    if "=" in first and not is_file:
-        return Source("command line", {}, _overrides(words))
-    overrides = _overrides(rest)
-    is_module = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", first)
-    if is_module and not is_file:
-        return dataclasses.replace(_imported(first), overrides=overrides)
-    return Source(first, read_file(Path(first)), overrides)
+    notes: tuple[str, ...] = ()
+    """What of a script was not read or is not known, a sentence each."""
+    processes: int | None = None
+    """Processes of the run, where a script says it."""
+    trainer: Literal["trl", "verl"] | None = None
+    """Where a script says it."""
 
 
 # Files
@@ -81,9 +71,22 @@ def read_file(path: Path) -> Mapping[str, Any]:
     read."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(
-            f"{path} must end in {', '.join(SUFFIXES)}, or be module:object"
-        )
+        kinds = ", ".join(SUFFIXES + SCRIPTS)
+        raise ValueError(f"{path} must end in {kinds}, or be module:object")
+    text = text_of(path)
+    try:
+        fields = _parsed(text, suffix)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+    except (ValueError, yaml.YAMLError, OverflowError) as error:
+        raise ValueError(f"{path}: {reason(error)}") from None
+    if not _is_fields(fields):
+        raise ValueError(f"{path} must hold fields by name, got {short(fields)}")
+    return fields
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. ValueError or OSError where there is none that can be read."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file")
     with path.open("rb") as file:
@@ -94,14 +97,9 @@ def read_file(path: Path) -> Mapping[str, Any]:
             f"{path} is larger than {limit} KiB, too large for a configuration"
         )
     try:
-        fields = _parsed(data.decode("utf-8-sig"), suffix)
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply") from None
-    except (ValueError, yaml.YAMLError, OverflowError) as error:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {reason(error)}") from None
-    if not _is_fields(fields):
-        raise ValueError(f"{path} must hold fields by name, got {short(fields)}")
-    return fields
 
 
 def _is_fields(value: Any) -> TypeGuard[Mapping[str, Any]]:
@@ -204,15 +202,15 @@ def reason(error: BaseException) -> str:
 # Words
 
 
-def _overrides(words: Sequence[str]) -> tuple[Override, ...]:
+def overrides(words: Sequence[str]) -> tuple[Override, ...]:
     """The words that set a value, as verl's command line takes them."""
-    overrides = []
+    settings = []
     for word in words:
         # ~KEY takes a setting away, and KEY@PACKAGE or GROUP/NAME chooses another file:
         # neither sets what is read here
         if not re.match(r"~[A-Za-z_]|[+~]*[\w.-]*[@/][^=]*=", word):
-            overrides.append(_override(word))
-    return tuple(overrides)
+            settings.append(_override(word))
+    return tuple(settings)
 
 
 def _override(word: str) -> Override:
@@ -224,18 +222,22 @@ def _override(word: str) -> Override:
     plus, key, text = match.groups()
     if len(text) > MAX_WORD:
         raise ValueError(f"the value of {short(key)} is too long")
+    return Override(key, parsed_word(text), added=bool(plus))
+
+
+def parsed_word(text: str) -> Any:
+    """The value of a word: YAML, or else text."""
     try:
-        value = _yaml(text) if text.strip() else None
+        return _yaml(text) if text.strip() else None
     except (ValueError, yaml.YAMLError, RecursionError, OverflowError):
         # whoever wants another kind of value refuses it by name
-        value = text
-    return Override(key, value, added=bool(plus))
+        return text
 
 
 # Modules
 
 
-def _imported(name: str) -> Source:
+def imported(name: str) -> Source:
     """The object called module:object, by importing the module, from the working
     directory too."""
     module_name, _, path = name.partition(":")

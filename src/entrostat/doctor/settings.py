@@ -3,7 +3,7 @@ defaults."""
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from entrostat.texts import did_you_mean
@@ -37,6 +37,8 @@ class Settings:
     defaults: Mapping[str, Any]
     unsloth: str = ""
     """What shows that unsloth is in use; empty where nothing does."""
+    notes: tuple[str, ...] = ()
+    """What was not read, or is not known, a sentence each."""
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -115,6 +117,15 @@ def near_name(name: str, known: Iterable[str]) -> str:
     'did you mean epsilon_high or epsilon?'
     """
     return did_you_mean(name[:MAX_TEXT], sorted(known)).strip() or "no name is near"
+
+
+def first_few(notes: Sequence[str], most: int = 3) -> list[str]:
+    """The first of many sentences, and how many more there are."""
+    notes = list(dict.fromkeys(notes))
+    few = notes[:most]
+    if len(notes) > most:
+        few.append(f"{len(notes) - most} more names are not known")
+    return few
 
 
 def shown(values: Mapping[str, Any]) -> str:

@@ -8,11 +8,18 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from entrostat.doctor.read import Source
-from entrostat.doctor.settings import Kind, Settings, checked, near_name, short
+from entrostat.doctor.settings import (
+    Kind,
+    Settings,
+    checked,
+    first_few,
+    near_name,
+    short,
+)
 from entrostat.texts import near
 from entrostat.trainers import TRL_LOSSES, trl_steps_per_generation
 
@@ -92,8 +99,15 @@ def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
         given[override.key] = override.value
     unsloth = _unsloth(given, source.owner)
     # the class of an imported object may have fields of its own
+    unknown: list[str] = []
     if not ignore_unknown and source.owner is None:
-        _check_names(source.name, given, unsloth=bool(unsloth))
+        unknown = list(_unknown_names(given, unsloth=bool(unsloth)))
+    # a script's command line holds its own options too
+    if unknown and source.trainer is None:
+        raise ValueError(
+            f"{source.name}: {unknown[0]}; "
+            "--ignore-unknown passes over fields of a script of your own"
+        )
     defaults: dict[str, Any] = {}
     for field in dataclasses.fields(GRPOConfig):
         if field.name in KINDS:
@@ -105,21 +119,20 @@ def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
             f"{source.name}: unknown loss_type {short(loss_type)}: "
             f"{near(str(loss_type)[:60], TRL_LOSSES)}"
         )
-    return Settings("trl", trl.__version__, values, defaults, unsloth)
+    notes = (*source.notes, *first_few(unknown))
+    return Settings("trl", trl.__version__, values, defaults, unsloth, notes)
 
 
-def _check_names(where: str, given: Mapping[str, Any], *, unsloth: bool) -> None:
-    """ValueError for a field that neither TRL nor, where it is in use, unsloth has."""
+def _unknown_names(given: Mapping[str, Any], *, unsloth: bool) -> Iterator[str]:
+    """A sentence for each field that neither TRL nor, where it is in use, unsloth
+    has."""
     known = field_names()
     for name in given:
         if name in known or name in script_names():
             continue
         if unsloth and _is_unsloths(name):
             continue
-        raise ValueError(
-            f"{where}: GRPOConfig has no field {short(name)}: {near_name(name, known)}; "
-            "--ignore-unknown passes over fields of a script of your own"
-        )
+        yield f"GRPOConfig has no field {short(name)}: {near_name(name, known)}"
 
 
 def _values(where: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from entrostat.doctor.read import Source, read_file
-from entrostat.doctor.settings import Kind, Settings, checked, near_name, short
+from entrostat.doctor.settings import (
+    Kind,
+    Settings,
+    checked,
+    first_few,
+    near_name,
+    short,
+)
 from entrostat.trainers import TESTED_VERL
 
 DEFAULTS = Path(__file__).with_name(f"verl-{TESTED_VERL}.yaml")
@@ -67,8 +74,13 @@ def verl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
         ValueError: an unknown setting, or a value of a wrong type.
     """
     known, version = _known()
-    if not ignore_unknown:
-        _check_names(source, known)
+    unknown = [] if ignore_unknown else list(_unknown_settings(source, known))
+    # a script may be one of a fork, with settings of its own
+    if unknown and source.trainer is None:
+        raise ValueError(
+            f"{source.name}: {unknown[0]}; "
+            "--ignore-unknown passes over settings of a recipe of your own"
+        )
     tree = _merged(known, source.fields)
     for override in source.overrides:
         tree = _merged(tree, _nested(override.key, override.value))
@@ -76,7 +88,8 @@ def verl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     for name, kind in KINDS.items():
         values[name] = checked(name, _resolved(tree, name), kind, source.name)
         defaults[name] = _at(known, name)
-    return Settings("verl", version, values, defaults)
+    notes = (*source.notes, *first_few(unknown))
+    return Settings("verl", version, values, defaults, notes=notes)
 
 
 def _known() -> tuple[dict[str, Any], str]:
@@ -97,8 +110,8 @@ def _known() -> tuple[dict[str, Any], str]:
 # Names
 
 
-def _check_names(source: Source, known: Mapping[str, Any]) -> None:
-    """ValueError for the first name that verl does not have."""
+def _unknown_settings(source: Source, known: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each name that verl does not have."""
     trees = [source.fields]
     for override in source.overrides:
         # +KEY=VALUE is meant as new
@@ -107,19 +120,16 @@ def _check_names(source: Source, known: Mapping[str, Any]) -> None:
     for tree in trees:
         for name in _unknown_names(tree, known):
             if name not in FREE:
-                raise _no_setting(source.name, name, known)
+                yield _no_setting(name, known)
 
 
-def _no_setting(where: str, name: str, known: Mapping[str, Any]) -> ValueError:
-    """The error for an unknown name, with those near it in the same section."""
+def _no_setting(name: str, known: Mapping[str, Any]) -> str:
+    """What is said of an unknown name, with those near it in the same section."""
     parent, _, last = name.rpartition(".")
     beside = _at(known, parent) if parent else known
     # nothing stands beside it where a key has dots of its own
     names = beside if isinstance(beside, Mapping) else ()
-    return ValueError(
-        f"{where}: verl has no setting {short(name)}: {near_name(last, names)}; "
-        "--ignore-unknown passes over settings of a recipe of your own"
-    )
+    return f"verl has no setting {short(name)}: {near_name(last, names)}"
 
 
 def _unknown_names(

@@ -1,0 +1,187 @@
+"""What a bash script trains: the trainer, its settings, and what could not be read.
+
+    python3 -m verl.trainer.main_ppo KEY=VALUE...      verl, whatever its entry is called
+    accelerate launch train.py --config X --flag V     TRL's script arguments
+    trl grpo --flag V, swift rlhf --rlhf_type grpo     the same fields
+
+Launchers in front of these (nohup, srun, torchrun, ray job submit) are passed over.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from entrostat.doctor.bash import Command, Script, Word
+
+OTHERS: Mapping[str, str] = {
+    "openrlhf": "OpenRLHF",
+    "skyrl": "SkyRL",
+    "slime": "slime",
+    "prime_rl": "prime-rl",
+    "axolotl": "axolotl",
+    "areal": "AReaL",
+    "nemo_rl": "NeMo RL",
+}
+"""Trainers that are known by a part of their entry's name, and not read."""
+VERL_SETTING = re.compile(r"[+~]*actor_rollout_ref\.[\w.]+=")
+"""What only a command line of verl, or of a fork of it, has."""
+MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+
+
+class Launch(NamedTuple):
+    """One training command of a script."""
+
+    trainer: Literal["verl", "trl"]
+    entry: str
+    """What is started: a module, a Python file, or the two words of a command."""
+    line: int
+    settings: list[tuple[str, str]]
+    """Key and value, the variables filled in; verl's keys keep their + and ~."""
+    open: dict[str, str]
+    """Settings whose value the script does not show, each with what it would take."""
+    config: str | None
+    """The file of settings that the command names."""
+    processes: int | None
+    """Processes of the run, where the command says it."""
+
+
+class Launches(NamedTuple):
+    """The training commands of a script."""
+
+    launches: list[Launch]
+    notes: list[str]
+    """A sentence for each command of a trainer that is not read."""
+
+
+def launches(script: Script) -> Launches:
+    """The training commands of a script, in its order."""
+    read: list[Launch] = []
+    notes: list[str] = []
+    for command in script.commands:
+        words = _submitted(command.words)
+        other = _other_trainer(words)
+        if any(VERL_SETTING.match(word.text) for word in words):
+            read.append(_verl(command, words))
+        elif other is not None:
+            line = command.line
+            notes.append(f"line {line} starts {other}, whose settings are not read")
+        elif _is_trl(words):
+            read.append(_trl(command, words))
+    return Launches(read, notes)
+
+
+def _submitted(words: Sequence[Word]) -> Sequence[Word]:
+    """What is behind the `--` of a job submission; all words where there is none."""
+    for at, word in enumerate(words):
+        if word.text == "--":
+            return words[at + 1 :]
+    return words
+
+
+def _entry(words: Sequence[Word]) -> str:
+    """The module behind -m, or the first Python file, or the first two words."""
+    for word, following in itertools.pairwise(words):
+        if word.text == "-m" and MODULE.fullmatch(following.text):
+            return following.text
+    for word in words:
+        if word.text.endswith(".py"):
+            return word.text
+    return " ".join(word.text for word in words[:2])
+
+
+def _other_trainer(words: Sequence[Word]) -> str | None:
+    entry = _entry(words).lower()
+    for part, name in OTHERS.items():
+        if part in entry:
+            return name
+    return None
+
+
+# verl
+
+
+def _verl(command: Command, words: Sequence[Word]) -> Launch:
+    settings: list[tuple[str, str]] = []
+    unknown: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.text.partition("=")
+        if not equals or not re.fullmatch(r"[+~]*[A-Za-z_][\w.@/]*", key):
+            continue
+        if word.open:
+            unknown[key.lstrip("+~")] = word.open[0]
+        else:
+            settings.append((key, value))
+    options = dict(_options(words))
+    config = options.get("--config-name")
+    folder = options.get("--config-path")
+    if config is not None and folder is not None:
+        config = f"{folder}/{config}"
+    entry = _entry(words)
+    return Launch("verl", entry, command.line, settings, unknown, config, None)
+
+
+# TRL
+
+
+def _is_trl(words: Sequence[Word]) -> bool:
+    texts = [word.text for word in words]
+    if texts[:2] == ["trl", "grpo"]:
+        return True
+    if "swift" in texts[:3]:
+        return "rlhf" in texts and "grpo" in texts
+    python = any(text.endswith(".py") or text == "-m" for text in texts)
+    return python and ("--config" in texts or "--num_generations" in texts)
+
+
+def _trl(command: Command, words: Sequence[Word]) -> Launch:
+    entry = _entry(words)
+    ends = [at for at, word in enumerate(words) if word.text == entry]
+    # of `accelerate launch --num_processes 8 train.py --lr 1` the launcher's part
+    split = ends[0] if ends else 0
+    settings: list[tuple[str, str]] = []
+    unknown: dict[str, str] = {}
+    for key, word in _flags(words[split:]):
+        if word.open:
+            unknown[key] = word.open[0]
+        elif key != "config":
+            settings.append((key, word.text))
+    config = dict(_options(words[split:])).get("--config")
+    processes = _processes(words[:split])
+    return Launch("trl", entry, command.line, settings, unknown, config, processes)
+
+
+def _processes(words: Sequence[Word]) -> int | None:
+    for name, value in _options(words):
+        if name.replace("-", "_").lstrip("_") in ("num_processes", "nproc_per_node"):
+            return int(value) if re.fullmatch(r"[1-9]\d{0,5}", value) else None
+    return None
+
+
+def _flags(words: Sequence[Word]) -> Iterator[tuple[str, Word]]:
+    """--name value and --name=value; a flag alone is true, as transformers' parser has
+    it."""
+    for at, word in enumerate(words):
+        match = re.fullmatch(r"--([A-Za-z_][\w-]*)(=(.*))?", word.text, re.DOTALL)
+        if match is None:
+            continue
+        key = match[1].replace("-", "_")
+        following = words[at + 1] if at + 1 < len(words) else None
+        if match[2] is not None:
+            yield key, Word(match[3], word.open)
+        elif following is None or following.text.startswith("--"):
+            yield key, Word("true")
+        else:
+            yield key, following
+
+
+def _options(words: Sequence[Word]) -> Iterator[tuple[str, str]]:
+    """Options of a launcher: --name value and --name=value."""
+    for at, word in enumerate(words):
+        name, equals, value = word.text.partition("=")
+        if not name.startswith("--"):
+            continue
+        if equals:
+            yield name, value
+        elif at + 1 < len(words):
+            yield name, words[at + 1].text

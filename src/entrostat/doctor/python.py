@@ -1,0 +1,284 @@
+"""Finds the configuration in Python source or a notebook: calls of GRPOConfig and its like, read and never run.
+
+An argument is known where it is a constant, a name that the source sets once to something known, simple arithmetic on
+these, or an attribute default that the source shows. Everything else is open, with the source's own words.
+"""
+
+import ast
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+CONFIGS = ("GRPOConfig",)
+"""Classes whose fields the doctor reads; a class of the source that is derived from one is read too."""
+MAX_NODES = 200_000
+
+
+class Open(ValueError):
+    """A value that the source does not show; its text is the source's own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One configuration that the source makes."""
+
+    name: str
+    """As the source calls it: GRPOConfig."""
+    line: int
+    fields: Mapping[str, Any]
+    """What is known."""
+    open: Mapping[str, str]
+    """What is not, in the source's words."""
+
+
+def read_notebook(text: str) -> str:
+    """The code of a Jupyter notebook as one Python source; cells that are magic commands are left out."""
+    try:
+        cells = json.loads(text)["cells"]
+        codes = [
+            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"
+        ]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError("no notebook that can be read") from None
+    return "\n".join(_without_magics(code) for code in codes)
+
+
+def _without_magics(code: str) -> str:
+    if code.lstrip().startswith("%%"):
+        return ""
+    # a comment keeps the line numbers, and pass keeps a block that held a magic alone
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)
+
+
+def read_calls(text: str) -> list[Call]:
+    """The configurations of a Python source, in its order. ValueError where it is none."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise ValueError(f"no Python that can be read{line}") from None
+    nodes = list(_walk(tree))
+    names = _constants(nodes) | _options(nodes)
+    kinds = _config_classes(nodes)
+    calls = []
+    for node in nodes:
+        if isinstance(node, ast.Call) and _last(node.func) in kinds:
+            calls.append(_call(node, kinds[_last(node.func)], names))
+    return [_with_later(call, nodes, names) for call in calls]
+
+
+def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    for number, node in enumerate(ast.walk(tree)):
+        if number > MAX_NODES:
+            raise ValueError("the source is too large to read")
+        yield node
+
+
+def _last(node: ast.AST) -> str:
+    """trl.GRPOConfig is GRPOConfig."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _config_classes(nodes: Sequence[ast.AST]) -> dict[str, dict[str, ast.expr]]:
+    """The classes by name, with the defaults that the source itself gives to fields."""
+    kinds: dict[str, dict[str, ast.expr]] = {name: {} for name in CONFIGS}
+    for node in nodes:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        parents = [kinds[_last(base)] for base in node.bases if _last(base) in kinds]
+        if parents:
+            defaults = dict(parents[0])
+            for line in node.body:
+                if (
+                    isinstance(line, ast.AnnAssign)
+                    and isinstance(line.target, ast.Name)
+                    and line.value
+                ):
+                    defaults[line.target.id] = line.value
+            kinds[node.name] = defaults
+    return kinds
+
+
+def _constants(nodes: Sequence[ast.AST]) -> dict[str, ast.expr]:
+    """Names that are set once in the whole source, by a plain assignment."""
+    values: dict[str, ast.expr] = {}
+    often: set[str] = set()
+    for node in nodes:
+        for target, value in _assigned(node):
+            if target in values:
+                often.add(target)
+            if value is None:
+                often.add(target)
+            else:
+                values[target] = value
+    return {name: value for name, value in values.items() if name not in often}
+
+
+def _options(nodes: Sequence[ast.AST]) -> dict[str, ast.expr]:
+    """args.X of an argparse parser, by the default of its option: what a run has unless its command says otherwise."""
+    defaults: dict[str, ast.expr] = {}
+    for node in nodes:
+        if not isinstance(node, ast.Call) or _last(node.func) != "add_argument":
+            continue
+        flags = [each.value for each in node.args if isinstance(each, ast.Constant)]
+        longest = max((str(flag) for flag in flags), key=len, default="")
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        name = longest.lstrip("-").replace("-", "_")
+        destination = given.get("dest")
+        if isinstance(destination, ast.Constant):
+            name = str(destination.value)
+        if "default" in given:
+            defaults[f"args.{name}"] = given["default"]
+    return defaults
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+            elif isinstance(target, ast.Tuple):
+                for each in target.elts:
+                    yield _last(each), None
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id, node.value
+    elif isinstance(node, ast.AugAssign | ast.For | ast.NamedExpr):
+        yield _last(node.target), None
+    elif isinstance(node, ast.arg):
+        yield node.arg, None
+
+
+def _call(
+    node: ast.Call, defaults: Mapping[str, ast.expr], names: Mapping[str, ast.expr]
+) -> Call:
+    given: dict[str, ast.expr] = dict(defaults)
+    open_: dict[str, str] = {}
+    for argument in node.args:
+        open_["positional arguments"] = ast.unparse(argument)[:60]
+    for keyword in node.keywords:
+        if keyword.arg is not None:
+            given[keyword.arg] = keyword.value
+            continue
+        spread = _dictionary(keyword.value, names)
+        if spread is None:
+            open_["**" + ast.unparse(keyword.value)[:40]] = (
+                "fields that stand elsewhere"
+            )
+        else:
+            given |= spread
+    fields = {}
+    for name, value in given.items():
+        try:
+            fields[name] = _value(value, names, 0)
+        except Open as error:
+            open_[name] = str(error)
+    return Call(_last(node.func), node.lineno, fields, open_)
+
+
+def _dictionary(
+    node: ast.expr, names: Mapping[str, ast.expr]
+) -> dict[str, ast.expr] | None:
+    """The entries of {...}, of dict(...), or of a name for one."""
+    if isinstance(node, ast.Name) and node.id in names:
+        node = names[node.id]
+    if isinstance(node, ast.Call) and _last(node.func) == "dict" and not node.args:
+        entries = {str(keyword.arg): keyword.value for keyword in node.keywords}
+        # dict(**other) holds entries that stand elsewhere
+        return None if "None" in entries else entries
+    if isinstance(node, ast.Dict):
+        entries: dict[str, ast.expr] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+                return None
+            entries[key.value] = value
+        return entries
+    return None
+
+
+def _with_later(
+    call: Call, nodes: Sequence[ast.AST], names: Mapping[str, ast.expr]
+) -> Call:
+    """The call with what is set on its object afterwards: training_args.epsilon = 0.3."""
+    owner = next(
+        (name for name, value in names.items() if value in nodes and _is(value, call)),
+        "",
+    )
+    fields, open_ = dict(call.fields), dict(call.open)
+    for node in nodes:
+        if not isinstance(node, ast.Assign) or not owner:
+            continue
+        for target in node.targets:
+            if isinstance(target, ast.Attribute) and _last(target.value) == owner:
+                fields.pop(target.attr, None)
+                try:
+                    fields[target.attr] = _value(node.value, names, 0)
+                except Open as error:
+                    open_[target.attr] = str(error)
+    return dataclasses.replace(call, fields=fields, open=open_)
+
+
+def _is(value: ast.expr, call: Call) -> bool:
+    return (
+        isinstance(value, ast.Call)
+        and value.lineno == call.line
+        and _last(value.func) == call.name
+    )
+
+
+_OPERATORS: Mapping[type, Any] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: a // b,
+}
+
+
+def _value(node: ast.expr, names: Mapping[str, ast.expr], depth: int) -> Any:
+    """What an expression is. Open where the source does not show it."""
+    if depth < 20:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name) and node.id in names:
+            return _value(names[node.id], names, depth + 1)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in names:
+            return _value(names[ast.unparse(node)], names, depth + 1)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return -_number(node.operand, names, depth)
+        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+            left, right = (
+                _number(side, names, depth) for side in (node.left, node.right)
+            )
+            try:
+                return _OPERATORS[type(node.op)](left, right)
+            except (ZeroDivisionError, OverflowError):
+                pass
+        if isinstance(node, ast.List | ast.Tuple):
+            return [_value(each, names, depth + 1) for each in node.elts]
+        entries = _dictionary(node, names)
+        if entries is not None:
+            return {
+                key: _value(value, names, depth + 1) for key, value in entries.items()
+            }
+        if (
+            isinstance(node, ast.Call)
+            and _last(node.func) == "float"
+            and len(node.args) == 1
+        ):
+            text = _value(node.args[0], names, depth + 1)
+            if isinstance(text, str | int | float) and re.fullmatch(
+                r"[-+]?(inf|[\d.e+-]+)", str(text)
+            ):
+                return float(text)
+    raise Open(" ".join(ast.unparse(node).split())[:60])
+
+
+def _number(node: ast.expr, names: Mapping[str, ast.expr], depth: int) -> float | int:
+    value = _value(node, names, depth + 1)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Open(" ".join(ast.unparse(node).split())[:60])
+    return value
