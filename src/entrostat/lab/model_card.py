@@ -1,4 +1,5 @@
-"""The model card of a base model: how it was made, what it does at the start, what it is for."""
+"""The model card of a base model: how it was made, what it does before any training, what
+it is for."""
 
 import importlib.metadata
 import platform
@@ -76,16 +77,19 @@ def model_card(
     parameters: int,
     by_temperature: Mapping[float, Mapping[str, Any]],
 ) -> str:
-    """The README.md of a base model's folder, from the command that made it and what `evaluate` found.
+    """The README.md of a base model's folder.
 
     The same for the same arguments and library versions: no date, no duration.
 
     Args:
-        by_temperature: what `evaluate` found at each temperature, 1 among them.
+        command: the one that made the folder.
+        prompt: of an example problem, and `answer` a right answer to it.
+        by_temperature: what `evaluate` gives at each temperature, 1 among them.
     """
     scores = by_temperature[1.0]
     samples = scores["samples"]
     problems = len(scores["correct"])
+    rows = [_row(temperature, each) for temperature, each in by_temperature.items()]
     return _CARD.format(
         task=task,
         size=task.model_size,
@@ -96,22 +100,23 @@ def model_card(
         transformers=importlib.metadata.version("transformers"),
         problems=problems,
         samples=samples,
-        evaluate=f"entrostat evaluate DIR --task {task.name} --problems {problems} --samples {samples}",
+        evaluate=f"entrostat evaluate DIR --task {task.name} --problems {problems} "
+        f"--samples {samples}",
         pass_1=_interval(scores[f"mean@{samples}"]),
         pass_all=_interval(scores[f"pass@{samples}"]),
         entropy=scores["entropy"],
-        rows="\n".join(
-            _row(temperature, found) for temperature, found in by_temperature.items()
-        ),
+        rows="\n".join(rows),
         prompt=prompt,
         answer=answer,
     )
 
 
 def _row(temperature: float, scores: Mapping[str, Any]) -> str:
+    """A row of the table by temperature."""
     samples = scores["samples"]
-    mean, some = scores[f"mean@{samples}"]["value"], scores[f"pass@{samples}"]["value"]
-    return f"| {temperature} | {mean:.3f} | {some:.3f} | {scores['entropy']:.3f} |"
+    mean = scores[f"mean@{samples}"]["value"]
+    passed = scores[f"pass@{samples}"]["value"]
+    return f"| {temperature} | {mean:.3f} | {passed:.3f} | {scores['entropy']:.3f} |"
 
 
 def _interval(score: Mapping[str, float]) -> str:

@@ -1,36 +1,42 @@
 """The warm start: supervised learning of a task's demonstrations, from random weights to a base model folder.
 
-Left out on purpose: evaluation during training, checkpoints, resuming. A run takes a minute or two on one core and
-the same options give the same bytes on one machine with one set of library versions.
+Left out on purpose: evaluation during training, checkpoints, resuming. A run takes a minute
+or two on one core, and the same options give the same bytes on one machine with one set of
+library versions.
 """
 
+import dataclasses
 import math
 import random
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from entrostat.files import is_taken, written_whole
 from entrostat.lab.evaluate import evaluate, held_out
 from entrostat.lab.model import EOS_ID, PAD_ID, build_model, build_tokenizer
 from entrostat.lab.model_card import model_card
+from entrostat.lab.options import option
 from entrostat.lab.tasks import Task, make_task
 
 TEMPERATURES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
-"""Of the scores on the model card. What a base model could do all along shows at the best of them, not at 1."""
+"""Of the scores on the model card. What a base model can do before any training shows at the
+best of them, not at 1."""
 
 _IGNORED = -100
 """Label of a token without loss."""
+_LEAST = {"steps": 1, "batch": 1, "warmup": 0, "eval_problems": 2, "eval_samples": 1}
+"""An interval over problems needs two of them."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class PretrainConfig:
     """Make a base model for a task of the lab."""
 
@@ -41,7 +47,7 @@ class PretrainConfig:
     steps: int = 750
     """Optimizer steps."""
     batch: int = 128
-    """Problems a step, one demonstration each."""
+    """Problems per step, one demonstration each."""
     learning_rate: float = 2e-3
     """Peak learning rate of AdamW; it falls to zero along a half cosine."""
     weight_decay: float = 0.5
@@ -57,20 +63,14 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         make_task(self.task)
-        for name, least in {
-            "steps": 1,
-            "batch": 1,
-            "warmup": 0,
-            "eval_problems": 2,
-            "eval_samples": 1,
-        }.items():
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; use at least {least}"
-                )
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"{name} is {value}; use at least {least}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(
-                f"learning_rate is {self.learning_rate}; use a positive number, such as 2e-3"
+                f"learning_rate is {self.learning_rate}; use a positive number, such as "
+                "2e-3"
             )
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay is {self.weight_decay}; use 0 or more")
@@ -78,12 +78,12 @@ class PretrainConfig:
     @property
     def command(self) -> str:
         """The command line that repeats this run."""
-        given = [
-            f"--{name.replace('_', '-')} {shlex.quote(str(getattr(self, name)))}"
-            for name, field in self.__dataclass_fields__.items()
-            if name not in ("out", "task") and getattr(self, name) != field.default
-        ]
-        return " ".join(["entrostat pretrain --task", self.task, *given, "--out DIR"])
+        words = ["entrostat", "pretrain", "--task", self.task]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("out", "task") and value != field.default:
+                words += [option(field.name), shlex.quote(str(value))]
+        return " ".join([*words, "--out DIR"])
 
 
 def pretrain(
@@ -91,29 +91,33 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a base model, measure it and write its folder.
 
-    The folder appears complete or not at all: it is written next to `config.out` and renamed. Randomness comes from
-    generators of its own, and torch's number of threads is put back after.
+    The folder appears complete or not at all. Randomness comes from generators of its own,
+    and torch's number of threads is put back after.
 
     Args:
-        on_step: called after each optimizer step with the steps done and the loss, in nats an answer token.
+        on_step: called after each optimizer step with the steps done and the loss, in nats
+            per answer token.
 
     Returns:
-        The scores of `lab.evaluate.evaluate` on held-out problems at temperature 1, as on the model card.
+        The scores of `lab.evaluate.evaluate` on held-out problems at temperature 1, as on
+        the model card.
 
     Raises:
-        FileExistsError: `config.out` is a file or a folder that is not empty; nothing is trained then.
-        ValueError: the task has fewer than `config.eval_problems` test problems; nothing is trained then.
+        FileExistsError: `config.out` is a file or a folder that is not empty; nothing is
+            trained then.
+        ValueError: the task has fewer than `config.eval_problems` test problems; nothing
+            is trained then.
         OSError: the folder cannot be written; nothing is left of it.
     """
     out = config.out.absolute()
     _refuse_taken(out)
     threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(
-            1
-        )  # the order of a parallel sum depends on the number of threads
+        # the order of a parallel sum depends on the number of threads
+        torch.set_num_threads(1)
         with written_whole(out) as folder:
-            scores = _make(config, folder, on_step or (lambda steps, loss: None))
+            scores = _make(config, folder, on_step or _ignore)
+            # another process may have written there since
             _refuse_taken(out)
     except SafetensorError as error:  # a plain Exception, also where the disk is full
         raise OSError(
@@ -124,28 +128,30 @@ def pretrain(
     return scores
 
 
+def _ignore(steps: int, loss: float) -> None:
+    """Nobody is told of a step."""
+
+
 def _make(
     config: PretrainConfig, folder: Path, on_step: Callable[[int, float], None]
 ) -> dict[str, Any]:
+    """Trains, measures and writes into `folder`; the scores at temperature 1."""
     task = make_task(config.task)
-    held_out(
-        task, config.eval_problems
-    )  # more than there are is an error now, not after the training
+    # too few problems are an error now, not after the training
+    held_out(task, config.eval_problems)
     tokenizer = build_tokenizer(task.alphabet)
     model = build_model(tokenizer, seed=config.seed, size=task.model_size)
     _train(model, tokenizer, task, config, on_step)
-    problems, samples = config.eval_problems, config.eval_samples
-    by_temperature = {
-        temperature: evaluate(
+    by_temperature = {}
+    for temperature in TEMPERATURES:
+        by_temperature[temperature] = evaluate(
             model,
             tokenizer,
             task,
-            problems=problems,
-            samples=samples,
+            problems=config.eval_problems,
+            samples=config.eval_samples,
             temperature=temperature,
         )
-        for temperature in TEMPERATURES
-    }
     example = task.problems(1, split="train", seed=config.seed)[0]
     card = model_card(
         task,
@@ -164,7 +170,8 @@ def _make(
 def _refuse_taken(out: Path) -> None:
     if is_taken(out):
         raise FileExistsError(
-            f"{out} already exists and is not an empty folder; choose another one for --out"
+            f"{out} already exists and is not an empty folder; choose another one for "
+            "--out"
         )
 
 
@@ -189,14 +196,12 @@ def _train(
     model.train()
     for step in range(config.steps):
         batch = problems[step * config.batch : (step + 1) * config.batch]
-        ids, labels = _collate(
-            tokenizer,
-            [(problem.prompt, task.demonstrate(problem, rng)) for problem in batch],
-        )
-        logits = model(input_ids=ids[:, :-1]).logits
-        loss = cross_entropy(
-            logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED
-        )
+        pairs = [(problem.prompt, task.demonstrate(problem, rng)) for problem in batch]
+        ids, labels = _collate(tokenizer, pairs)
+        # the logits at a token are those of the next one
+        logits = model(input_ids=ids[:, :-1]).logits.flatten(0, 1)
+        labels = labels[:, 1:].flatten()
+        loss = cross_entropy(logits, labels, ignore_index=_IGNORED)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -207,29 +212,27 @@ def _train(
 
 
 def _learning_rate_factor(step: int, config: PretrainConfig) -> float:
+    """What the peak learning rate is multiplied by: a linear rise, then half a cosine."""
     if step < config.warmup:
         return (step + 1) / config.warmup
-    return 0.5 * (
-        1
-        + math.cos(
-            math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)
-        )
-    )
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _collate(
     tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and labels of prompt + answer + eos, both (b t); padded on the right, so no answer token sees a pad."""
+    """Ids and labels of prompt + answer + eos, (b t) each.
+
+    Padded on the right, so that no answer token sees a pad.
+    """
     prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
     answers = tokenizer([answer for _, answer in pairs])["input_ids"]
-    length = max(len(p) + len(a) + 1 for p, a in zip(prompts, answers, strict=True))
-    ids = torch.full((len(pairs), length), PAD_ID)
-    labels = torch.full((len(pairs), length), _IGNORED)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        target = torch.tensor([*answer, EOS_ID])
-        end = len(prompt) + len(target)
-        ids[row, : len(prompt)] = torch.tensor(prompt)
-        ids[row, len(prompt) : end] = target
-        labels[row, len(prompt) : end] = target
+    rows, row_labels = [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        target = [*answer, EOS_ID]
+        rows.append(torch.tensor([*prompt, *target]))
+        row_labels.append(torch.tensor([_IGNORED] * len(prompt) + target))
+    ids = pad_sequence(rows, batch_first=True, padding_value=PAD_ID)
+    labels = pad_sequence(row_labels, batch_first=True, padding_value=_IGNORED)
     return ids, labels
