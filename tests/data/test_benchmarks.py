@@ -5,7 +5,7 @@ import json
 import datasets
 import pytest
 
-from entrostat.data.benchmarks import SOURCES, Question, load_benchmark
+from entrostat.data.benchmarks import BENCHMARKS, Question, load_benchmark
 
 ROWS = {
     "aime24": [{"id": 60, "problem": "P", "solution": "S", "answer": "204", "url": "u", "year": "2024"}],
@@ -27,9 +27,9 @@ FIRST = {
 }
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_the_hubs_layouts(name, tmp_path, monkeypatch):
-    source = SOURCES[name]
+    source = BENCHMARKS[name]
     first = ROWS[name][0]
     key = source.id and {
         source.id: type(first[source.id])(int(first[source.id]) + 1) if name != "math-500" else "t/2.json"

@@ -5,7 +5,7 @@ import pytest
 from entrostat.data.columns import Item, parse_columns
 from entrostat.data.dedup import drop, normalised
 from entrostat.data.load import load_problems
-from entrostat.data.sources import SOURCES, Source, find_source, open_splits, train_and_test
+from entrostat.data.sources import SOURCES, DataSource, find_source, open_splits, train_and_test
 from entrostat.verify import VERIFIERS
 from hub_files import sums, write_dapo, write_gsm8k, write_jsonl
 
@@ -19,7 +19,7 @@ def cache(tmp_path, monkeypatch):
 def local(name, folder):
     """A named source, with a folder in the hub's place."""
     source = SOURCES[name]
-    return Source(str(folder), source.config, source.columns, source.verifier, source.test_verifier)
+    return DataSource(str(folder), source.config, source.columns, source.verifier, source.test_verifier)
 
 
 def test_gsm8k_as_the_hub_has_it(tmp_path):
@@ -141,6 +141,6 @@ def test_column_maps_that_are_none_are_told(text):
 
 
 def test_a_hub_name_may_have_a_part():
-    assert find_source("open-r1/x:en", "problem=prompt") == Source(
+    assert find_source("open-r1/x:en", "problem=prompt") == DataSource(
         "open-r1/x", "en", {"problem": "prompt", "answer": "answer"}, "math", "math"
     )

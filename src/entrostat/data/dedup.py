@@ -5,44 +5,42 @@ from collections.abc import Iterable, Mapping
 
 from entrostat.data.columns import Item
 
+SIGNS = "+-*/<>=^!|"
+"""Signs that tell two problems apart: without them 1 + 1 and 1 - 1 would be one."""
+
 
 def normalised(text: str) -> str:
-    r"""A problem's text by which two are taken for the same: its letters and digits, in one case and composition.
-
-    Two problems that differ in signs alone (1 + 1 and 1 - 1) would be one, so the signs of arithmetic stay.
+    r"""A problem's text by which two are taken for the same: its letters, digits and
+    `SIGNS`, in one case and composition.
 
     >>> normalised("What is $\\tfrac{1}{2} + 1$?") == normalised("what is \\tfrac12+1")
     True
     """
-    return "".join(
-        c
-        for c in unicodedata.normalize("NFKC", text).casefold()
-        if c.isalnum() or c in "+-*/<>=^!|"
-    )
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if c.isalnum() or c in SIGNS)
 
 
 def drop(
     items: Iterable[Item], benchmarks: Mapping[str, Iterable[str]]
 ) -> tuple[list[Item], dict[str, int]]:
-    """The items that come up the first time and in no benchmark, and how many others there were, by why.
+    """The items that come up for the first time and are in no benchmark, and how many
+    were dropped for each reason.
 
-    `benchmarks`: the problems of each by its name. The counts have these names, and "repeated" for a problem that an
-    item before has.
+    `benchmarks`: the problems of each by its name. The counts have these names, and
+    "repeated" for a problem that an earlier item has.
     """
-    found: dict[str, str] = {}
+    benchmark_of: dict[str, str] = {}
     for name, texts in benchmarks.items():
         for text in texts:
-            found.setdefault(normalised(text), name)
-    kept: list[Item] = []
+            benchmark_of.setdefault(normalised(text), name)
+    kept: dict[str, Item] = {}
     counts = dict.fromkeys(["repeated", *benchmarks], 0)
-    seen: set[str] = set()
     for item in items:
         key = normalised(item.problem)
-        if key in found:
-            counts[found[key]] += 1
-        elif key in seen:
+        if key in benchmark_of:
+            counts[benchmark_of[key]] += 1
+        elif key in kept:
             counts["repeated"] += 1
         else:
-            seen.add(key)
-            kept.append(item)
-    return kept, counts
+            kept[key] = item
+    return list(kept.values()), counts

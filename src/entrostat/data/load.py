@@ -1,20 +1,21 @@
-"""A data set made ready: read, without what repeats, what a benchmark has and what its verifier can't read."""
+"""A data set made ready: read, without what repeats, what a benchmark has and what its
+verifier can't read."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from entrostat.data.benchmarks import SOURCES as BENCHMARKS
-from entrostat.data.benchmarks import load_benchmark
+from entrostat.data.benchmarks import BENCHMARKS, load_benchmark
 from entrostat.data.columns import Item, read_items
 from entrostat.data.dedup import drop
-from entrostat.data.sources import Source, open_splits, train_and_test
+from entrostat.data.sources import DataSource, open_splits, train_and_test
 from entrostat.verify import SPELLINGS, VerifierPool
 
 CHECKED = 256
-"""Answers that are tried on a verifier that takes milliseconds for each; of the others all are."""
+"""Answers that are tried on a verifier of `SLOW`; on the others all are."""
 SLOW = ("math",)
+"""Verifiers that take milliseconds for an answer."""
 
 
 class Problems(NamedTuple):
@@ -24,9 +25,9 @@ class Problems(NamedTuple):
     test: list[Item] | None
     """None where the source holds nothing out."""
     counts: dict[str, Any]
-    """Problems that are there, and dropped ones by why: JSON."""
+    """JSON: "rows", "train", "test", and "dropped", the dropped rows by reason."""
     notes: list[str]
-    """What the user is to know, a line each."""
+    """What the user is to know, one line each."""
 
     @property
     def fingerprint(self) -> str:
@@ -34,82 +35,90 @@ class Problems(NamedTuple):
         return hashlib.sha256(json.dumps([self.train, self.test]).encode()).hexdigest()
 
 
-def load_problems(source: Source, benchmarks: Sequence[str] = ()) -> Problems:
-    """The problems of `source`, less those of `benchmarks`: names or files. Of a source on the hub, all named ones.
+def load_problems(source: DataSource, benchmarks: Sequence[str] = ()) -> Problems:
+    """The problems of `source`, less those of `benchmarks`: names or files. Without any,
+    a source on the hub loses the problems of all named benchmarks.
 
     Raises:
         ValueError: one line, with the option to change.
     """
     train_rows, test_rows = train_and_test(open_splits(source), source.where)
     items = read_items(train_rows, source.columns, source.where)
-    test = (
-        None
-        if test_rows is None
-        else read_items(test_rows, source.columns, f"{source.where} (test)")
-    )
+    test = None
+    if test_rows is not None:
+        test = read_items(test_rows, source.columns, f"{source.where} (test)")
     texts, notes = _benchmark_texts(source, benchmarks)
     if test is not None:
         test, _ = drop(test, {})
         texts["its test split"] = [item.problem for item in test]
-    kept, dropped = drop(items, texts)
-    readable = _readable(kept, source.verifier, source)
+    new, dropped = drop(items, texts)
+    train = _readable(new, source.verifier, source)
+    dropped["unreadable answer"] = len(new) - len(train)
     if test:
         test = _readable(test, source.test_verifier, source)
-    dropped["unreadable answer"] = len(kept) - len(readable)
+    if not train:
+        raise ValueError(
+            f"--dataset {source.where!r} has no problem left of {len(items)}: dropped "
+            f"{dropped}"
+        )
+    reasons = [f"{count} ({reason})" for reason, count in dropped.items() if count]
+    if reasons:
+        notes.append(
+            f"{source.where}: {len(train)} of {len(items)} training rows kept; dropped "
+            f"{', '.join(reasons)}"
+        )
     counts = {
         "rows": len(items),
-        "train": len(readable),
+        "train": len(train),
         "test": len(test or []),
         "dropped": dropped,
     }
-    if not readable:
-        raise ValueError(
-            f"--dataset {source.where!r} has no problem left of {len(items)}: dropped {dropped}"
-        )
-    told = ", ".join(f"{n} ({why})" for why, n in dropped.items() if n)
-    if told:
-        notes.append(
-            f"{source.where}: {len(readable)} of {len(items)} training rows kept; dropped {told}"
-        )
-    return Problems(readable, test, counts, notes)
+    return Problems(train, test, counts, notes)
 
 
 def _benchmark_texts(
-    source: Source, benchmarks: Sequence[str]
+    source: DataSource, benchmarks: Sequence[str]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """The problems of each benchmark, and a note for each that was not asked for and can't be had."""
+    """The problems of each benchmark, and a note for each that was not asked for and
+    can't be had."""
+    names = benchmarks
+    if not benchmarks and not source.local:
+        names = list(BENCHMARKS)
     texts, notes = {}, []
-    for name in benchmarks or ([] if source.local else BENCHMARKS):
+    for name in names:
         try:
-            texts[name] = [
-                question.problem for question in load_benchmark(name).questions
-            ]
+            questions = load_benchmark(name).questions
         except ValueError as error:
             if benchmarks:
                 raise ValueError(f"--drop-benchmarks: {error}") from None
             notes.append(f"{source.where} is not compared with {name}: {error}")
+        else:
+            texts[name] = [question.problem for question in questions]
     return texts, notes
 
 
-def _readable(items: list[Item], verifier: str, source: Source) -> list[Item]:
-    """The items whose answer the verifier takes for right when it is spelt out to it; of a slow one, those not tried.
+def _readable(items: list[Item], verifier: str, source: DataSource) -> list[Item]:
+    """The items whose answer the verifier takes for right when it is spelt out to it, and
+    with a slow verifier those that were not tried.
 
     ValueError where it can read none.
     """
     step = max(1, len(items) // CHECKED) if verifier in SLOW else 1
     tried = items[::step]
     spell = SPELLINGS[verifier]
+    pairs = [(item.answer, spell(item.answer)) for item in tried]
     with VerifierPool(verifier, timeout=30.0) as pool:
-        verdicts = pool.score([(item.answer, spell(item.answer)) for item in tried])
-    bad = {
-        item
-        for item, verdict in zip(tried, verdicts, strict=True)
-        if verdict.score != 1.0
-    }
+        verdicts = pool.score(pairs)
+    bad = set()
+    for item, verdict in zip(tried, verdicts, strict=True):
+        if verdict.score != 1.0:
+            bad.add(item)
     if len(bad) == len(set(tried)):
         answer = tried[0].answer if tried else ""
         raise ValueError(
-            f"the verifier {verifier!r} can read no answer in column {source.columns['answer']!r} of {source.where} "
-            f"(the first: {answer[:60]!a}): choose another --verifier, or another column with --columns answer=..."
+            f"the verifier {verifier!r} can read no answer in column "
+            f"{source.columns['answer']!r} of {source.where} (the first: "
+            f"{answer[:60]!a}): choose another --verifier, or another column with "
+            "--columns answer=..."
         )
     return [item for item in items if item not in bad]

@@ -1,4 +1,5 @@
-"""What a model reads of a problem: the papers' wordings, and the model's own chat template around them."""
+"""What a model reads of a problem: the papers' wordings, and the model's own chat template
+around them."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -6,8 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 _DAPO_HEAD = (
-    "Solve the following math problem step by step. The last line of your response should be of the form Answer: "
-    "$Answer (without quotes) where $Answer is the answer to the problem.\n\n"
+    "Solve the following math problem step by step. The last line of your response should "
+    "be of the form Answer: $Answer (without quotes) where $Answer is the answer to the "
+    "problem.\n\n"
 )
 _DAPO_TAIL = '\n\nRemember to put your answer on its own line after "Answer:".'
 
@@ -28,7 +30,8 @@ WORDINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         # ours
         "gym": (
             "",
-            "\nThink step by step, then give the final answer alone between <answer> and </answer>.",
+            "\nThink step by step, then give the final answer alone between <answer> and "
+            "</answer>.",
         ),
     }
 )
@@ -57,22 +60,22 @@ def worded(wording: str, problem: str) -> str:
 
 
 def bare(text: str) -> str:
-    """The problem of a text that may have one of the wordings around it already, as DAPO-Math-17k's rows have."""
+    """The problem of a text that may have one of the wordings around it already, as
+    DAPO-Math-17k's rows have."""
     for before, after in WORDINGS.values():
-        if (
-            len(text) > len(before) + len(after)
-            and text.startswith(before)
-            and text.endswith(after)
-        ):
+        longer = len(text) > len(before) + len(after)
+        if longer and text.startswith(before) and text.endswith(after):
             return text[len(before) : len(text) - len(after)].strip()
     return text.strip()
 
 
 def rendered(tokenizer: Any, text: str) -> str:
-    """The prompt of `text` as the user's turn: by the chat template, or plain, with a line end, where there is none.
+    """The prompt of `text` as the user's turn: by the chat template, or plain, with a line
+    end, where there is none.
 
-    `tokenizer(prompt)`, special tokens and all, gives what the template gives: the token that begins a sequence is
-    left out where the tokenizer puts one there itself (Llama's would be there twice).
+    `tokenizer(prompt)`, special tokens and all, gives what the template gives: the token
+    that begins a sequence is left out where the tokenizer puts one there itself (Llama's
+    would be there twice).
     """
     if not tokenizer.chat_template:
         return f"{text}\n"
@@ -81,50 +84,52 @@ def rendered(tokenizer: Any, text: str) -> str:
         turns, tokenize=False, add_generation_prompt=True
     )
     begin = tokenizer.bos_token
-    if (
-        begin
-        and prompt.startswith(begin)
-        and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
-    ):
-        return prompt[len(begin) :]
-    return prompt
+    if not begin or not prompt.startswith(begin):
+        return prompt
+    puts_it_itself = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return prompt[len(begin) :] if puts_it_itself else prompt
 
 
 def ends(declared: int | list[int] | None, tokenizer: Any) -> list[int]:
-    """Ids that end a text: all that a model's generation settings declare, and its tokenizer's. TRL ends at the same.
+    """Ids that end a text: all that a model's generation settings declare, and its
+    tokenizer's. TRL ends at the same.
 
     >>> from types import SimpleNamespace
-    >>> ends([5, 3], SimpleNamespace(eos_token_id=3)), ends(None, SimpleNamespace(eos_token_id=3))
+    >>> tokenizer = SimpleNamespace(eos_token_id=3)
+    >>> ends([5, 3], tokenizer), ends(None, tokenizer)
     ([3, 5], [3])
     """
     ids = declared if isinstance(declared, list) else [declared]
-    return sorted({i for i in (*ids, tokenizer.eos_token_id) if i is not None})
+    known = {*ids, tokenizer.eos_token_id} - {None}
+    return sorted(known)
 
 
 def plain_notes(tokenizer: Any) -> list[str]:
-    """What is to be said of a tokenizer that lacks a pad token of its own or a chat template, a line each.
+    """What is to be said of a tokenizer that lacks a pad token of its own or a chat
+    template, one line each.
 
     A pad token that is the end of text stands in for a missing one.
     """
-    said = []
-    if (
-        tokenizer.pad_token_id is None
-        or tokenizer.pad_token_id == tokenizer.eos_token_id
-    ):
-        said.append(
-            f"the tokenizer has no pad token of its own: its end of text, {tokenizer.eos_token!r}, stands in"
+    notes = []
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        notes.append(
+            "the tokenizer has no pad token of its own: its end of text, "
+            f"{tokenizer.eos_token!r}, stands in"
         )
     if not tokenizer.chat_template:
-        said.append(
-            "the tokenizer has no chat template: prompts are the plain text, with a line end"
+        notes.append(
+            "the tokenizer has no chat template: prompts are the plain text, with a line "
+            "end"
         )
-    return said
+    return notes
 
 
 def unspelt(tokenizer: Any, prompts: Iterable[str]) -> tuple[str, str] | None:
-    """A character that the tokenizer loses and a prompt that has it; None where it spells them all.
+    """A character that the tokenizer loses and a prompt that has it; None where it spells
+    them all.
 
-    Case, spaces and how a character is composed don't count. Each character is tried in one prompt.
+    Case, spaces and how a character is composed don't count. Each character is tried in
+    one prompt.
     """
     tried: set[str] = set()
     for prompt in prompts:
@@ -132,16 +137,14 @@ def unspelt(tokenizer: Any, prompts: Iterable[str]) -> tuple[str, str] | None:
         if letters <= tried:
             continue
         ids = tokenizer(prompt)["input_ids"]
-        kept = _letters(
-            tokenizer.decode([i for i in ids if i != tokenizer.unk_token_id])
-        )
-        if lost := letters - kept:
+        known = [i for i in ids if i != tokenizer.unk_token_id]
+        lost = letters - _letters(tokenizer.decode(known))
+        if lost:
             return min(lost), prompt
         tried |= letters
     return None
 
 
 def _letters(text: str) -> set[str]:
-    return {
-        c for c in unicodedata.normalize("NFKC", text).casefold() if not c.isspace()
-    }
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return {character for character in folded if not character.isspace()}

@@ -1,4 +1,5 @@
-"""Where a data set is and what its columns mean: the papers' two by name, a file, a folder, or any on the hub."""
+"""Where a data set is and what its columns mean: the papers' two by name, a file, a
+folder, or any on the hub."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from typing import Any
 from entrostat.data.columns import parse_columns
 from entrostat.texts import first_line
 
+_READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+"""What `datasets` calls the reader of a file, by the file's ending."""
+
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A data set of problems with answers."""
 
     where: str
@@ -28,79 +32,71 @@ class Source:
     @property
     def local(self) -> bool:
         """A path, not a hub name."""
-        return Path(self.where).expanduser().exists() or _must_be_path(self.where)
+        return _is_local(self.where)
 
 
-SOURCES: Mapping[str, Source] = MappingProxyType(
+SOURCES: Mapping[str, DataSource] = MappingProxyType(
     {
-        # arXiv 2110.14168; columns question, answer: a worked solution that ends in "#### 72". 2509.26114 trains on
-        # the strict rule and validates on the last number
-        "gsm8k": Source(
+        # arXiv 2110.14168; columns question, answer: a worked solution that ends in
+        # "#### 72". 2509.26114 trains on the strict rule and validates on the last number
+        "gsm8k": DataSource(
             "openai/gsm8k",
             "main",
             {"problem": "question", "answer": "answer"},
-            "gsm8k",
-            "last-number",
+            verifier="gsm8k",
+            test_verifier="last-number",
         ),
-        # arXiv 2503.14476; columns data_source, prompt (a conversation), ability, reward_model, extra_info. Each of
-        # its some 17,000 problems stands there about a hundred times
-        "dapo-math-17k": Source(
+        # arXiv 2503.14476; columns data_source, prompt (a conversation), ability,
+        # reward_model, extra_info. Each of its some 17,000 problems stands there about a
+        # hundred times
+        "dapo-math-17k": DataSource(
             "BytedTsinghua-SIA/DAPO-Math-17k",
             None,
             {"problem": "prompt", "answer": "reward_model.ground_truth"},
-            "dapo",
-            "dapo",
+            verifier="dapo",
+            test_verifier="dapo",
         ),
     }
 )
 
 
-def find_source(dataset: str, columns: str = "", verifier: str = "") -> Source:
-    """The source that --dataset names. `verifier` and `columns` are those of an unnamed one; "math" without.
+def find_source(dataset: str, columns: str = "", verifier: str = "") -> DataSource:
+    """The source that --dataset names. `verifier` and `columns` are those of an unnamed
+    one; "math" without.
 
     ValueError for options that a named source has already.
     """
     if dataset in SOURCES:
         if columns or verifier:
             raise ValueError(
-                f"--dataset {dataset} has its own columns and verifier: leave --columns, --verifier out"
+                f"--dataset {dataset} has its own columns and verifier: leave --columns, "
+                "--verifier out"
             )
         return SOURCES[dataset]
     where, config = dataset, None
-    if (
-        not Path(dataset).expanduser().exists()
-        and not _must_be_path(dataset)
-        and ":" in dataset
-    ):
+    # a path may have a colon in it, which on the hub names a part
+    if ":" in dataset and not _is_local(dataset):
         where, _, config = dataset.partition(":")
     verifier = verifier or "math"
-    return Source(where, config, parse_columns(columns), verifier, verifier)
+    return DataSource(where, config, parse_columns(columns), verifier, verifier)
 
 
-def open_splits(source: Source) -> dict[str, Any]:
-    """Its splits, each a datasets.Dataset. ValueError, one line, for what can't be read."""
-    import datasets
-
+def open_splits(source: DataSource) -> dict[str, Any]:
+    """Its splits, each a datasets.Dataset. ValueError, one line, for what can't be
+    read."""
     path = Path(source.where).expanduser()
     if source.local and not path.exists():
         raise ValueError(
-            f"--dataset {source.where!r} is no file and no folder; names are: {', '.join(SOURCES)}"
+            f"--dataset {source.where!r} is no file and no folder; names are: "
+            f"{', '.join(SOURCES)}"
         )
-    kind = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}.get(path.suffix)
-    if path.is_file() and kind is None:
+    if path.is_file() and path.suffix not in _READERS:
         raise ValueError(
-            f"--dataset {source.where!r}: give a .jsonl or .parquet file, a folder, or a hub name"
+            f"--dataset {source.where!r}: give a .jsonl or .parquet file, a folder, or a "
+            "hub name"
         )
     try:
-        if path.is_file():
-            return dict(
-                datasets.load_dataset(str(kind), data_files={"train": str(path)})
-            )  # pyright: ignore
-        return dict(
-            datasets.load_dataset(
-                str(path) if path.exists() else source.where, source.config
-            )
-        )  # pyright: ignore
+        return dict(_loaded(source, path))
     except Exception as error:
         # what datasets raises is a wrapper; the cause says where
         said = first_line(error.__cause__ or error, 300)
@@ -110,20 +106,33 @@ def open_splits(source: Source) -> dict[str, Any]:
         ) from None
 
 
+def _loaded(source: DataSource, path: Path) -> Any:
+    """All splits, from the file or the folder at `path`, or from the hub."""
+    # loads slowly, and not every command reads a data set
+    import datasets
+
+    if path.is_file():
+        files = {"train": str(path)}
+        return datasets.load_dataset(_READERS[path.suffix], data_files=files)
+    where = str(path) if path.exists() else source.where
+    return datasets.load_dataset(where, source.config)
+
+
 def train_and_test(splits: Mapping[str, Any], where: str) -> tuple[Any, Any | None]:
-    """The split to train on, and the one that is held out, if there is one. ValueError where it isn't plain."""
-    test = splits.get("test")
+    """The split to train on, and the one that is held out, if there is one. ValueError
+    where it is not plain which one to train on."""
     others = {name: rows for name, rows in splits.items() if name != "test"}
     if "train" not in others and len(others) != 1:
         raise ValueError(
-            f"--dataset {where!r} has the splits {', '.join(splits)}: one must be named train"
+            f"--dataset {where!r} has the splits {', '.join(splits)}: one must be named "
+            "train"
         )
-    return others.get("train", next(iter(others.values()))), test
+    train = others.get("train", next(iter(others.values())))
+    return train, splits.get("test")
 
 
-def _must_be_path(where: str) -> bool:
-    return (
-        where.count("/") > 1
-        or where.startswith((".", "/", "~"))
-        or where.endswith((".jsonl", ".json", ".parquet"))
-    )
+def _is_local(where: str) -> bool:
+    """Whether it is a path: there, or spelt as no hub name is (NAME or OWNER/NAME)."""
+    if Path(where).expanduser().exists() or where.count("/") > 1:
+        return True
+    return where.startswith((".", "/", "~")) or where.endswith(tuple(_READERS))
