@@ -1,1 +1,2 @@
-"""Problems from the hub, from files and from reasoning-gym, as prompts of a model and answers of a verifier."""
+"""Problems from the hub, from files and from reasoning-gym, as prompts of a model and
+answers of a verifier."""

@@ -1,9 +1,9 @@
 """The papers' benchmarks by name, and a benchmark of one's own from a JSONL file.
 
-Names, splits and columns are those of the hub's data sets, as public evaluation code reads
-them: AIME 2024 and MATH-500 in the copies of HuggingFaceH4 (NeMo-RL's loader has the
-first), AIME 2025 and AMC 2023 in those of math-ai, OlympiadBench's text-only English
-competition problems (arXiv 2402.14008), GSM8K's test split (arXiv 2110.14168).
+Names, splits and columns are those of the hub's data sets, as public evaluation code
+reads them: AIME 2024 and MATH-500 in the copies of HuggingFaceH4 (NeMo-RL's loader has
+the first), AIME 2025 and AMC 2023 in those of math-ai, OlympiadBench's text-only
+English competition problems (arXiv 2402.14008), GSM8K's test split (arXiv 2110.14168).
 """
 
 import json
@@ -90,12 +90,12 @@ def load_benchmark(name: str) -> Benchmark:
     """The benchmark of that name, from the hub, or the one in that JSONL file, named by
     the file.
 
-    A file has a JSON object per line with `id`, `problem` and `answer` (text or numbers;
-    other columns don't matter) and is judged as boxed mathematics.
+    A file has a JSON object per line with `id`, `problem` and `answer` (text or
+    numbers; other columns don't matter) and is judged as boxed mathematics.
 
     Raises:
-        ValueError: no such name or file, no hub to ask, a row without a column or with a
-            wrong one, an id that comes twice, fewer than two problems.
+        ValueError: no such name or file, no hub to ask, a row without a column or with
+            a wrong one, an id that comes twice, fewer than two problems.
     """
     if name in BENCHMARKS:
         source = BENCHMARKS[name]
@@ -104,8 +104,8 @@ def load_benchmark(name: str) -> Benchmark:
     path = Path(name)
     if not path.is_file():
         raise ValueError(
-            f"--benchmark {name!r} is no file and none of {', '.join(BENCHMARKS)}: give a "
-            "JSONL file"
+            f"--benchmark {name!r} is no file and none of {', '.join(BENCHMARKS)}: "
+            "give a JSONL file"
         )
     source = BenchmarkSource(name, split="")
     questions = _questions(_file_rows(path), source, str(path))
@@ -130,8 +130,8 @@ def _questions(
             key = _text(columns, source.id, where, row)
         if key in row_of:
             raise ValueError(
-                f"{where}, row {row}: id {key[:80]!r} is that of row {row_of[key]} too: "
-                "make ids unique"
+                f"{where}, row {row}: id {key[:80]!r} is that of row {row_of[key]} "
+                "too: make ids unique"
             )
         row_of[key] = row
         problem = _text(columns, source.problem, where, row)

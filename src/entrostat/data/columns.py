@@ -9,7 +9,8 @@ ROLES = ("problem", "answer")
 
 
 class Item(NamedTuple):
-    """A problem without any wording around it, and its answer as the verifier reads it."""
+    """A problem without any wording around it, and its answer as the verifier reads
+    it."""
 
     problem: str
     answer: str

@@ -35,14 +35,15 @@ def parse_tasks(dataset: str) -> list[str]:
     """The tasks of "gym:TASK[,TASK...]".
 
     Raises:
-        ValueError: one that is not there or not allowed, one that is there twice, or no reasoning-gym.
+        ValueError: one that is not there or not allowed, one that is there twice, or no
+            reasoning-gym.
     """
     names = dataset.removeprefix(PREFIX).split(",")
     for name in names:
         if name not in TASKS:
             raise ValueError(
-                f"--dataset has no task {name!r} of reasoning-gym that its scorer judges "
-                f"safely: {did_you_mean(name, TASKS)}docs/data.md lists them"
+                f"--dataset has no task {name!r} of reasoning-gym that its scorer "
+                f"judges safely: {did_you_mean(name, TASKS)}docs/data.md lists them"
             )
     if len(set(names)) < len(names):
         raise ValueError(f"--dataset {dataset} names a task twice")

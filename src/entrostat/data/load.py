@@ -36,8 +36,8 @@ class Problems(NamedTuple):
 
 
 def load_problems(source: DataSource, benchmarks: Sequence[str] = ()) -> Problems:
-    """The problems of `source`, less those of `benchmarks`: names or files. Without any,
-    a source on the hub loses the problems of all named benchmarks.
+    """The problems of `source`, less those of `benchmarks`: names or files. Without
+    any, a source on the hub loses the problems of all named benchmarks.
 
     Raises:
         ValueError: one line, with the option to change.
@@ -98,8 +98,8 @@ def _benchmark_texts(
 
 
 def _readable(items: list[Item], verifier: str, source: DataSource) -> list[Item]:
-    """The items whose answer the verifier takes for right when it is spelt out to it, and
-    with a slow verifier those that were not tried.
+    """The items whose answer the verifier takes for right when it is spelt out to it,
+    and with a slow verifier those that were not tried.
 
     ValueError where it can read none.
     """

@@ -1,5 +1,5 @@
-"""What a model reads of a problem: the papers' wordings, and the model's own chat template
-around them."""
+"""What a model reads of a problem: the papers' wordings, and the model's own chat
+template around them."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 _DAPO_HEAD = (
-    "Solve the following math problem step by step. The last line of your response should "
-    "be of the form Answer: $Answer (without quotes) where $Answer is the answer to the "
-    "problem.\n\n"
+    "Solve the following math problem step by step. The last line of your response "
+    "should be of the form Answer: $Answer (without quotes) where $Answer is the "
+    "answer to the problem.\n\n"
 )
 _DAPO_TAIL = '\n\nRemember to put your answer on its own line after "Answer:".'
 
@@ -30,8 +30,8 @@ WORDINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         # ours
         "gym": (
             "",
-            "\nThink step by step, then give the final answer alone between <answer> and "
-            "</answer>.",
+            "\nThink step by step, then give the final answer alone between <answer> "
+            "and </answer>.",
         ),
     }
 )
@@ -70,12 +70,12 @@ def bare(text: str) -> str:
 
 
 def rendered(tokenizer: Any, text: str) -> str:
-    """The prompt of `text` as the user's turn: by the chat template, or plain, with a line
-    end, where there is none.
+    """The prompt of `text` as the user's turn: by the chat template, or plain, with a
+    line end, where there is none.
 
-    `tokenizer(prompt)`, special tokens and all, gives what the template gives: the token
-    that begins a sequence is left out where the tokenizer puts one there itself (Llama's
-    would be there twice).
+    `tokenizer(prompt)`, special tokens and all, gives what the template gives: the
+    token that begins a sequence is left out where the tokenizer puts one there itself
+    (Llama's would be there twice).
     """
     if not tokenizer.chat_template:
         return f"{text}\n"
@@ -118,15 +118,15 @@ def plain_notes(tokenizer: Any) -> list[str]:
         )
     if not tokenizer.chat_template:
         notes.append(
-            "the tokenizer has no chat template: prompts are the plain text, with a line "
-            "end"
+            "the tokenizer has no chat template: prompts are the plain text, with a "
+            "line end"
         )
     return notes
 
 
 def unspelt(tokenizer: Any, prompts: Iterable[str]) -> tuple[str, str] | None:
-    """A character that the tokenizer loses and a prompt that has it; None where it spells
-    them all.
+    """A character that the tokenizer loses and a prompt that has it; None where it
+    spells them all.
 
     Case, spaces and how a character is composed don't count. Each character is tried in
     one prompt.

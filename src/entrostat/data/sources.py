@@ -38,7 +38,8 @@ class DataSource:
 SOURCES: Mapping[str, DataSource] = MappingProxyType(
     {
         # arXiv 2110.14168; columns question, answer: a worked solution that ends in
-        # "#### 72". 2509.26114 trains on the strict rule and validates on the last number
+        # "#### 72". 2509.26114 trains on the strict rule and validates on the last
+        # number
         "gsm8k": DataSource(
             "openai/gsm8k",
             "main",
@@ -47,8 +48,8 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
             test_verifier="last-number",
         ),
         # arXiv 2503.14476; columns data_source, prompt (a conversation), ability,
-        # reward_model, extra_info. Each of its some 17,000 problems stands there about a
-        # hundred times
+        # reward_model, extra_info. Each of its some 17,000 problems stands there about
+        # a hundred times
         "dapo-math-17k": DataSource(
             "BytedTsinghua-SIA/DAPO-Math-17k",
             None,
@@ -69,8 +70,8 @@ def find_source(dataset: str, columns: str = "", verifier: str = "") -> DataSour
     if dataset in SOURCES:
         if columns or verifier:
             raise ValueError(
-                f"--dataset {dataset} has its own columns and verifier: leave --columns, "
-                "--verifier out"
+                f"--dataset {dataset} has its own columns and verifier: leave "
+                "--columns, --verifier out"
             )
         return SOURCES[dataset]
     where, config = dataset, None
@@ -92,8 +93,8 @@ def open_splits(source: DataSource) -> dict[str, Any]:
         )
     if path.is_file() and path.suffix not in _READERS:
         raise ValueError(
-            f"--dataset {source.where!r}: give a .jsonl or .parquet file, a folder, or a "
-            "hub name"
+            f"--dataset {source.where!r}: give a .jsonl or .parquet file, a folder, or "
+            "a hub name"
         )
     try:
         return dict(_loaded(source, path))
@@ -124,8 +125,8 @@ def train_and_test(splits: Mapping[str, Any], where: str) -> tuple[Any, Any | No
     others = {name: rows for name, rows in splits.items() if name != "test"}
     if "train" not in others and len(others) != 1:
         raise ValueError(
-            f"--dataset {where!r} has the splits {', '.join(splits)}: one must be named "
-            "train"
+            f"--dataset {where!r} has the splits {', '.join(splits)}: one must be "
+            "named train"
         )
     train = others.get("train", next(iter(others.values())))
     return train, splits.get("test")

@@ -1,14 +1,14 @@
 """A comparison: methods on one base model, the same problems and the same budget, each
 over several seeds.
 
-    DIR/compare.json                      the plan, and the settings that were chosen
-    DIR/1-grpo-seed0/ ...                 a run's folder for each method and seed
-    DIR/choice/2-trl-sapo-1-seed1000/     the runs by which a method's setting was chosen
+    DIR/compare.json                    the plan, and the settings that were chosen
+    DIR/1-grpo-seed0/ ...               a run's folder for each method and seed
+    DIR/choice/2-trl-sapo-1-seed1000/   runs by which a method's setting was chosen
 
 A method with SETTINGS whose word gives none of them is first run at each, on seeds of
-their own, and scored on validation problems: a fixed draw from the training split, none of
-them held out. Finished runs stay and what is missing is run, so a comparison that was
-stopped goes on where it was.
+their own, and scored on validation problems: a fixed draw from the training split, none
+of them held out. Finished runs stay and what is missing is run, so a comparison that
+was stopped goes on where it was.
 """
 
 import contextlib
@@ -129,8 +129,8 @@ class Comparison:
         file = path / "compare.json"
         if not file.is_file():
             raise ValueError(
-                f"{path} holds no comparison (no compare.json in it): give the folder of "
-                "one to --resume"
+                f"{path} holds no comparison (no compare.json in it): give the folder "
+                "of one to --resume"
             )
         try:
             plan = json.loads(file.read_text(encoding="utf-8"))
@@ -161,8 +161,8 @@ class Comparison:
         return self.plan["methods"]
 
     def finish(self, watch: Callable[[Run], Watcher]) -> bool:
-        """Trains what is missing, choices first; False where Ctrl-C stopped it at a point
-        to go on from.
+        """Trains what is missing, choices first; False where Ctrl-C stopped it at a
+        point to go on from.
 
         ValueError where another process runs it.
         """
@@ -243,7 +243,8 @@ class Comparison:
 def _check_new(path: Path) -> None:
     if is_taken(path):
         raise ValueError(
-            f"{path} is not empty: choose another --out, or continue with --resume {path}"
+            f"{path} is not empty: choose another --out, or continue with --resume "
+            f"{path}"
         )
 
 
@@ -311,8 +312,8 @@ def _train(runs: list[Run], watch: Callable[[Run], Watcher]) -> bool:
 
 
 def _choice(method: Method, groups: list[list[Run]]) -> dict[str, Any]:
-    """{"by", "scores", "chosen"}: the criterion, each setting's score (mean over seeds),
-    and the number of the best one.
+    """{"by", "scores", "chosen"}: the criterion, each setting's score (mean over
+    seeds), and the number of the best one.
 
     A method that aims at a target is judged by how near it comes, any other one by its
     scores.

@@ -1,6 +1,7 @@
 """What paired branches say of each arm: its effect per rollout, with intervals.
 
-entrostat.lab.paired makes the branches, entrostat.lab.measurement keeps them in a folder.
+entrostat.lab.paired makes the branches, entrostat.lab.measurement keeps them in a
+folder.
 """
 
 import math
@@ -67,7 +68,8 @@ def pairs_in(methods: Sequence[Method]) -> list[tuple[float, int, int]]:
 
 
 def named(method: Method) -> str:
-    """A method's label, or where it is a static window with a side off, which side is on.
+    """A method's label, or where it is a static window with a side off, which side is
+    on.
 
     >>> named(make_method("grpo", low=1.0, high=0.05))
     'high 0.05 alone'
@@ -143,8 +145,8 @@ def _interval(values: Sequence[float] | Floats) -> Interval:
 
 
 def narrow(measured: Measured, within: float) -> bool:
-    """Whether the intervals of ln H are narrow enough: those of the odd parts, or of all
-    effects where there is no pair. With one rollout none is.
+    """Whether the intervals of ln H are narrow enough: those of the odd parts, or of
+    all effects where there is no pair. With one rollout none is.
 
     `within` is the largest half-width, in units of ln H per rollout.
     """

@@ -12,16 +12,16 @@ from entrostat.lab.effect import Measured
 from entrostat.lab.point import Point
 
 NOTE = (
-    "± is the 95% interval over rollouts. ln H a rollout: of the base its change, of the "
-    "others what they differ by. The odd part, (low - high) / 2, is what theorem 1 of "
-    "2509.26114 speaks of; the even part, (low + high) / 2, is second order. KL is a "
-    "token's, from the policy before the rollout."
+    "± is the 95% interval over rollouts. ln H a rollout: of the base its change, of "
+    "the others what they differ by. The odd part, (low - high) / 2, is what theorem 1 "
+    "of 2509.26114 speaks of; the even part, (low + high) / 2, is second order. KL is "
+    "a token's, from the policy before the rollout."
 )
 
 
 def as_json(measured: Measured) -> dict[str, Any]:
-    """The fields of `Measured` as JSON, "effects" a dict each. An end of an interval that
-    is not known is None."""
+    """The fields of `Measured` as JSON, "effects" a dict each. An end of an interval
+    that is not known is None."""
     effects = []
     for effect in measured.effects:
         record: dict[str, Any] = {"name": effect.name}
@@ -78,7 +78,8 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _shown(interval: Interval) -> str:
-    """The value and the half-width of its interval, to the half-width's second digit."""
+    """The value and the half-width of its interval, to the half-width's second
+    digit."""
     half_width = (interval.high - interval.low) / 2
     # all values are equal, or there is only one
     if not half_width > 0:

@@ -85,8 +85,8 @@ class Environment(NamedTuple):
     def verdicts(
         self, problems: Sequence[Problem], rollout: Rollout, run: int = 0
     ) -> Tensor:
-        """The verifier's score of each completion of a run, (b,) float32; 0 where it has
-        given none."""
+        """The verifier's score of each completion of a run, (b,) float32; 0 where it
+        has given none."""
         texts = self.texts(rollout, run)
         samples = len(texts) // len(problems)
         repeated = [problem for problem in problems for _ in range(samples)]
@@ -132,7 +132,8 @@ def _spelling_of(model: str) -> Tokenizer:
 
 
 def _check_spelling(spelling: Tokenizer, task: Task, model: str) -> None:
-    """Raises ValueError where a prompt of the task is another text after the tokenizer."""
+    """Raises ValueError where a prompt of the task is another text after the
+    tokenizer."""
     prompt = task.problems(1, split="train", seed=0)[0].prompt
     ids, mask = spelling.encode([prompt])
     if spelling.decode(ids, mask) != [prompt]:

@@ -21,7 +21,8 @@ from entrostat.estimate import bootstrap_interval, pass_at_k
 from entrostat.lab.tasks import Problem, ProblemSource
 
 PROBLEM_SEED = 20_260_214
-"""One draw of held-out problems for every run, so that runs are compared on the same ones."""
+"""One draw of held-out problems for every run, so that runs are compared on the same
+ones."""
 VALIDATION_SEED = 20_260_215
 SAMPLE_SEED = 7
 VALIDATION_SAMPLES = 8
@@ -40,8 +41,8 @@ _OFF: dict[str, float] = {
     "epsilon_cutoff": 0.0,
     "eta_cutoff": 0.0,
 }
-"""Settings of a model's own that would bend its distribution, each at the value where it
-does nothing."""
+"""Settings of a model's own that would bend its distribution, each at the value where
+it does nothing."""
 
 
 class Samples(NamedTuple):
@@ -54,8 +55,8 @@ class Samples(NamedTuple):
 
 
 Draw = Callable[[list[str], int, float, int], Samples]
-"""A sampler: draw(prompts, samples, temperature, seed) gives `samples` completions of each
-prompt."""
+"""A sampler: draw(prompts, samples, temperature, seed) gives `samples` completions of
+each prompt."""
 EvalSplit = Literal["test", "validation"]
 """Held-out problems, or a draw of their own from the training split."""
 
@@ -161,11 +162,11 @@ def held_out(task: ProblemSource, n: int) -> list[Problem]:
 
 
 def validation(task: ProblemSource, n: int) -> list[Problem]:
-    """Problems to choose settings on: a fixed draw of their own from the training split,
-    so none is held out.
+    """Problems to choose settings on: a fixed draw of their own from the training
+    split, so none is held out.
 
-    Training draws from the same pool. Where that is small (countdown) a run has seen most
-    of them; where it is large (path) next to none.
+    Training draws from the same pool. Where that is small (countdown) a run has seen
+    most of them; where it is large (path) next to none.
     """
     return task.problems(n, split="train", seed=VALIDATION_SEED)
 
@@ -176,7 +177,8 @@ def to_score(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
 
 
 def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
-    """Validation problems that a temperature is chosen on: n, less those that are scored.
+    """Validation problems that a temperature is chosen on: n, less those that are
+    scored.
 
     Where validation problems are scored, these are the next n of the same draw.
     ValueError where none is left.
@@ -186,8 +188,8 @@ def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
     apart = [problem for problem in drawn if problem.key not in scored]
     if not apart:
         raise ValueError(
-            f"{task.name} has no problem left to choose a temperature on beside the {n} "
-            "that are scored: lower --eval-problems, or leave out --temperatures"
+            f"{task.name} has no problem left to choose a temperature on beside the "
+            f"{n} that are scored: lower --eval-problems, or leave out --temperatures"
         )
     return apart
 
@@ -195,8 +197,8 @@ def to_choose(task: ProblemSource, n: int, split: EvalSplit) -> list[Problem]:
 def held_out_entropy(
     draw: Draw, task: ProblemSource, *, temperature: float, seed: int
 ) -> float:
-    """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES` completions
-    of each."""
+    """Mean token entropy on the fixed held-out prompts, nats, `PROBE_SAMPLES`
+    completions of each."""
     prompts = [problem.prompt for problem in held_out(task, PROBE_PROMPTS)]
     return draw(prompts, PROBE_SAMPLES, temperature, seed).entropy
 
@@ -248,13 +250,13 @@ def evaluate_with(
     temperature: float = 1.0,
     temperatures: tuple[float, ...] = (),
 ) -> dict[str, Any]:
-    """Scores on `problems` held-out (or validation) problems, `samples` completions each,
-    whatever samples them.
+    """Scores on `problems` held-out (or validation) problems, `samples` completions
+    each, whatever samples them.
 
-    Returns a JSON-able dict, of the training temperature: "mean@n", "pass@n" and "pass@k"
-    for k = 1, 2, 4 .. n, each {"value", "low", "high"} with a 95% bootstrap interval over
-    problems; "entropy", nats per token; "correct", right samples of each problem, and
-    "samples" of each.
+    Returns a JSON-able dict, of the training temperature: "mean@n", "pass@n" and
+    "pass@k" for k = 1, 2, 4 .. n, each {"value", "low", "high"} with a 95% bootstrap
+    interval over problems; "entropy", nats per token; "correct", right samples of each
+    problem, and "samples" of each.
 
     With `temperatures` beside the training one there are four keys more:
     "by_temperature", the same dict for each of them by its spelling (`spelt`), the
@@ -338,8 +340,8 @@ def _count_right(
 
 
 def scores(correct: list[int], samples: int) -> dict[str, Any]:
-    """mean@n and pass@k from the number of right samples of each problem, with intervals
-    over problems."""
+    """mean@n and pass@k from the number of right samples of each problem, with
+    intervals over problems."""
     curve = {}
     for k in _powers(samples):
         passed = [pass_at_k(samples, right, k) for right in correct]

@@ -1,7 +1,8 @@
-"""A policy on samples of held-out problems that another policy has drawn: its entropy, its
-reward, and how far it is from the other one.
+"""A policy on samples of held-out problems that another policy has drawn: its entropy,
+its reward, and how far it is from the other one.
 
-Notation: n runs, b sequences, t completion tokens, v vocabulary (entrostat.engines.fast).
+Notation: n runs, b sequences, t completion tokens, v vocabulary
+    (entrostat.engines.fast).
 """
 
 from typing import NamedTuple

@@ -1,11 +1,13 @@
-"""The folder of a measurement: paired branches over seeds until they are known well enough.
+"""The folder of a measurement: paired branches over seeds until they are known well
+enough.
 
     DIR/effect.json   what is measured: the point and the methods
-    DIR/rows.jsonl    a row per rollout; those of a seed are written together, once all are
-                      measured
+    DIR/rows.jsonl    a row per rollout; those of a seed are written together, once
+                      all are measured
 
 The stopping rule looks at the width of the intervals alone, never at where they lie, so
-the effect is not biased by it (fixed-width sequential intervals: Chow and Robbins 1965).
+the effect is not biased by it (fixed-width sequential intervals: Chow and Robbins
+1965).
 """
 
 import contextlib
@@ -37,8 +39,8 @@ def whole_seeds(rollouts: int, point: Point) -> int:
     """How many seeds fit into so many rollouts. ValueError for none."""
     if rollouts < point.length:
         raise ValueError(
-            f"--rollouts {rollouts} is less than a seed's {point.length}: give more, or "
-            "a smaller --length"
+            f"--rollouts {rollouts} is less than a seed's {point.length}: give more, "
+            "or a smaller --length"
         )
     return rollouts // point.length
 
@@ -66,7 +68,8 @@ class Measurement:
             # as JSON reads it again: it has no tuples
             if _read(file) != json.loads(json.dumps(record)):
                 raise ValueError(
-                    f"{path} holds a measurement of something else: choose another --out"
+                    f"{path} holds a measurement of something else: choose another "
+                    "--out"
                 )
             return
         if is_taken(path):
@@ -114,9 +117,9 @@ class Measurement:
         workers: int | None = None,
         note: Callable[[Measured], None] = lambda measured: None,
     ) -> Measured:
-        """Measures seeds until the intervals are narrow enough or no seed more fits into
-        `rollouts`. A run that was stopped and goes on ends with the same numbers as one
-        without a break. Ctrl-C keeps the seeds that are whole.
+        """Measures seeds until the intervals are narrow enough or no seed more fits
+        into `rollouts`. A run that was stopped and goes on ends with the same numbers
+        as one without a break. Ctrl-C keeps the seeds that are whole.
 
         Args:
             within: the half-width that is narrow enough, in ln H; None measures all.
@@ -124,8 +127,8 @@ class Measurement:
             note: is told of what is measured so far, after each batch of seeds.
 
         Raises:
-            ValueError: `rollouts` is less than a seed's, another process measures in the
-                folder, or an arm's KL can't be made the base's.
+            ValueError: `rollouts` is less than a seed's, another process measures in
+                the folder, or an arm's KL can't be made the base's.
         """
         seeds = range(first_seed, first_seed + whole_seeds(rollouts, self.point))
         at_once = workers or os.cpu_count() or 1
@@ -182,8 +185,8 @@ class Measurement:
             if abs(means["kl"] - base["kl"]) > CALIBRATED * base["kl"]:
                 raise ValueError(
                     f"the KL of {name} can't be matched: {means['kl']:.2e} against "
-                    f"{base['kl']:.2e} per rollout at {means['pace']:.2f} times its steps; "
-                    "leave out --match-kl, or this arm"
+                    f"{base['kl']:.2e} per rollout at {means['pace']:.2f} times its "
+                    "steps; leave out --match-kl, or this arm"
                 )
 
 

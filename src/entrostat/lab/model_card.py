@@ -1,5 +1,5 @@
-"""The model card of a base model: how it was made, what it does before any training, what
-it is for."""
+"""The model card of a base model: how it was made, what it does before any training,
+what it is for."""
 
 import importlib.metadata
 import platform

@@ -2,10 +2,12 @@
 
 Two runs that differ in a clip drift apart, and their difference is mostly the noise of
 two walks. Here one rollout is trained on several times from one and the same point. A
-branch is one such training: the base's, and one for each arm. One rollout goes like this:
+branch is one such training: the base's, and one for each arm. One rollout goes like
+this:
 
 1. The policy samples completions of training problems, and they are graded. With
-   `staleness` the samples are those of some rollouts before, as in asynchronous training.
+   `staleness` the samples are those of some rollouts before, as in asynchronous
+   training.
 2. The same policy samples completions of held-out problems, drawn anew. The states that
    these samples visit are where ln H and KL are taken, before the updates and after.
 3. Each branch makes the rollout's updates from the same weights, moments, samples,
@@ -15,15 +17,15 @@ branch is one such training: the base's, and one for each arm. One rollout goes 
 
 For a pair of one-sided thresholds of one size, `low` and `high`, against no clipping:
 
-    odd part   (low - high) / 2    first order in the step: theorem 1 of arXiv 2509.26114
-    even part  (low + high) / 2    second order: any clip takes noise away, and with it a
-                                   part of the drift
+    odd part   (low - high) / 2   first order in the step: theorem 1 of 2509.26114
+    even part  (low + high) / 2   second order: any clip takes noise away, and with it
+                                  a part of the drift
 
-The states of step 2 are those of the policy before the updates: the theorem too speaks of
-H(s) with the states' weights held. What a branch's own states add is left out. It is
-second order in the step and would cost a multiple of the samples: weights of the prefix,
-or samples of each branch with common random numbers, have two to four times the standard
-deviation (dev/LOG.md).
+The states of step 2 are those of the policy before the updates: the theorem too speaks
+of H(s) with the states' weights held. What a branch's own states add is left out. It is
+second order in the step and would cost a multiple of the samples: weights of the
+prefix, or samples of each branch with common random numbers, have two to four times the
+standard deviation (dev/LOG.md).
 """
 
 import copy
@@ -57,7 +59,8 @@ from entrostat.lab.held_out import HeldOut, on_held_out
 from entrostat.lab.point import Point, check_methods
 
 CALIBRATED = 0.1
-"""Largest share by which an arm's KL may be off the base's where they are to be equal."""
+"""Largest share by which an arm's KL may be off the base's where they are to be
+equal."""
 PACE_RANGE = (0.25, 4.0)
 """An arm's steps are multiplied by no less and no more."""
 MATCHED = 0.02
@@ -65,15 +68,15 @@ MATCHED = 0.02
 TRIES = 8
 """A rollout's updates are tried again so often at most."""
 _HELD_OUT_SEEDS = 10_000_019
-"""Added to a seed for the generator of its held-out samples, which must not depend on how
-many numbers the rollouts take."""
+"""Added to a seed for the generator of its held-out samples, which must not depend on
+how many numbers the rollouts take."""
 
 
 class Branch(NamedTuple):
     """What one branch has come to after the rollout's updates.
 
-    The fields stand in the order of rows.jsonl; the last three are not in every record of
-    docs/results.
+    The fields stand in the order of rows.jsonl; the last three are not in every record
+    of docs/results.
     """
 
     log_entropy: float
@@ -133,7 +136,8 @@ def measure(
 
 
 class _Walk:
-    """One seed's walk along the base. The model has a run per branch, the base's first."""
+    """One seed's walk along the base. The model has a run per branch, the base's
+    first."""
 
     def __init__(
         self,
@@ -157,7 +161,8 @@ class _Walk:
         self.paces = torch.ones(model.runs, device=model.device)
 
     def rollouts(self) -> Iterator[PairedRollout]:
-        """The measured ones, in their order; those of the warm-up have numbers under 0."""
+        """The measured ones, in their order; those of the warm-up have numbers under
+        0."""
         point = self.point
         for rollout in range(-point.warmup, point.length):
             self.waiting.append(self._sampled(rollout))
@@ -172,10 +177,12 @@ class _Walk:
                 yield paired
 
     def _sampled(self, rollout: int) -> tuple[Rollout, Tensor]:
-        """A rollout of the policy where the branches part, and its advantages, (1 b)."""
+        """A rollout of the policy where the branches part, and its advantages, (1
+        b)."""
         point = self.point
         done = rollout + point.warmup
-        # one draw for the seed, so that its rollouts share no problem while the pool lasts
+        # one draw for the seed, so that its rollouts share no problem while the pool
+        # lasts
         drawn = self.environment.task.problems(
             (done + 1) * point.prompts, split="train", seed=self.seed
         )
@@ -291,8 +298,8 @@ class _Walk:
         batches: list[Tensor],
         held_out: HeldOut,
     ) -> list[Branch]:
-        """As `_trained`, tried again with other paces until every arm's KL is the base's,
-        or as near as `TRIES` and `PACE_RANGE` let it come."""
+        """As `_trained`, tried again with other paces until every arm's KL is the
+        base's, or as near as `TRIES` and `PACE_RANGE` let it come."""
         start = _kept(self.model, self.adam)
         branches = self._trained(sampled, advantages, batches, held_out)
         for _ in range(TRIES):
@@ -303,8 +310,8 @@ class _Walk:
         return branches
 
     def _change_paces(self, branches: list[Branch]) -> bool:
-        """Moves the arms' paces towards the base's KL; False where all are as near as they
-        can come."""
+        """Moves the arms' paces towards the base's KL; False where all are as near as
+        they can come."""
         changed = False
         least, most = PACE_RANGE
         base, *arms = branches

@@ -1,4 +1,5 @@
-"""The point at which paired branches are measured, and what can be checked before them."""
+"""The point at which paired branches are measured, and what can be checked before
+them."""
 
 import dataclasses
 import math
@@ -31,7 +32,8 @@ class Point:
     """Folder of a Qwen2 or Llama model with its tokenizer, such as a run's checkpoint;
     empty for the task's own."""
     reward: str = "bernoulli:0.5"
-    """true (the task's verifier), bernoulli:P or normal (random, blind to the answer)."""
+    """true (the task's verifier), bernoulli:P or normal (random, blind to the
+    answer)."""
     scale_rewards: Literal["group", "none"] = "none"
     """Divide advantages by the group's standard deviation, or not (2509.26114)."""
     prompts: int = 16
@@ -51,7 +53,8 @@ class Point:
     length: int = 16
     """Rollouts measured from one start. The next seed starts at the model again."""
     warmup: int = 4
-    """Rollouts before them, which give the optimizer its moments and are not measured."""
+    """Rollouts before them, which give the optimizer its moments and are not
+    measured."""
     held_out: int = 64
     """Held-out prompts that entropy is measured on, drawn anew for each rollout."""
     held_out_samples: int = 4

@@ -1,8 +1,9 @@
-"""The warm start: supervised learning of a task's demonstrations, from random weights to a base model folder.
+"""The warm start: supervised learning of a task's demonstrations, from random weights
+to a base model folder.
 
-Left out on purpose: evaluation during training, checkpoints, resuming. A run takes a minute
-or two on one core, and the same options give the same bytes on one machine with one set of
-library versions.
+Left out on purpose: evaluation during training, checkpoints, resuming. A run takes a
+minute or two on one core, and the same options give the same bytes on one machine with
+one set of library versions.
 """
 
 import dataclasses
@@ -27,8 +28,8 @@ from entrostat.lab.options import option
 from entrostat.lab.tasks import Task, make_task
 
 TEMPERATURES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
-"""Of the scores on the model card. What a base model can do before any training shows at the
-best of them, not at 1."""
+"""Of the scores on the model card. What a base model can do before any training shows
+at the best of them, not at 1."""
 
 _IGNORED = -100
 """Label of a token without loss."""
@@ -69,8 +70,8 @@ class PretrainConfig:
                 raise ValueError(f"{name} is {value}; use at least {least}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(
-                f"learning_rate is {self.learning_rate}; use a positive number, such as "
-                "2e-3"
+                f"learning_rate is {self.learning_rate}; use a positive number, such "
+                "as 2e-3"
             )
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay is {self.weight_decay}; use 0 or more")
@@ -91,22 +92,22 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a base model, measure it and write its folder.
 
-    The folder appears complete or not at all. Randomness comes from generators of its own,
-    and torch's number of threads is put back after.
+    The folder appears complete or not at all. Randomness comes from generators of its
+    own, and torch's number of threads is put back after.
 
     Args:
-        on_step: called after each optimizer step with the steps done and the loss, in nats
-            per answer token.
+        on_step: called after each optimizer step with the steps done and the loss, in
+            nats per answer token.
 
     Returns:
-        The scores of `lab.evaluate.evaluate` on held-out problems at temperature 1, as on
-        the model card.
+        The scores of `lab.evaluate.evaluate` on held-out problems at temperature 1, as
+        on the model card.
 
     Raises:
-        FileExistsError: `config.out` is a file or a folder that is not empty; nothing is
-            trained then.
-        ValueError: the task has fewer than `config.eval_problems` test problems; nothing
+        FileExistsError: `config.out` is a file or a folder that is not empty; nothing
             is trained then.
+        ValueError: the task has fewer than `config.eval_problems` test problems;
+            nothing is trained then.
         OSError: the folder cannot be written; nothing is left of it.
     """
     out = config.out.absolute()
@@ -182,7 +183,8 @@ def _train(
     config: PretrainConfig,
     on_step: Callable[[int, float], None],
 ) -> None:
-    """Minimise the mean cross-entropy of the answer tokens, end of sequence included."""
+    """Minimise the mean cross-entropy of the answer tokens, end of sequence
+    included."""
     problems = task.problems(
         config.steps * config.batch, split="train", seed=config.seed
     )
@@ -212,7 +214,8 @@ def _train(
 
 
 def _learning_rate_factor(step: int, config: PretrainConfig) -> float:
-    """What the peak learning rate is multiplied by: a linear rise, then half a cosine."""
+    """What the peak learning rate is multiplied by: a linear rise, then half a
+    cosine."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)

@@ -1,8 +1,8 @@
 """Several runs at once, a process each, on as many cores as they have threads. One run
 stays in this process.
 
-A run that is stopped by Ctrl-C, or whose parent is killed, ends by itself at a point to go
-on from. Runs that still wait for a worker do not begin then.
+A run that is stopped by Ctrl-C, or whose parent is killed, ends by itself at a point to
+go on from. Runs that still wait for a worker do not begin then.
 """
 
 import json
@@ -66,8 +66,8 @@ def train_all(
 
 
 def _begin(parent: int) -> None:
-    """In a worker, at its start: Ctrl-C must not kill it while it waits for work, and the
-    death of its parent must."""
+    """In a worker, at its start: Ctrl-C must not kill it while it waits for work, and
+    the death of its parent must."""
 
     def interrupt(_signal: int, _frame: Any) -> None:
         _interrupted.set()
