@@ -1,4 +1,5 @@
-"""Is an answer right: the verifiers of GSM8K, of boxed mathematics and of DAPO, and the processes that they run in."""
+"""Is an answer right: the verifiers of GSM8K, of boxed mathematics, of DAPO and of
+reasoning-gym, and the processes that they run in."""
 
 from entrostat.verify.pool import Verdict, VerifierPool
 from entrostat.verify.registry import NEEDS, SPELLINGS, VERIFIERS, check_verifier

@@ -1,7 +1,8 @@
 r"""The verifier for answers in \boxed{}: math-verify, on the last box of a completion.
 
-Only the standard library and math-verify (extra `math`): a worker loads this file by itself. math-verify takes its own
-time-out for a wrong answer, so it is switched off here; the pool has one that says so.
+Only the standard library and math-verify (extra `math`): a worker loads this file by
+itself. math-verify takes its own time-out for a wrong answer, so it is switched off
+here; the pool has one that says so.
 """
 
 import functools
@@ -11,28 +12,36 @@ from typing import Any
 LONGEST = 1000
 """Characters of an answer; a longer one is wrong. The longest of MATH-500 has 159."""
 DEEPEST = 20
-"""Brackets in brackets; a deeper answer is wrong. The parser takes seconds for some hundred."""
+"""Brackets in brackets; a deeper answer is wrong. The parser takes seconds for some
+hundred."""
 TRIAL = "1"
 """An answer that a worker warms up on."""
 
 
 def math(answer: str, completion: str) -> float:
-    r"""1.0 if the last \boxed{} of `completion` is mathematically equal to `answer`, else 0.0.
+    r"""1.0 if the last \boxed{} of `completion` is mathematically equal to `answer`,
+    else 0.0.
 
-    `answer`: LaTeX, with or without a \boxed{} of its own. No box, or one that does not close, is wrong.
+    No box, or one that does not close, is wrong.
+
+    Args:
+        answer: LaTeX, with or without a \boxed{} of its own.
     """
     given = last_box(completion)
     if given is None or len(given) > LONGEST or _depth(given) > DEEPEST:
         return 0.0
+    # an extra, which a worker has and whoever only spells answers may lack
     from math_verify import verify
 
-    boxed = last_box(answer)
-    gold = _gold(answer if boxed is None else boxed)
-    return float(bool(gold) and verify(list(gold), _parse(given), timeout_seconds=None))
+    right = _parsed(_unboxed(answer))
+    if not right:
+        return 0.0
+    return float(verify(list(right), _parse(given), timeout_seconds=None))
 
 
 def last_box(text: str) -> str | None:
-    r"""What stands in the last \boxed{} of `text`; None where there is none or it does not close.
+    r"""What stands in the last \boxed{} of `text`; None where there is none or it does
+    not close.
 
     >>> last_box(r"so \boxed{1}, no: \boxed{\frac{1}{2}}.")
     '\\frac{1}{2}'
@@ -43,7 +52,7 @@ def last_box(text: str) -> str | None:
     start += len("\\boxed{")
     depth = 1
     for at in range(start, min(len(text), start + LONGEST + 1)):
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        depth += (text[at] == "{") - (text[at] == "}")
         if depth == 0:
             return text[start:at]
     return None
@@ -51,11 +60,16 @@ def last_box(text: str) -> str | None:
 
 def spell(answer: str) -> str:
     """A right completion."""
+    return f"\\boxed{{{_unboxed(answer)}}}"
+
+
+def _unboxed(answer: str) -> str:
     boxed = last_box(answer)
-    return f"\\boxed{{{answer if boxed is None else boxed}}}"
+    return answer if boxed is None else boxed
 
 
 def _depth(text: str) -> int:
+    """The most brackets that are open at once."""
     depth = deepest = 0
     for character in text:
         depth += (character in "([{") - (character in ")]}")
@@ -64,7 +78,8 @@ def _depth(text: str) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _gold(answer: str) -> tuple[Any, ...]:
+def _parsed(answer: str) -> tuple[Any, ...]:
+    """A right answer: the samples of one problem all ask for the same."""
     return tuple(_parse(answer))
 
 
@@ -75,4 +90,5 @@ def _parse(answer: str) -> list[Any]:
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     # LaTeX only: its other reader, of plain expressions, calls eval
     config = [LatexExtractionConfig(boxed_match_priority=0)]
-    return parse(f"\\boxed{{{answer}}}", config, parsing_timeout=None)  # pyright: ignore[reportArgumentType]
+    text = f"\\boxed{{{answer}}}"
+    return parse(text, config, parsing_timeout=None)  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,9 @@
-"""The verifier of reasoning-gym's tasks: a problem is made again from its task, seed and number, and its scorer asked.
+"""The verifier of reasoning-gym's tasks: a problem is made again from its task, seed
+and number, and its scorer asked.
 
-Only the standard library and reasoning-gym (extra `gym`): a worker loads this file by itself. Partial credit is no
-credit: many tasks give some to any text that has the answer in it.
+Only the standard library and reasoning-gym (extra `gym`): a worker loads this file by
+itself. Partial credit is no credit: many tasks give some to any text that has the
+answer in it.
 """
 
 import functools
@@ -15,32 +17,40 @@ TRIAL = '["leg_counting", 0, 0]'
 
 
 def gym(answer: str, completion: str) -> float:
-    """1.0 if the text of the last <answer></answer> of `completion` has the full score, else 0.0.
+    """1.0 if the text of the last <answer></answer> of `completion` has the full score,
+    else 0.0.
 
-    `answer`: JSON, [task, seed, number].
+    Args:
+        answer: JSON, [task, seed, number].
     """
     _, opened, tail = completion.rpartition("<answer>")
     given, closed, _ = tail.partition("</answer>")
     if not opened or not closed:
         return 0.0
-    data, entry = _problem(answer)
-    return float(data.score_answer(given.strip(), entry) >= 1 - 1e-9)
+    problems, problem = _problem(answer)
+    score = problems.score_answer(given.strip(), problem)
+    # some scorers work out 1 from fractions
+    return float(score >= 1 - 1e-9)
 
 
 def spell(answer: str) -> str:
     """A right completion."""
-    return f"<answer>{_problem(answer)[1]['answer']}</answer>"
+    _, problem = _problem(answer)
+    return f"<answer>{problem['answer']}</answer>"
 
 
 @functools.lru_cache(maxsize=4096)
 def _problem(answer: str) -> tuple[Any, dict[str, Any]]:
+    """The problems of the answer's task and seed, whose scorer is asked, and its
+    own."""
     task, seed, number = json.loads(answer)
-    data = _data(task, seed)
-    return data, data[number]
+    problems = _problems(task, seed)
+    return problems, problems[number]
 
 
 @functools.lru_cache(maxsize=256)
-def _data(task: str, seed: int) -> Any:
+def _problems(task: str, seed: int) -> Any:
+    # an extra, which a worker has
     import reasoning_gym
 
     return reasoning_gym.create_dataset(task, size=SIZE, seed=seed)

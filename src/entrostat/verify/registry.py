@@ -1,4 +1,5 @@
-"""The registry of verifiers: pure functions from an answer and a completion to 1.0 (right) or 0.0.
+"""The registry of verifiers: pure functions from an answer and a completion to 1.0
+(right) or 0.0.
 
 >>> VERIFIERS["gsm8k"]("72", "48 and 24 are #### 72")
 1.0
@@ -20,7 +21,8 @@ VERIFIERS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
         "gym": gym.gym,
     }
 )
-"""(answer, completion) -> 1.0 or 0.0. Run them in a VerifierPool: "math" can take hours over one text."""
+"""(answer, completion) -> 1.0 or 0.0. Run them in a VerifierPool: "math" can take hours
+over one text."""
 
 SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
@@ -31,7 +33,8 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "gym": gym.spell,
     }
 )
-"""answer -> a completion that the verifier of that name takes for right, if it can read the answer at all."""
+"""answer -> a completion that the verifier of that name takes for right, if it can read
+the answer at all."""
 
 NEEDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"math": ("math_verify", "math"), "gym": ("reasoning_gym", "gym")}
@@ -40,11 +43,14 @@ NEEDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def check_verifier(name: str) -> None:
-    """ValueError, one line, unless there is a verifier of that name and what it needs is installed."""
+    """ValueError, one line, unless there is a verifier of that name and what it needs
+    is installed."""
     if name not in VERIFIERS:
         raise ValueError(f"unknown verifier {name!r}: {near(name, VERIFIERS)}")
-    module, extra = NEEDS.get(name, ("", ""))
-    if module and importlib.util.find_spec(module) is None:
+    if name not in NEEDS:
+        return
+    module, extra = NEEDS[name]
+    if importlib.util.find_spec(module) is None:
         raise ValueError(
             f"the verifier {name!r} needs {module}: pip install 'entrostat[{extra}]'"
         )
