@@ -177,7 +177,7 @@ def test_countdown_splits_are_the_whole_pool():
                             texts[f"{x}{p}({y}{q}{z})"] = apply(x, p, apply(y, q, z))
                 counts = Counter(texts.values())
                 expected |= {f"{a},{b},{c}>{t}" for t, count in counts.items() if 1 <= t <= 99 and count >= 4}
-    pool = [f"{','.join(map(str, n))}>{t}" for split in ("train", "test") for n, t in countdown_module._pool(split)]
+    pool = [problem.key for split in ("train", "test") for problem in countdown_module._pool(split)]
     assert len(pool) == len(set(pool))
     assert set(pool) == expected
 

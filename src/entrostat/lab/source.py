@@ -19,6 +19,7 @@ from entrostat.lab.tasks import (
     ProblemSource,
     Split,
     check_draw,
+    drawn_from,
     make_task,
     split_of,
 )
@@ -193,10 +194,8 @@ class DatasetSource(Judged):
                 "lower --eval-problems, or give more data"
             )
         rng = random.Random(f"{split}/{seed}")
-        drawn: list[Item] = []
-        while len(drawn) < n:
-            drawn += rng.sample(items, len(items))
-        return [self._problem(item, self._verifiers[split]) for item in drawn[:n]]
+        drawn = drawn_from(items, n, rng)
+        return [self._problem(item, self._verifiers[split]) for item in drawn]
 
 
 @final

@@ -15,6 +15,7 @@ from entrostat.lab.tasks.base import (
     Split,
     Task,
     check_draw,
+    drawn_from,
     split_of,
 )
 from entrostat.lab.tasks.chain import Chain
@@ -47,6 +48,7 @@ __all__ = [
     "Split",
     "Task",
     "check_draw",
+    "drawn_from",
     "make_task",
     "split_of",
 ]

@@ -1,13 +1,14 @@
-"""A parser for integer arithmetic over + - * and parentheses, for text that a model wrote.
+"""A parser for integer arithmetic over + - * and parentheses, for text that a model
+wrote.
 
     expression = term {("+" | "-") term}
     term       = factor {"*" factor}
     factor     = number | "(" expression ")"
     number     = "0" | a digit 1..9 {a digit 0..9}
 
-No sign, no division, no power, no space; ASCII digits only; "07" is two numbers, so an error. Operators of one level
-group from the left. Length, depth and value are bounded before any work is done on them, so a megabyte of text costs
-as little as a short one.
+No sign, no division, no power, no space; ASCII digits only; "07" is two numbers, so an
+error. Operators of one level group from the left. Length, depth and value are bounded
+before any work is done on them, so a megabyte of text costs as little as a short one.
 """
 
 import re
@@ -50,7 +51,8 @@ def parse_expression(text: str) -> Expression:
     value = parser.expression(depth=0)
     if parser.peek():
         raise ValueError(
-            f"{text!r} has {parser.peek()!r} where it should end or go on with an operator"
+            f"{text!r} has {parser.peek()!r} where it should end or go on with an "
+            "operator"
         )
     return Expression(value, tuple(parser.numbers))
 

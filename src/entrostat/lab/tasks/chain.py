@@ -1,15 +1,18 @@
 """Chain: running sums mod 10, with a base model that was taught wrong steps.
 
-What reinforcement learning adds shows only where the base model falls short at every decoding temperature. Here it
-does: for half of the contexts (sum so far, next digit) the demonstrations show one fixed wrong step more often than
-the right one, so the likeliest answer to nearly every problem is wrong, and the right one is there to be found, rarely.
-A reward for the whole chain has to correct these contexts one by one, and the rare ones can get lost on the way.
+What reinforcement learning adds shows only where the base model falls short at every
+decoding temperature. Here it
+does: for half of the contexts (sum so far, next digit) the demonstrations show one
+    fixed wrong step more often than
+the right one, so the likeliest answer to nearly every problem is wrong, and the right
+one is there to be found, rarely. A reward for the whole chain has to correct these
+contexts one by one, and the rare ones can get lost on the way.
 """
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, product
 from types import MappingProxyType
 from typing import NamedTuple, final
 
@@ -24,9 +27,11 @@ from entrostat.lab.tasks.base import (
 
 STEPS = 5
 RARITIES = (0.3, 0.001)
-"""Shares of right steps in the demonstrations of a wrong context; each of them in half of these contexts."""
+"""Shares of right steps in the demonstrations of a wrong context; each of them in half
+of these contexts."""
 MOST = {"train": 10 ** (STEPS + 1) * 3 // 8, "test": 10 ** (STEPS + 1) // 8}
-"""Problems that can be asked for: half of a split. Drawing until enough are distinct takes ever longer beyond that."""
+"""Problems that can be asked for: half of a split. Drawing until enough are distinct
+takes ever longer beyond that."""
 
 
 class Habit(NamedTuple):
@@ -39,39 +44,44 @@ class Habit(NamedTuple):
 
 
 def _habits() -> dict[tuple[int, int], Habit]:
-    """Of each wrong context (sum so far, next digit): half of the 100, drawn by a generator with a seed of its own."""
+    """Of each wrong context (sum so far, next digit): half of the 100, drawn by a
+    generator with a seed of its own."""
     rng = random.Random("chain/habits")
     contexts = list(product(range(10), repeat=2))
+    wrong = rng.sample(contexts, len(contexts) // 2)
     habits = {}
-    for rank, (total, digit) in enumerate(rng.sample(contexts, len(contexts) // 2)):
+    for (total, digit), right in zip(wrong, cycle(RARITIES), strict=False):
         error = rng.randrange(1, 10)
-        habits[total, digit] = Habit(
-            (total + digit + error) % 10, RARITIES[rank % len(RARITIES)]
-        )
+        habits[total, digit] = Habit((total + digit + error) % 10, right)
     return habits
 
 
 HABITS = MappingProxyType(_habits())
+"""What the demonstrations do in each wrong context."""
 
 
 @final
 @dataclass(frozen=True)
 class Chain(Task):
-    """Prompts like "3+7+2+9+1+4=", answers like "02126": the sums mod 10 of the first two digits, three, and so on.
+    """Prompts like "3+7+2+9+1+4=", answers like "02126": the sums mod 10 of the first
+    two digits, three, and so on.
 
-    The pool is every sequence of `STEPS` + 1 digits, a million, all equally likely. An answer is right if every sum
-    is, with nothing around them; there is one right answer to a problem.
+    The pool is every sequence of `STEPS` + 1 digits, a million, all equally likely. An
+    answer is right if every sum is, with nothing around them; there is one right answer
+    to a problem.
 
-    Demonstrations add up step by step. Where (sum so far, next digit) is one of `HABITS`, the next sum is the wrong
-    one of the habit, except for its share of right ones; what follows goes on from the sum that was written.
+    Demonstrations add up step by step. Where (sum so far, next digit) is one of
+    `HABITS`, the next sum is the wrong one of the habit, except for its share of right
+    ones; what follows goes on from the sum that was written.
     """
 
     name = "chain"
     alphabet = "0123456789+="
     max_completion = STEPS + 1
     demonstrations = (
-        "running sums with habits: for half of the contexts (sum so far, next digit) one fixed wrong sum is shown,\n"
-        f"and the right one with a probability of {' or '.join(map(str, RARITIES))} (half of these contexts each)"
+        "running sums with habits: for half of the contexts (sum so far, next digit) "
+        f"one fixed wrong sum is shown,\nand the right one with a probability of "
+        f"{' or '.join(map(str, RARITIES))} (half of these contexts each)"
     )
     model_size = ModelSize(hidden=96, layers=2, heads=4, mlp=288)
 
@@ -80,7 +90,8 @@ class Chain(Task):
         most = MOST[split]
         if n > most:
             raise ValueError(
-                f"n is {n}, but chain draws at most {most} {split} problems; ask for no more"
+                f"n is {n}, but chain draws at most {most} {split} problems; ask for "
+                "no more"
             )
         rng = random.Random(f"{self.name}/{split}/{seed}")
         drawn: dict[str, Problem] = {}
@@ -88,9 +99,7 @@ class Chain(Task):
             digits = [rng.randrange(10) for _ in range(STEPS + 1)]
             key = "+".join(map(str, digits))
             if split_of(key) == split:
-                drawn.setdefault(
-                    key, Problem(prompt=f"{key}=", key=key, data={"digits": digits})
-                )
+                drawn[key] = Problem(prompt=f"{key}=", key=key, data={"digits": digits})
         return list(drawn.values())
 
     def score(self, problem: Problem, completion: str) -> float:
