@@ -90,29 +90,53 @@ def estimate(rollouts: Sequence[PairedRollout], methods: Sequence[Method]) -> Me
     """All effects against the first method, with 95% intervals over rollouts (Student's
     t). The ends of an interval are nan where there is one rollout."""
     names = [named(method) for method in methods]
-    seeds = [rollout.seed for rollout in rollouts]
     numbers = _by_field(rollouts)
-    log_entropy, reward = numbers["log_entropy"], numbers["reward"]
-    entropy_change = log_entropy - log_entropy[:, :1]
-    reward_change = reward - reward[:, :1]
+    before = np.array([rollout.before for rollout in rollouts])
+    drift = numbers["log_entropy"][:, 0] - before
+    means: dict[str, dict[str, float]] = {}
+    for place, name in enumerate(names):
+        means[name] = {}
+        for field in MEANS:
+            means[name][field] = statistics.fmean(numbers[field][:, place])
+    seeds = [rollout.seed for rollout in rollouts]
+    return Measured(
+        rollouts=len(rollouts),
+        seeds=len(set(seeds)),
+        drift=_interval(drift),
+        effects=_effects(numbers, seeds, names, pairs_in(methods)),
+        means=means,
+    )
+
+
+def _effects(
+    numbers: dict[str, Floats],
+    seeds: Sequence[int],
+    names: Sequence[str],
+    pairs: Sequence[tuple[float, int, int]],
+) -> list[Effect]:
+    """Of each arm, then of the odd and the even part of each pair."""
+    entropy_change = _less_base(numbers["log_entropy"])
+    reward_change = _less_base(numbers["reward"])
     effects = []
-    for arm in range(1, len(methods)):
-        changes = entropy_change[:, arm], reward_change[:, arm]
-        effects.append(_effect(names[arm], seeds, *changes))
-    for eps, low, high in pairs_in(methods):
-        if 0 in (low, high):  # the base itself is one of the two
+    for arm, name in enumerate(names):
+        if arm > 0:
+            changes = entropy_change[:, arm], reward_change[:, arm]
+            effects.append(_effect(name, seeds, *changes))
+    for eps, low, high in pairs:
+        # where the base itself is one of the two there are no parts
+        if 0 in (low, high):
             continue
         for part, sign in (("odd", -1), ("even", 1)):
+            name = f"{part} part of {eps}"
             entropy_part = (entropy_change[:, low] + sign * entropy_change[:, high]) / 2
             reward_part = (reward_change[:, low] + sign * reward_change[:, high]) / 2
-            name = f"{part} part of {eps}"
             effects.append(_effect(name, seeds, entropy_part, reward_part))
-    before = np.array([rollout.before for rollout in rollouts])
-    drift = _interval(log_entropy[:, 0] - before)
-    means = {}
-    for place, name in enumerate(names):
-        means[name] = {key: statistics.fmean(numbers[key][:, place]) for key in MEANS}
-    return Measured(len(rollouts), len(set(seeds)), drift, effects, means)
+    return effects
+
+
+def _less_base(numbers: Floats) -> Floats:
+    """Each method's difference to the base in the same rollout, (rollouts, methods)."""
+    return numbers - numbers[:, :1]
 
 
 def _by_field(rollouts: Sequence[PairedRollout]) -> dict[str, Floats]:

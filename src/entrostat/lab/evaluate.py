@@ -275,18 +275,28 @@ def evaluate_with(
     fewer = min(VALIDATION_SAMPLES, samples)
     means = {}
     for each in records:
-        right, _ = _count_right(draw, task, choosing, fewer, each)
-        # a ratio of whole numbers: equal counts are equal, in whatever order they come
-        means[each] = sum(right) / (len(choosing) * fewer)
+        means[each] = _mean_right(draw, task, choosing, fewer, each)
     # of equal ones the higher temperature, which keeps more of the model's diversity
     best = max(means, key=lambda each: (means[each], each))
     return {
         **record,
         "by_temperature": {spelt(each): records[each] for each in records},
-        "validation": {spelt(each): mean for each, mean in means.items()},
+        "validation": {spelt(each): means[each] for each in means},
         "validation_samples": fewer,
         "best_temperature": float(best),
     }
+
+
+def _mean_right(
+    draw: Draw,
+    task: ProblemSource,
+    problems: list[Problem],
+    samples: int,
+    temperature: float,
+) -> float:
+    right, _ = _count_right(draw, task, problems, samples, temperature)
+    # a ratio of whole numbers: equal counts are equal, in whatever order they come
+    return sum(right) / (len(problems) * samples)
 
 
 def spelt(temperature: float) -> str:
