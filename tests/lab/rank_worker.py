@@ -20,7 +20,7 @@ def keep(folder):
             "entropy": self._metrics["train"]["entrostat/entropy"][-1],
             "sum": float(old.entropy[mask].double().sum()),
             "tokens": int(mask.sum()),
-            "state": self.controller_payload(),
+            "state": self.controller.payload(),
         }
         with (folder / f"rank{os.environ.get('RANK', '0')}.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
