@@ -37,6 +37,7 @@ THROUGH = {
     "negated_command",
     "do_group",
     "declaration_command",
+    "redirected_statement",
     "while_statement",
     "c_style_for_statement",
 }
@@ -128,15 +129,12 @@ class _Reader(Words):
             self.statements(node.children, scope)
 
     def on_variable_assignment(self, node: Any, scope: Scope) -> None:
-        target, value = (
-            node.child_by_field_name("name"),
-            node.child_by_field_name("value"),
-        )
-        if (
-            target.type == "subscript"
-        ):  # an item of an array: the array is no longer known
+        target = node.child_by_field_name("name")
+        value = node.child_by_field_name("value")
+        if target.type == "subscript":
+            # an item of an array: the array is no longer known
             name = text_of(target).partition("[")[0]
-            scope[name] = (Word("${" + name + "}", (name,)),)
+            scope[name] = (unknown(name),)
             return
         name, adds = text_of(target), any(child.type == "+=" for child in node.children)
         new = self.value(value, scope)
@@ -212,9 +210,6 @@ class _Reader(Words):
         self.functions[text_of(node.child_by_field_name("name"))] = (
             node.child_by_field_name("body")
         )
-
-    def on_redirected_statement(self, node: Any, scope: Scope) -> None:
-        self.statements(node.children, scope)
 
     # Branches
 
@@ -302,8 +297,7 @@ class _Reader(Words):
 
     def on_case_statement(self, node: Any, scope: Scope) -> None:
         items = [child for child in node.named_children if child.type == "case_item"]
-        bodies = [[each for each in item.named_children[1:]] for item in items]
-        self.choose([(None, body) for body in bodies], scope)
+        self.choose([(None, item.named_children[1:]) for item in items], scope)
 
     def on_list(self, node: Any, scope: Scope) -> None:
         first, operator, second = (
@@ -343,7 +337,8 @@ def _both(left: bool | None, right: bool | None, operator: str) -> bool | None:
 
 
 def _compared(left: Word, operator: str, right: Word) -> bool | None:
-    """None where a word is open, the right side is a pattern, or the machine would have to be asked."""
+    """None where a word is open, the right side is a pattern, or the machine would have
+    to be asked."""
     if left.open or right.open:
         return None
     if operator in ("=", "==", "!="):

@@ -51,7 +51,8 @@ class Words:
     def words(
         self, nodes: Sequence[Any], scope: Scope, *, empty: bool = False
     ) -> list[Word]:
-        """The words that these nodes become: an unquoted blank splits, an array in full gives its items."""
+        """The words that these nodes become: an unquoted blank splits, an array in full
+        gives its items."""
         words: list[Word] = []
         for node in nodes:
             if node.type == "comment":
@@ -89,7 +90,8 @@ class Words:
             yield _Field(Word(re.sub(r"\\\n\s*|\\(.)", r"\1", text_of(node))))
 
     def quoted(self, node: Any, scope: Scope) -> Iterator[_Field]:
-        """A string in double quotes: nothing in it is split. Text between its parts is taken from the source."""
+        """A string in double quotes: nothing in it is split. Text between its parts is
+        taken from the source."""
         source, at = node.text, 1
         for child in node.named_children:
             start = child.start_byte - node.start_byte
@@ -135,11 +137,9 @@ class Words:
     def items(self, value: Any, name: str, index: str) -> _Field:
         if value is None:
             # without arguments of its own a script has none
-            return (
-                _Field(Word(""), items=())
-                if name in ("@", "*")
-                else _Field(unknown(name))
-            )
+            if name in ("@", "*"):
+                return _Field(Word(""), items=())
+            return _Field(unknown(name))
         items = value if isinstance(value, tuple) else (value,)
         if index in ("[@]", "[*]"):
             return _Field(Word(""), items=items)
@@ -172,21 +172,14 @@ class Words:
             yield _Field(default, split=True)
 
     def default(self, text: str, scope: Scope) -> Word:
-        """What stands behind :- and the like. Parsed by itself: within ${...} the grammar reads less."""
-        command = next(
-            (
-                node
-                for node in self.parse(f"y {text}").children
-                if node.type == "command"
-            ),
-            None,
-        )
+        """What stands behind :- and the like. Parsed by itself: within ${...} the grammar
+        reads less."""
+        nodes = self.parse(f"y {text}").children
+        command = next((node for node in nodes if node.type == "command"), None)
         if command is None or command.has_error:
-            return (
-                Word(re.sub(r"[\"']", "", text))
-                if "$" not in text and "`" not in text
-                else unknown(text)
-            )
+            if "$" in text or "`" in text:
+                return unknown(text)
+            return Word(re.sub(r"[\"']", "", text))
         return as_word(tuple(self.words(command.named_children[1:], scope, empty=True)))
 
     # Arithmetic

@@ -112,11 +112,10 @@ def _verl(command: Command, words: Sequence[Word]) -> Launch:
             unknown[key.lstrip("+~")] = word.open[0]
         else:
             settings.append((key, value))
-    options = dict(_options(words))
-    config = options.get("--config-name")
-    folder = options.get("--config-path")
-    if config is not None and folder is not None:
-        config = f"{folder}/{config}"
+    flags = dict(_flags(words))
+    config = flags["config_name"].text if "config_name" in flags else None
+    if config is not None and "config_path" in flags:
+        config = f"{flags['config_path'].text}/{config}"
     entry = _entry(words)
     return Launch("verl", entry, command.line, settings, unknown, config, None)
 
@@ -141,20 +140,23 @@ def _trl(command: Command, words: Sequence[Word]) -> Launch:
     split = ends[0] if ends else 0
     settings: list[tuple[str, str]] = []
     unknown: dict[str, str] = {}
+    config = None
     for key, word in _flags(words[split:]):
-        if word.open:
+        if key == "config":
+            config = word.text
+        elif word.open:
             unknown[key] = word.open[0]
-        elif key != "config":
+        else:
             settings.append((key, word.text))
-    config = dict(_options(words[split:])).get("--config")
     processes = _processes(words[:split])
     return Launch("trl", entry, command.line, settings, unknown, config, processes)
 
 
 def _processes(words: Sequence[Word]) -> int | None:
-    for name, value in _options(words):
-        if name.replace("-", "_").lstrip("_") in ("num_processes", "nproc_per_node"):
-            return int(value) if re.fullmatch(r"[1-9]\d{0,5}", value) else None
+    for key, word in _flags(words):
+        if key in ("num_processes", "nproc_per_node"):
+            known = re.fullmatch(r"[1-9]\d{0,5}", word.text)
+            return int(word.text) if known else None
     return None
 
 
@@ -173,15 +175,3 @@ def _flags(words: Sequence[Word]) -> Iterator[tuple[str, Word]]:
             yield key, Word("true")
         else:
             yield key, following
-
-
-def _options(words: Sequence[Word]) -> Iterator[tuple[str, str]]:
-    """Options of a launcher: --name value and --name=value."""
-    for at, word in enumerate(words):
-        name, equals, value = word.text.partition("=")
-        if not name.startswith("--"):
-            continue
-        if equals:
-            yield name, value
-        elif at + 1 < len(words):
-            yield name, words[at + 1].text

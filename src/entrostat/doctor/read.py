@@ -32,7 +32,8 @@ MAX_WORD = 10_000
 MAX_REASON = 200
 """Characters of another library's message."""
 SUFFIXES = (".json", ".yaml", ".yml", ".toml")
-SCRIPTS = (".sh", ".bash", ".sbatch", ".slurm", ".py", ".ipynb")
+SHELL = (".sh", ".bash", ".sbatch", ".slurm")
+SCRIPTS = (*SHELL, ".py", ".ipynb")
 """Read by doctor/script.py."""
 
 

@@ -13,10 +13,15 @@ from entrostat.doctor import trl, verl
 from entrostat.doctor.bash import read_bash
 from entrostat.doctor.launch import Launch, launches
 from entrostat.doctor.python import Call, read_calls, read_notebook
-from entrostat.doctor.read import Override, Source, parsed_word, read_file, text_of
+from entrostat.doctor.read import (
+    SHELL,
+    Override,
+    Source,
+    parsed_word,
+    read_file,
+    text_of,
+)
 
-SHELL = (".sh", ".bash", ".sbatch", ".slurm")
-PYTHON = (".py", ".ipynb")
 PARSERS = ("TrlParser", "HfArgumentParser")
 """Classes by which a Python script takes its settings from its command line."""
 
