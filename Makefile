@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VERL := .venv-verl
+DOCS := .venv-docs
 # the release that test-trl-other tries
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: demo test test-verl test-trl-other claims bench-gpu clean
+.PHONY: demo test test-verl test-trl-other claims docs pictures bench-gpu clean
 
 demo: $(STAMP)
 	$(BIN)/entrostat compare --engine fast --task chain --learning-rate 2e-4 --prompts 16 --steps 200 --seeds 3 \
@@ -37,6 +38,14 @@ test-trl-other: $(STAMP) $(OTHER_TRL)/.installed
 claims: $(STAMP)
 	$(BIN)/entrostat reproduce --render docs/results/reproduce > docs/claims.md
 
+# the documentation as a site, in build/site; a broken link or anchor fails it
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+
+# docs/glossary/*.svg
+pictures: $(DOCS)/.installed
+	$(DOCS)/bin/python dev/pictures.py
+
 # needs a GPU, and hours of it; goes on where it stopped
 bench-gpu: $(STAMP)
 	mkdir -p runs
@@ -54,10 +63,15 @@ $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt -e '.[verl]' pyright pytest
 	touch $@
 
+$(DOCS)/.installed: constraints-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r constraints-docs.txt
+	touch $@
+
 $(OTHER_TRL)/.installed: $(STAMP)
 	rm -rf $(OTHER_TRL)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(OTHER_TRL) trl==$(TRL) triton==3.7.1
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VERL) .trl-other
+	rm -rf $(VENV) $(VERL) $(DOCS) .trl-other
