@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VERL := .venv-verl
 DOCS := .venv-docs
+RELEASE := .venv-release
 # the release that test-trl-other tries
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: demo test test-verl test-trl-other claims docs pictures bench-gpu clean
+.PHONY: demo test test-verl test-trl-other claims docs pictures release repository bench-gpu clean
 
 demo: $(STAMP)
 	$(BIN)/entrostat compare --engine fast --task chain --learning-rate 2e-4 --prompts 16 --steps 200 --seeds 3 \
@@ -46,6 +47,19 @@ docs: $(DOCS)/.installed
 pictures: $(DOCS)/.installed
 	$(DOCS)/bin/python dev/pictures.py
 
+# wheel and sdist, checked; then the wheel alone in a bare environment, where each command says which extra it lacks
+release: $(RELEASE)/.installed
+	rm -rf dist build/bare
+	$(RELEASE)/bin/python -m build --outdir dist .
+	$(RELEASE)/bin/twine check --strict dist/*
+	$(PYTHON) -m venv build/bare
+	build/bare/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	$(PYTHON) dev/check_bare.py build/bare/bin/entrostat
+
+# once: make repository URL=https://code.host/owner/entrostat
+repository:
+	sed -i 's#https://github.com/OWNER/entrostat#$(URL)#g' pyproject.toml README.md
+
 # needs a GPU, and hours of it; goes on where it stopped
 bench-gpu: $(STAMP)
 	mkdir -p runs
@@ -68,10 +82,15 @@ $(DOCS)/.installed: constraints-docs.txt
 	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r constraints-docs.txt
 	touch $@
 
+$(RELEASE)/.installed:
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check build==1.6.1 twine==7.0.0
+	touch $@
+
 $(OTHER_TRL)/.installed: $(STAMP)
 	rm -rf $(OTHER_TRL)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(OTHER_TRL) trl==$(TRL) triton==3.7.1
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VERL) $(DOCS) .trl-other
+	rm -rf $(VENV) $(VERL) $(DOCS) $(RELEASE) .trl-other build dist

@@ -19,7 +19,16 @@ from selenium.webdriver.chrome.service import Service
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "thermostat.svg"
-TARGET, OURS, PLAIN = "#222222", "#0072b2", "#d55e00"
+GREY = "#82888f"
+FAINT = "rgba(130, 136, 143, 0.25)"
+OURS, PLAIN = "#3b8fd4", "#d55e00"
+READABLE_ON_BOTH = {
+    "template": "plotly_white",
+    "paper_bgcolor": "rgba(0, 0, 0, 0)",
+    "plot_bgcolor": "rgba(0, 0, 0, 0)",
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": GREY},
+}
+"""Layout of a picture that can be read on a light and on a dark page."""
 PANELS = {
     "three constants": ("constant .2", "constant .35", "constant .5"),
     "a fall": ("fall .43 to .12",),
@@ -46,7 +55,7 @@ def figure() -> go.Figure:
         if plain:
             curve = np.mean([record["entropy"][:20] for record in plain], axis=0)
             style = {"color": PLAIN, "width": 2, "dash": "dot"}
-            name = "plain GRPO, .2/.2"
+            name = "plain GRPO, 0.2/0.2"
             fig.add_scatter(x=5 * np.arange(20), y=curve, name=name, line=style, showlegend=first, row=1, col=column)
         for row in rows:
             label = first and row == rows[0]
@@ -54,23 +63,24 @@ def figure() -> go.Figure:
             for i, run in enumerate(runs):
                 x = 5 * np.arange(len(run["held_out"]))
                 style = {"color": OURS, "width": 2}
-                name = "thermostat, one line a seed"
+                name = "thermostat, one line per seed"
                 one = {"name": name, "line": style, "opacity": 0.75, "showlegend": label and i == 0}
                 fig.add_scatter(x=x, y=run["held_out"], **one, row=1, col=column)
-            style = {"color": TARGET, "width": 2.5, "dash": "dash"}
+            style = {"color": GREY, "width": 2.5, "dash": "dash"}
             x = 5 * np.arange(len(runs[0]["target"]))
             shape = {"name": "target", "line": style, "showlegend": label}
             fig.add_scatter(x=x, y=runs[0]["target"], **shape, row=1, col=column)
         fig.update_xaxes(title="rollout", row=1, col=column)
-    fig.update_yaxes(title="entropy, nats a token", row=1, col=1)
+    fig.update_yaxes(title="entropy, nats per token", row=1, col=1)
     fig.update_yaxes(range=[0, 0.6])
+    fig.update_xaxes(gridcolor=FAINT, zerolinecolor=FAINT)
+    fig.update_yaxes(gridcolor=FAINT, zerolinecolor=FAINT)
     fig.update_layout(
-        template="plotly_white",
+        **READABLE_ON_BOTH,
         width=1000,
         height=330,
         margin={"l": 60, "r": 10, "t": 60, "b": 45},
         legend={"orientation": "h", "x": 0, "y": 1.28},
-        font={"family": "system-ui, sans-serif", "size": 13},
     )
     return fig
 
