@@ -173,8 +173,11 @@ def step(start: float, end: float, at: float) -> Piecewise:
     return Piecewise(((at, start), (at, end)))
 
 
-def parse_schedule(text: str | float | int) -> Schedule:
+def parse_schedule(text: str | float | int, *, given: str | None = None) -> Schedule:
     """A schedule from a number or from the command line's text: one of FORMS.
+
+    Args:
+        given: what an error quotes, where `text` is only a part of what was typed.
 
     Raises:
         ValueError: another form, with the known ones, or a value that its schedule refuses.
@@ -184,10 +187,11 @@ def parse_schedule(text: str | float | int) -> Schedule:
     """
     if not isinstance(text, str):
         return Constant(float(text))
+    given = given or text
     name, *words = text.split(":")
     if not words:
-        return Constant(_numbers(text, [name])[0])
-    values = _numbers(text, words)
+        return Constant(_numbers(given, [name])[0])
+    values = _numbers(given, words)
     match name, values:
         case "linear", [start, end]:
             return Linear(start, end)
@@ -199,15 +203,15 @@ def parse_schedule(text: str | float | int) -> Schedule:
             return Sine(mean, amplitude, period)
         case "piecewise", [_, _, *_] if len(values) % 2 == 0:
             return Piecewise(tuple(zip(values[::2], values[1::2], strict=True)))
-    raise ValueError(f"a schedule is {FORMS}, got {text!r}")
+    raise ValueError(f"a schedule is {FORMS}, got {given!r}")
 
 
-def _numbers(text: str, words: list[str]) -> list[float]:
-    """The numbers of the schedule `text`. ValueError where a word is none."""
+def _numbers(given: str, words: list[str]) -> list[float]:
+    """The numbers of the schedule `given`. ValueError where a word is none."""
     try:
         return [float(word) for word in words]
     except ValueError:
-        raise ValueError(f"a schedule is {FORMS}, got {text!r}") from None
+        raise ValueError(f"a schedule is {FORMS}, got {given!r}") from None
 
 
 def _between(start: float, end: float, share: float) -> float:

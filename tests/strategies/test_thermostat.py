@@ -257,6 +257,8 @@ def test_a_target_is_a_number_a_share_or_a_schedule(text, relative, at_half):
         ({"target": "sine:0.3:0.3:50"}, "over 0 nats"),
         ({"target": "linear:1x:0.5"}, "behind every entropy"),
         ({"target": "warm"}, "a schedule is"),
+        ({"target": "0.8xx"}, "got '0.8xx'.* as in 0.8x"),
+        ({"target": "0,8x"}, "got '0,8x'"),
         ({"target": "nan"}, "must be finite"),
         ({"eps": 0.0}, "eps must be"),
         ({"response": 0.0}, "response must be"),

@@ -357,10 +357,10 @@ def parse_target(text: str | float) -> tuple[Schedule, bool]:
     if relative:
         words[entropies] = [word.removesuffix("x") for word in words[entropies]]
     try:
-        return parse_schedule(":".join(words)), relative
+        return parse_schedule(":".join(words), given=text), relative
     except ValueError as error:
         raise ValueError(
-            f"{error}; an x behind every entropy means: of the initial one"
+            f"{error}; an x behind every entropy means: of the initial one, as in 0.8x"
         ) from None
 
 
