@@ -21,31 +21,27 @@ at this scale.
 
 READING = """## How to read this page
 
-- **Standing.** A claim is *reproduced* where the interval of each part lies where the
-  claim wants it (verdict `holds`). It is *open* where no interval lies wholly on the
-  wrong side, but some have a part there: the runs do not decide (`undecided`). Where an
-  interval lies wholly on the wrong side (`fails`), the claim is *contradicted*, or *not
-  reproduced at this scale* if the lab lacks something of the paper's set-up that may be
-  the reason. The page says what is missing; no run shows that it is the cause.
+| standing | verdict | what it means |
+|---|---|---|
+| reproduced | holds | the interval of each part lies where the claim wants it |
+| open | undecided | no interval lies wholly on the wrong side, some reach over it: the runs do not decide |
+| contradicted | fails | an interval lies wholly on the wrong side |
+| not reproduced at this scale | fails | the same, and the lab lacks something of the paper's set-up |
+
+- **Not reproduced at this scale**: the section says what the lab lacks. No run shows
+  that it is the cause.
 - **Criteria** are written before their runs. Where one has been replaced since, the
-  result is that of the earlier one, and the section says so.
-- **The number in the table** is that of the part that decides. Where a claim fails or is
-  open, it is the part furthest on the wrong side; where a claim is reproduced, it is the
-  claim's own number.
-- **Intervals** are 95% intervals of the mean over seeds, by Student's t. Those of
-  shares, of differences of shares and of correlations stay within the range of such
-  numbers. Where there are fewer than three seeds, the page shows each seed's number and
-  nothing is decided.
-- **Least effect** is the distance of the true mean from the bound that a two-sided 5% t
-  test over as many seeds, with the same spread, detects in four cases of five. An open
-  part says nothing about smaller effects.
-- Intervals are not corrected for the number of parts: where the truth is at the bound,
-  one part in 40 fails by chance.
-- **Names.** 0.2/inf is a window with low = 0.2 and high = inf; low = 1 or high = inf
-  switches that side off. H is the mean token entropy in nats, and "per rollout" is what
-  the updates on one rollout change. mean@n and pass@n are scores from n samples of each
-  held-out problem. clip_low and clip_high are the shares of the trained tokens that the
-  two sides take.
+  section says so.
+- **The number in the table** is that of the part that decides: the one furthest on the
+  wrong side, or the claim's own number where it is reproduced.
+- **Intervals** are 95%, over seeds, by Student's t, and not corrected for the number of
+  parts. With fewer than three seeds nothing is decided.
+- **Least effect** is what a two-sided 5% t test over as many seeds finds in four cases
+  of five. An open part says nothing about smaller effects.
+- **Names.** 0.2/inf is a window with low = 0.2 and high = inf. H is the mean token
+  entropy in nats. "per rollout" is what the updates on one rollout change. clip_low and
+  clip_high are the shares of trained tokens that the two sides take. The
+  [glossary](glossary.md) has the rest.
 """
 
 COMMANDS = """## The commands
