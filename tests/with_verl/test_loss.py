@@ -1,16 +1,13 @@
 """The registered policy loss in this process: against verl's vanilla, its metrics against the TRL engine's meter."""
 
 import math
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 from transformers import AutoTokenizer
-from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla, get_policy_loss_fn
-from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
+from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
 from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 
@@ -83,24 +80,6 @@ def thermostat_state(strategy):
         state = strategy.observe(state, told)
     assert state.pressure != 0
     return state
-
-
-def test_importing_verl_registers_both_names():
-    assert get_policy_loss_fn("entrostat") is policy_loss
-    assert get_trainer_cls("entrostat").__name__ == "EntropyControlTrainer"
-
-
-@pytest.mark.parametrize("module", ["config", "trainer"])
-def test_both_names_are_registered_whatever_is_imported_first(module):
-    code = f"""
-import entrostat.engines.verl.{module}
-from omegaconf import OmegaConf
-from transformers import AutoTokenizer
-from verl.trainer.ppo.core_algos import get_policy_loss_fn
-from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
-get_policy_loss_fn("entrostat"), get_trainer_cls("entrostat")
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -252,6 +231,8 @@ def test_without_the_trainer_a_strategy_without_state_runs_and_others_are_refuse
     assert {"grpo", "clip-higher", "clip-lower", "dcpo"}.isdisjoint(refused)
     with pytest.raises(ValueError, match=r"_target_=entrostat.engines.verl.config.EntrostatLossConfig"):
         call(policy_loss, x, actor(PolicyLossConfig(loss_mode="entrostat")))
+    with pytest.raises(ValueError, match="dump_every is not read by this trainer"):
+        call(policy_loss, x, actor(EntrostatLossConfig(strategy="grpo", dump_every=1)))
 
 
 def test_other_trainers_of_v1_are_refused(monkeypatch):
@@ -266,7 +247,8 @@ def test_other_trainers_of_v1_are_refused(monkeypatch):
         ({}, "policy_loss.strategy is not set"),
         ({"strategy": "thermstat"}, "did you mean thermostat"),
         ({"strategy": "thermostat", "options": {"aim": 1}}, "has no option 'aim'"),
-        ({"strategy": "grpo", "dump_every": -1}, "dump_every must be at least 0"),
+        ({"strategy": "grpo", "loss_mode": "vanilla"}, "loss_mode is 'vanilla', so verl would train on that loss"),
+        ({"strategy": "grpo", "dump_every": -1}, "dump_every must be a whole number"),
     ],
 )
 def test_bad_options_are_refused(fields, word):

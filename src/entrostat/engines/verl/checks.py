@@ -1,39 +1,94 @@
 """What the plug-in refuses before a run, and what a strategy needs that verl cannot give.
-ValueError, one line each."""
+ValueError, one line each.
 
+`settings` has seen to it that all that we need is set.
+"""
+
+import dataclasses
+
+from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig
 from verl.utils.config import omega_conf_to_dataclass
 
 from entrostat.engines.controller import check_reads
 from entrostat.engines.verl.config import EntrostatLossConfig
-from entrostat.strategies import Reads, Strategy, strategy_name
+from entrostat.engines.verl.settings import (
+    LOSS,
+    LOSS_MODE,
+    NAME,
+    OWN_FIELDS,
+    TARGET,
+    TARGET_KEY,
+    TRAINER_MODE,
+)
+from entrostat.strategies import NoState, Reads, Strategy, strategy_name
+from entrostat.texts import did_you_mean
 from entrostat.trainers import ratios_can_move, verl_updates_per_rollout
 
-NAME = "entrostat"
-"""Our loss mode and trainer mode."""
-TARGET = f"{EntrostatLossConfig.__module__}.{EntrostatLossConfig.__qualname__}"
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 ENGINES = ("fsdp", "fsdp2")
-_LOSS = "actor_rollout_ref.actor.policy_loss"
+_OUR_TRAINER = f"set trainer.use_v1=true and {TRAINER_MODE}={NAME}"
+
+
+class Refused(CompactHydraException, ValueError):
+    """A configuration that cannot do what it says. Of this kind of error Hydra prints
+    the text alone."""
 
 
 def checked_options(config: DictConfig) -> EntrostatLossConfig:
     """Our options of a verl configuration whose run can do what they say."""
-    actor = config.actor_rollout_ref.actor
-    if actor.policy_loss.loss_mode != NAME:
+    options = _options(config.actor_rollout_ref.actor.policy_loss)
+    _check_setup(config)
+    check_can_act(config, options.make())
+    if not config.trainer.get("use_v1", True):
+        _check_v0(config, options)
+    if options.dump_every and _splits_sequences(config.actor_rollout_ref.actor):
         raise ValueError(
-            f"trainer.v1.trainer_mode={NAME} needs {_LOSS}.loss_mode={NAME}, got "
-            f"{actor.policy_loss.loss_mode!r}: verl would train on that loss and the "
+            f"{LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would "
+            "write the same rows"
+        )
+    return options
+
+
+def _options(policy_loss: DictConfig) -> EntrostatLossConfig:
+    if policy_loss.loss_mode != NAME:
+        raise ValueError(
+            f"{TRAINER_MODE}={NAME} needs {LOSS_MODE}={NAME}, got "
+            f"{policy_loss.loss_mode!r}: verl would train on that loss and the "
             "controller would steer nothing"
         )
-    options = omega_conf_to_dataclass(actor.policy_loss)
+    if policy_loss.get("_target_") == TARGET:
+        _check_names(policy_loss)
+    try:
+        options = omega_conf_to_dataclass(policy_loss)
+    except InstantiationException as error:
+        # Hydra's text is three lines, the cause's is the sentence
+        raise ValueError(str(error.__cause__ or error)) from None
     if not isinstance(options, EntrostatLossConfig):
+        raise ValueError(f"{LOSS} has no options of {NAME}: set {TARGET_KEY}={TARGET}")
+    return options
+
+
+def _check_names(policy_loss: DictConfig) -> None:
+    """Raises ValueError for a setting that there is not, such as an option of the
+    strategy that does not stand under `options`."""
+    fields = {field.name for field in dataclasses.fields(EntrostatLossConfig)}
+    unknown = sorted(set(policy_loss) - fields)
+    if unknown:
+        paths = ", ".join(f"{LOSS}.{name}" for name in unknown)
+        hint = did_you_mean(str(unknown[0]), OWN_FIELDS)
         raise ValueError(
-            f"{_LOSS} has no options of {NAME}: set {_LOSS}._target_={TARGET}"
+            f"{paths}: no such setting. {hint}An option of the strategy stands under "
+            f"{LOSS}.options"
         )
-    if actor.strategy not in ENGINES:
+
+
+def _check_setup(config: DictConfig) -> None:
+    """Raises ValueError where verl's engine or another loss of verl's is in the way."""
+    engine = config.actor_rollout_ref.actor.strategy
+    if engine not in ENGINES:
         raise ValueError(
-            f"actor.strategy={actor.strategy!r} is not supported, only "
+            f"actor.strategy={engine!r} is not supported, only "
             f"{' and '.join(ENGINES)}: there a loss call sees one micro-batch of one "
             "data-parallel rank; under pipeline stages it is missing who counts the "
             "tokens"
@@ -43,13 +98,6 @@ def checked_options(config: DictConfig) -> EntrostatLossConfig:
             f"distillation sets a loss function of its own, and so does {NAME}: switch "
             "one of them off"
         )
-    check_can_act(config, options.make())
-    if options.dump_every and _splits_sequences(actor):
-        raise ValueError(
-            f"{_LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would "
-            "write the same rows"
-        )
-    return options
 
 
 def check_can_act(config: DictConfig, strategy: Strategy) -> None:
@@ -61,7 +109,7 @@ def check_can_act(config: DictConfig, strategy: Strategy) -> None:
         "which verl does not keep: for the thermostat set options.tilt=surprisal",
     )
     if bypasses(config):
-        check_without_entropy(strategy, BYPASS, "set it to false")
+        _check_without_entropy(strategy, BYPASS, "set it to false")
         return
     actor = config.actor_rollout_ref.actor
     prompts = config.data.train_batch_size
@@ -86,7 +134,34 @@ def bypasses(config: DictConfig) -> bool:
     return bool(correction and correction.get("bypass_mode", False))
 
 
-def check_without_entropy(strategy: Strategy, where: str, cure: str) -> None:
+def _check_v0(config: DictConfig, options: EntrostatLossConfig) -> None:
+    """Raises for what the v0 trainer would pass over without a word."""
+    if config.trainer.v1.trainer_mode == NAME:
+        raise ValueError(
+            f"trainer.use_v1=false does not read {TRAINER_MODE}={NAME}: nothing would "
+            "be observed, logged or dumped. Set trainer.use_v1=true; or leave "
+            "trainer_mode out, for a strategy without a state"
+        )
+    check_without_our_trainer(options, "the v0 trainer")
+
+
+def check_without_our_trainer(options: EntrostatLossConfig, where: str) -> None:
+    """Raises for what only our trainer can do, where another one calls the loss."""
+    strategy = options.make()
+    if not isinstance(strategy.init(), NoState):
+        raise ValueError(
+            f"strategy {strategy_name(strategy)!r} keeps a state that is observed once "
+            f"per step, and {where} hands none on: {_OUR_TRAINER}"
+        )
+    if options.dump_every:
+        raise ValueError(
+            f"{LOSS}.dump_every is not read by {where}, which writes no dumps: "
+            f"{_OUR_TRAINER}, or leave it out"
+        )
+    _check_without_entropy(strategy, where, _OUR_TRAINER)
+
+
+def _check_without_entropy(strategy: Strategy, where: str, cure: str) -> None:
     """Raises for a strategy that cannot live with a mean entropy estimated from sampled
     log-probabilities alone."""
     check_reads(strategy, Reads.MEAN_ENTROPY, f"which is missing under {where}: {cure}")

@@ -1,12 +1,18 @@
 """The options of the plug-in, as a PolicyLossConfig that Hydra overrides reach through
 `_target_`."""
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
 from verl.workers.config import PolicyLossConfig
 
+from entrostat.engines.verl.settings import LOSS_MODE, NAME
 from entrostat.strategies import STRATEGIES, Strategy, make_strategy
+
+_PLUGIN = "entrostat.engines.verl.plugin"
 
 
 @dataclass
@@ -14,9 +20,10 @@ class EntrostatLossConfig(PolicyLossConfig):
     """verl's policy-loss options and ours.
 
     Raises ValueError, in the driver and in each worker, for a strategy or an option that
-    there is not.
+    there is not, and where verl would not use what is set here.
     """
 
+    loss_mode: str = NAME
     strategy: str = ""
     """Name of a strategy."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -29,17 +36,56 @@ class EntrostatLossConfig(PolicyLossConfig):
     on its own machine."""
 
     def __post_init__(self):
+        if _PLUGIN not in sys.modules:
+            raise ValueError(
+                "verl has not loaded entrostat's plug-in: install entrostat by pip in "
+                "the environment of each node, and leave VERL_USE_EXTERNAL_PLUGINS "
+                "unset or name entrostat in it; `entrostat doctor --verl` tries it"
+            )
+        if self.loss_mode != NAME:
+            raise ValueError(
+                f"{LOSS_MODE} is {self.loss_mode!r}, so verl would train on that loss "
+                f"and no strategy would act: set {LOSS_MODE}={NAME}"
+            )
         if not self.strategy:
             raise ValueError(
                 f"policy_loss.strategy is not set: choose one of {', '.join(STRATEGIES)}"
             )
-        if self.dump_every < 0:
+        if not isinstance(self.options, Mapping):
             raise ValueError(
-                f"policy_loss.dump_every must be at least 0, got {self.dump_every}"
+                "policy_loss.options must hold options by name, got "
+                f"{self.options!r}: write policy_loss.options.NAME=VALUE"
             )
+        self._check_dump()
         # so that a bad name or option is refused here
         self.make()
 
+    def _check_dump(self) -> None:
+        every = self.dump_every
+        if not isinstance(every, int) or every < 0:
+            raise ValueError(
+                "policy_loss.dump_every must be a whole number of steps, at least 0, "
+                f"got {every!r}"
+            )
+        if self.dump_dir and not every:
+            raise ValueError(
+                f"policy_loss.dump_dir={self.dump_dir} without policy_loss.dump_every: "
+                "nothing would be written; set dump_every"
+            )
+
     def make(self) -> Strategy:
         """The strategy with its options."""
-        return make_strategy(self.strategy, **self.options)
+        options = {str(name): _value(given) for name, given in self.options.items()}
+        return make_strategy(str(self.strategy), **options)
+
+
+def _value(given: Any) -> Any:
+    """A number where a text is one by YAML's rules: Hydra's command line leaves .inf,
+    and what comes from the environment, a text."""
+    if not isinstance(given, str):
+        return given
+    try:
+        read = yaml.safe_load(given)
+    except yaml.YAMLError:
+        return given
+    return read if type(read) in (int, float) else given

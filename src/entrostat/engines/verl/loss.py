@@ -22,13 +22,14 @@ from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
 from entrostat.clip import Bound
-from entrostat.engines.verl.checks import NAME, TARGET, check_without_entropy
+from entrostat.engines.verl.checks import check_without_our_trainer
 from entrostat.engines.verl.config import EntrostatLossConfig
 from entrostat.engines.verl.dump import StepDump
 from entrostat.engines.verl.metrics import token_sums
+from entrostat.engines.verl.settings import NAME, TARGET, TARGET_KEY, TRAINER_MODE
 from entrostat.engines.window import uncrossed
 from entrostat.entropy import TokenStats
-from entrostat.strategies import NoState, Strategy, state_from_json, strategy_name
+from entrostat.strategies import NoState, Strategy, state_from_json
 
 KEY = "entrostat"
 """What the driver tells of a step, as JSON: under this key of a batch's extra_info. And
@@ -188,24 +189,16 @@ def padded(data: TensorDict, name: str) -> Tensor:
 
 
 def _without_trainer(config: Any) -> MicroBatch:
-    """Where another trainer than ours calls the loss: for strategies that need none."""
-    if not isinstance(config.policy_loss, EntrostatLossConfig):
-        raise ValueError(
-            f"loss_mode={NAME} has no options: set "
-            f"actor_rollout_ref.actor.policy_loss._target_={TARGET}"
-        )
-    strategy = config.policy_loss.make()
+    """Where another trainer than ours calls the loss: for strategies that need none. The
+    driver has refused the others already, where it calls verl's validate_config."""
+    options = config.policy_loss
+    if not isinstance(options, EntrostatLossConfig):
+        raise ValueError(f"loss_mode={NAME} has no options: set {TARGET_KEY}={TARGET}")
     if transferqueue_utils.TQ_INITIALIZED:
         raise ValueError(
-            f"loss_mode={NAME} needs trainer.v1.trainer_mode={NAME}, which is "
+            f"loss_mode={NAME} needs {TRAINER_MODE}={NAME}, which is "
             "synchronous. Under colocate_async and separate_async a batch mixes tokens "
             "of several policies: there is no one sampler to observe before a step"
         )
-    cure = f"set trainer.use_v1=true and trainer.v1.trainer_mode={NAME}"
-    if not isinstance(strategy.init(), NoState):
-        raise ValueError(
-            f"strategy {strategy_name(strategy)!r} keeps a state that is observed once "
-            f"per step, and this trainer hands none on: {cure}"
-        )
-    check_without_entropy(strategy, "the v0 trainer", cure)
-    return MicroBatch(strategy, NoState(), None, None)
+    check_without_our_trainer(options, "this trainer")
+    return MicroBatch(options.make(), NoState(), None, None)

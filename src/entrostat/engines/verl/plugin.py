@@ -1,44 +1,77 @@
-"""What verl imports on `import verl`, in the driver and in every Ray worker: it registers
-our two names.
+"""What verl imports on `import verl`, in the driver and in every Ray process.
 
-`actor_rollout_ref.actor.policy_loss.loss_mode=entrostat` and
-`trainer.v1.trainer_mode=entrostat`. verl reports a plug-in that fails to import at level
-DEBUG only; the two settings then end in "Unsupported loss mode" and "Unknown trainer",
-which say nothing of the cause. So where our trainer does not fit this verl, a stand-in is
-registered in its place, which says why as soon as a run asks for it.
+It registers our two names, `actor_rollout_ref.actor.policy_loss.loss_mode=entrostat` and
+`trainer.v1.trainer_mode=entrostat`, and puts our check of the configuration in front of
+verl's. Neither imports what it names before a run asks for it: an idle plug-in must cost
+a process of verl's nothing.
 """
 
-from verl.trainer.ppo.core_algos import register_policy_loss
+import functools
+from typing import Any
 
-from entrostat.engines.verl.checks import NAME
-from entrostat.engines.verl.loss import policy_loss
+import verl.utils
+import verl.utils.config
+from omegaconf import DictConfig
 
-register_policy_loss(NAME)(policy_loss)
-
-# after the loss: without TransferQueue verl has no v1 trainer at all, and this import
-# fails
-from verl.trainer.ppo.v1.trainer_base import (  # noqa: E402
-    PPOTrainer,
-    register_trainer,
-)
+from entrostat.engines.verl.imported import when_imported
+from entrostat.engines.verl.settings import NAME, check_whole, named
 
 
-def refusing(reason: Exception) -> type[PPOTrainer]:
-    """A trainer that cannot be made: it raises RuntimeError with the reason."""
+def _register_loss() -> None:
+    from verl.trainer.ppo.core_algos import register_policy_loss
 
-    class DoesNotFit(PPOTrainer):
-        # before __init__: the class is abstract, and Python would say that instead
-        def __new__(cls, *args, **kwargs):
-            raise RuntimeError(
-                f"trainer.v1.trainer_mode={NAME} does not work with this verl: {reason}"
-            ) from reason
+    @register_policy_loss(NAME)
+    def policy_loss(*args: Any, **kwargs: Any) -> Any:
+        """entrostat.engines.verl.loss.policy_loss."""
+        from entrostat.engines.verl.loss import policy_loss
 
-    return DoesNotFit
+        return policy_loss(*args, **kwargs)
 
 
-try:
-    from entrostat.engines.verl.trainer import EntropyControlTrainer
-except Exception as error:
-    register_trainer(NAME)(refusing(error))
-else:
-    register_trainer(NAME)(EntropyControlTrainer)
+def _register_trainer() -> None:
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
+
+    @register_trainer(NAME)
+    class Trainer(PPOTrainer):
+        """Makes an EntropyControlTrainer. RuntimeError where that does not fit this
+        verl."""
+
+        # not __init__: PPOTrainer is abstract
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            try:
+                from entrostat.engines.verl.trainer import EntropyControlTrainer
+            except Exception as error:
+                raise RuntimeError(
+                    f"trainer.v1.trainer_mode={NAME} does not work with this verl: "
+                    f"{error}"
+                ) from error
+            trainer: Any = EntropyControlTrainer
+            return trainer(*args, **kwargs)
+
+
+def check_first(validate: Any) -> Any:
+    """verl's validate_config, with ours before it. Where nothing of the configuration is
+    ours, it is verl's."""
+
+    @functools.wraps(validate)
+    def validate_config(config: DictConfig, *args: Any, **kwargs: Any) -> Any:
+        if named(config):
+            from entrostat.engines.verl.checks import Refused, checked_options
+
+            try:
+                check_whole(config)
+                checked_options(config)
+            except ValueError as error:
+                raise Refused(f"entrostat: {error}") from None
+        return validate(config, *args, **kwargs)
+
+    return validate_config
+
+
+when_imported("verl.trainer.ppo.core_algos", _register_loss)
+# where TransferQueue is missing, verl has no v1 trainer, and this never happens
+when_imported("verl.trainer.ppo.v1.trainer_base", _register_trainer)
+# the driver calls it before Ray starts and a model is loaded. No registry of verl's is
+# asked so early, and none sees the whole configuration
+verl.utils.config.validate_config = check_first(verl.utils.config.validate_config)
+verl.utils.validate_config = verl.utils.config.validate_config
