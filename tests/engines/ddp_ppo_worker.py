@@ -23,7 +23,7 @@ class Recorded(EntropyControlPPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
-        self.rollouts.append({**output, "rewards": self._raw_rewards})
+        self.rollouts.append({**output, "rewards": self._rewards_of(output)})
         return output
 
 

@@ -12,12 +12,17 @@ import reference
 from entrostat import dump
 
 
-def test_two_ranks_share_one_controller_weighted_by_tokens(tmp_path):
-    worker = Path(__file__).parent / "ddp_worker.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(worker)]
-    done = subprocess.run([*launch, str(tmp_path)], capture_output=True, text=True)
+def launched(worker, folder):
+    """What the two ranks of a worker have written."""
+    path = Path(__file__).parent / worker
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(path)]
+    done = subprocess.run([*launch, str(folder)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
-    ranks = [json.loads((tmp_path / f"rank{r}.json").read_text()) for r in (0, 1)]
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_two_ranks_share_one_controller_weighted_by_tokens(tmp_path):
+    ranks = launched("ddp_worker.py", tmp_path)
     assert [r["rank"] for r in ranks] == [0, 1]
     for i in range(2):
         (first, first_tokens, first_state), (second, second_tokens, second_state) = (r["rollouts"][i] for r in ranks)
@@ -44,3 +49,18 @@ def test_two_ranks_share_one_controller_weighted_by_tokens(tmp_path):
         assert line["entrostat/clip_high"] == pytest.approx(sides.count(1) / len(sides), rel=1e-6)
         entropy = [h for row in both for h in row["old_entropy"]]
         assert line["entrostat/entropy"] == pytest.approx(sum(entropy) / len(entropy), rel=1e-5)
+
+
+def test_ranks_that_differ_make_as_many_passes_and_one_may_log_alone(tmp_path):
+    long, short = launched("ddp_uneven_worker.py", tmp_path)
+    assert min(long["widths"]) > max(short["widths"]) == 3
+    assert long["sums"] == short["sums"] > 0
+    assert long["scored"] == short["scored"]
+    own, *joint = long["log"]
+    assert own["own"] == 1.0
+    # what rank 0 logged alone are means over both ranks, of the updates before it
+    assert own["entrostat/clip_low"] + own["entrostat/clip_high"] > 0
+    assert own["entrostat/value_loss"] > 0
+    assert joint[1] == short["log"][1]
+    tokens = [line["entrostat/entropy"] for line in (own, joint[1])]
+    assert tokens == [line["entrostat/entropy"] for line in short["log"]]

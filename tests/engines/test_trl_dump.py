@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 import reference
 from entrostat import dump
-from entrostat.engines.dump import weighed_by
+from entrostat.engines.dump import check_dumping, weighed_by
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
 from entrostat.objectives.gppo import CeGppo
 
@@ -348,10 +348,16 @@ def test_training_afresh_refuses_a_folder_with_dumps(lab, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dump_every": -1, "dump_dir": "d"}, "dump_every must be at least 0, got -1"),
+        ({"dump_every": -1, "dump_dir": "d"}, "dump_every must be a whole number of rollouts, .*, got -1$"),
         ({"dump_every": 2}, "dump_every=2 needs a folder: give dump_dir"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(lab, options, message):
     with pytest.raises(ValueError, match=message):
         lab.trainer(strategy="grpo", **options)
+
+
+def test_dump_every_is_a_whole_number():
+    # the check itself: the tests' own check of types is before that of the trainer
+    with pytest.raises(ValueError, match=r"^dump_every must be a whole number of rollouts, .*, got 1\.5$"):
+        check_dumping(1.5, "d")

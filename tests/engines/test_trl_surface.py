@@ -1,5 +1,6 @@
 """A name that TRL's next release drops stops us in one sentence, before anything is trained."""
 
+import importlib
 import inspect
 import os
 import re
@@ -14,14 +15,16 @@ from entrostat.engines import trl_surface
 from entrostat.engines.checks import check_environment
 from entrostat.engines.dump import DumpMixin
 from entrostat.engines.measure import MeasureMixin
+from entrostat.engines.passes import THRESHOLDS, PassMixin
 from entrostat.engines.ppo import CriticMixin
+from entrostat.engines.scored import ScoredMixin
 from entrostat.engines.trl import EntropyControlMixin
 from entrostat.engines.trl_surface import ATTRIBUTES, METHODS, READ_BY_LOSS
 
-MIXINS = (DumpMixin, MeasureMixin, EntropyControlMixin, CriticMixin)
+MIXINS = (DumpMixin, MeasureMixin, EntropyControlMixin, CriticMixin, PassMixin, ScoredMixin)
 # of a class made of GRPOTrainer's members, its __module__ among them
 NEXT = "trl.trainer.grpo_trainer.Next"
-FILES = ("batch.py", "dump.py", "measure.py", "ppo.py", "trl.py")
+FILES = ("batch.py", "dump.py", "guards.py", "measure.py", "passes.py", "ppo.py", "scored.py", "trl.py")
 
 
 def members():
@@ -53,9 +56,12 @@ def renamed(function, name):
     return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
 
 
-def refusal(trainer, mixin=EntropyControlMixin):
-    with pytest.raises(RuntimeError) as refused:
+def refusal(trainer, mixin=EntropyControlMixin, *, is_trls=True):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError) as refused:
+        if is_trls:  # the GRPOTrainer of another release
+            patch.setattr(trl_surface, "GRPOTrainer", trainer)
         type("Mine", (mixin, trainer), {})
+    assert "\n" not in str(refused.value)
     return str(refused.value)
 
 
@@ -84,14 +90,17 @@ def test_a_name_that_the_loss_no_longer_reads_is_named(name):
     assert sentence == want
 
 
-def test_a_trainer_with_every_name_is_taken_and_so_is_a_mixin_of_ones_own():
+def test_a_trainer_with_every_name_is_taken_and_so_is_a_mixin_of_ones_own(monkeypatch):
     class Other:
         """A mixin that is no trainer."""
 
     class Mine(EntropyControlMixin, Other):
         pass
 
-    type("Whole", (Mine, type("Next", (), members())), {})
+    whole = type("Next", (), members())
+    monkeypatch.setattr(trl_surface, "GRPOTrainer", whole)
+    type("Whole", (Mine, whole), {})
+    monkeypatch.undo()
     type("Real", (Mine, GRPOTrainer), {})
 
 
@@ -99,13 +108,37 @@ def test_the_list_has_all_that_we_override_and_nothing_that_we_do_not_use():
     for mixin in MIXINS:
         ours = {name for name in vars(mixin) if not name.startswith("__")}
         assert {name for name in ours if hasattr(GRPOTrainer, name)} <= set(METHODS)
-        assert not ours & set(ATTRIBUTES)
+        # the thresholds are watched: who reads them is known
+        assert ours & set(ATTRIBUTES) <= set(THRESHOLDS)
     folder = Path(trl_surface.__file__).parent
     code = "".join((folder / name).read_text() for name in FILES)
     for name in METHODS + ATTRIBUTES:
-        assert f"self.{name}" in code or f"trainer.{name}" in code or f"super().{name}" in code, name
+        assert any(f"{owner}.{name}" in code for owner in ("self", "trainer", "super()")), name
     for name in READ_BY_LOSS:
         assert name in code, name
+
+
+@pytest.mark.filterwarnings("ignore::trl.import_utils.TRLExperimentalWarning")
+def test_other_trainers_are_refused_with_those_that_fit():
+    for module, name in (
+        ("trl", "RLOOTrainer"),
+        ("trl", "SFTTrainer"),
+        ("trl", "DPOTrainer"),
+        ("transformers", "Trainer"),
+        ("trl.experimental.sdpo", "SDPOTrainer"),
+        ("trl.experimental.a2po", "A2POTrainer"),
+    ):
+        sentence = refusal(getattr(importlib.import_module(module), name), is_trls=False)
+        assert sentence.startswith(f"Mine puts entropy control on {name}, which has no clipped loss of TRL's")
+        assert "it fits trl.GRPOTrainer and subclasses of it" in sentence
+    gmpo = importlib.import_module("trl.experimental.gmpo").GMPOTrainer
+    assert "clips the logarithm of the ratio" in refusal(gmpo, is_trls=False)
+    assert "clips the logarithm of the ratio" in refusal(type("Own", (gmpo,), {}), is_trls=False)
+
+
+def test_the_mixin_behind_its_trainer_is_refused():
+    with pytest.raises(RuntimeError, match=r"class Mine\(EntropyControlMixin, GRPOTrainer\)$"):
+        type("Mine", (GRPOTrainer, EntropyControlMixin), {})
 
 
 @pytest.mark.skipif("ENTROSTAT_TRY_TRL" not in os.environ, reason="needs another release: make test-trl-other")

@@ -41,6 +41,11 @@ def updates_per_rollout(args: Any) -> int:
     return trl_updates_per_rollout(**_batching(args))
 
 
+def always_fresh(args: Any) -> bool:
+    """Whether every ratio is exactly 1 under these GRPOConfig fields."""
+    return trl_always_fresh(**_batching(args))
+
+
 def _batching(args: Any) -> dict[str, int]:
     """The fields that say when rollouts and updates fall."""
     return {
@@ -81,6 +86,15 @@ def check_can_act(
         _check_rollouts(args, f"objective {objective_name(objective)!r}", objective)
 
 
+def check_steps(args: Any) -> None:
+    """Raises ValueError where these settings train nothing."""
+    if args.max_steps == 0:
+        raise ValueError(
+            "max_steps=0 trains nothing: set the number of updates, or -1 for "
+            "num_train_epochs"
+        )
+
+
 def _check_strategy(args: Any, strategy: Strategy, objective: Objective | None) -> None:
     """Raises ValueError where the loss would not read the strategy's bounds, or where
     they would change nothing."""
@@ -97,7 +111,7 @@ def _check_strategy(args: Any, strategy: Strategy, objective: Objective | None) 
             "'token', or use a static strategy"
         )
     acts = strategy.acts_on_fresh or objective is not None
-    if trl_always_fresh(**_batching(args)) and not acts:
+    if always_fresh(args) and not acts:
         raise ValueError(
             f"strategy {name!r} cannot act: with one update per rollout every ratio is "
             "exactly 1, so clipping does nothing; set steps_per_generation over "

@@ -1,11 +1,10 @@
 """Dumps of rollouts from TRL's trainer: what each token was in the pass that trained on it
 (entrostat.dump).
 
-It overrides two of TRL's private methods, and each calls super:
-`_generate_and_score_completions`, where the rollout gets its sample numbers and rewards,
-which TRL shuffles along, and `_calculate_rewards`, which alone knows the rewards. The
-engine hands on every pass (measure.py). A rollout's rows are kept on the CPU, some 60
-bytes per token, and written with its last pass.
+It overrides `_generate_and_score_completions`, where the rollout gets its sample numbers
+and rewards, which TRL shuffles along. The engine hands on every pass (measure.py). A
+rollout's rows are kept on the CPU, some 60 bytes per token, and written with its last
+pass.
 """
 
 from pathlib import Path
@@ -20,13 +19,11 @@ from entrostat.clip import ClipEvents
 from entrostat.dump import cut, file_name, rows, save
 from entrostat.engines.lm_head import CHUNK
 from entrostat.engines.meter import SumsOf, Window
-from entrostat.engines.rewards import weighted
-from entrostat.engines.trl_surface import Base
+from entrostat.engines.scored import ScoredMixin
 from entrostat.engines.window import high_under
 from entrostat.entropy import TokenStats
 from entrostat.objectives import Objective, objective_name
 from entrostat.objectives.clipped import OnClipped
-from entrostat.trainers import TRL_CLAMPED
 
 # What we add to a rollout: TRL shuffles and splits it along with its own tensors.
 _SAMPLE, _REWARD = "entrostat_sample", "entrostat_reward"
@@ -46,11 +43,11 @@ class TrainedPass(NamedTuple):
     """Trained tokens; the others may hold anything."""
     events: ClipEvents
     """What the clip took, (b t) each."""
-    window: Window
-    """The bounds behind the events."""
+    window: Window | None
+    """The bounds behind the events; None where tokens do not lose their gradient."""
 
 
-class DumpMixin(Base):
+class DumpMixin(ScoredMixin):
     """Writes every `dump_every`-th rollout, the first included, to
     `dump_dir`/step-000000.parquet and so on; 0: none.
 
@@ -60,8 +57,8 @@ class DumpMixin(Base):
     rollouts that it makes again.
 
     Raises:
-        ValueError: `dump_every` is negative, or there is no `dump_dir`; when training
-            begins, the folder holds dumps of another run.
+        ValueError: `dump_every` is no whole number or negative, or there is no
+            `dump_dir`; when training begins, the folder holds dumps of another run.
     """
 
     objective: Objective | None
@@ -74,20 +71,16 @@ class DumpMixin(Base):
         dump_dir: str | Path | None = None,
         **kwargs: Any,
     ):
-        if dump_every < 0:
-            raise ValueError(f"dump_every must be at least 0, got {dump_every}")
-        if dump_every and dump_dir is None:
-            raise ValueError(f"dump_every={dump_every} needs a folder: give dump_dir")
+        check_dumping(dump_every, dump_dir)
         super().__init__(*args, **kwargs)
         self._dump_every = dump_every
         self._dump_dir = Path(dump_dir or "")
         # of the rollout at hand: whether it is dumped, its number, the update that it
-        # began at, its rows so far, and its rewards
+        # began at, and its rows so far
         self._dumping = False
         self._rollout = -1
         self._began_at = 0
         self._parts: list[pa.RecordBatch] = []
-        self._rewards: Tensor | None = None
 
     # The rollout
 
@@ -97,13 +90,11 @@ class DumpMixin(Base):
         self._begin_rollout()
         output = super()._generate_and_score_completions(inputs)
         if self._dumping:
-            output |= self._samples_and_rewards(len(output["completion_ids"]))
+            rewards = self._rewards_of(output)
+            first = self.accelerator.process_index * len(rewards)
+            output[_REWARD] = rewards
+            output[_SAMPLE] = first + torch.arange(len(rewards), device=rewards.device)
         return output
-
-    def _calculate_rewards(self, *args: Any) -> Tensor:
-        rewards = super()._calculate_rewards(*args)
-        self._rewards = rewards if self._dumping else None
-        return rewards
 
     def _begin_rollout(self) -> None:
         window = self.args.gradient_accumulation_steps
@@ -134,15 +125,6 @@ class DumpMixin(Base):
                 "or move them away"
             )
 
-    def _samples_and_rewards(self, b: int) -> dict[str, Tensor]:
-        """The number and the reward of each of this rank's b completions, before TRL
-        shuffles them."""
-        assert self._rewards is not None
-        rewards = weighted(self._rewards, self.reward_weights)
-        first = self.accelerator.process_index * b
-        sample = torch.arange(first, first + b, device=rewards.device)
-        return {_SAMPLE: sample, _REWARD: rewards[first : first + b]}
-
     # Its passes
 
     def _dump_pass(self, trained: TrainedPass, full_stats: SumsOf | None) -> None:
@@ -169,7 +151,7 @@ class DumpMixin(Base):
             old_logprobs = stats.logprobs
         sides = events.high.to(torch.int8) - events.low.to(torch.int8)
         bounds = {}
-        if self.args.loss_type in TRL_CLAMPED:
+        if trained.window is not None:
             high = high_under(trained.window.high, self.args.delta)
             bounds = {"low": trained.window.low, "high": high}
         else:
@@ -235,6 +217,17 @@ class DumpMixin(Base):
         if weighing:
             notes["weighed_by"] = weighing
         return notes
+
+
+def check_dumping(dump_every: Any, dump_dir: Any) -> None:
+    """Raises ValueError for options of DumpMixin that mean nothing."""
+    if not isinstance(dump_every, int) or dump_every < 0:
+        raise ValueError(
+            "dump_every must be a whole number of rollouts, 0 for no dumps, got "
+            f"{dump_every!r}"
+        )
+    if dump_every and dump_dir is None:
+        raise ValueError(f"dump_every={dump_every} needs a folder: give dump_dir")
 
 
 def weighed_by(args: Any) -> list[str]:

@@ -117,12 +117,17 @@ def completion_stats(
     *,
     vocabulary: int,
     most: int | None = None,
+    widest: int = 0,
 ) -> TokenStats:
     """Statistics of the last `width` tokens of each row, from forward passes of text.
 
     A pass takes as many rows as `LOGITS` lets, one at least, and `most` at most.
+
+    Args:
+        widest: the largest `width` of all ranks, where they have to make equally many
+            passes.
     """
-    rows = max(1, LOGITS // ((width + 1) * vocabulary))
+    rows = max(1, LOGITS // ((max(width, widest) + 1) * vocabulary))
     if most is not None:
         rows = min(rows, most)
     parts = []

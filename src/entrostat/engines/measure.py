@@ -2,9 +2,7 @@
 region, in the logs and in a dump. Nothing here changes what is trained.
 """
 
-import contextlib
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,8 +12,8 @@ from torch import Tensor, nn
 from entrostat.clip import ClipBounds
 from entrostat.engines.batch import loss_weighted, token_advantages, trained_tokens
 from entrostat.engines.dump import DumpMixin, TrainedPass
-from entrostat.engines.lm_head import HeadSums
 from entrostat.engines.meter import RegionMeter, SumsOf, TokenSample, Window
+from entrostat.engines.passes import Pass, Passes, PassMixin
 from entrostat.engines.window import at_level, events_under, shut
 from entrostat.entropy import TokenStats
 from entrostat.trainers import TRL_CLAMPED
@@ -24,7 +22,7 @@ PREFIX = "entrostat/"
 """Of every name that the engine logs."""
 
 
-class MeasureMixin(DumpMixin):
+class MeasureMixin(PassMixin, DumpMixin):
     """Counts and dumps the passes that TRL trains on.
 
     Args:
@@ -36,7 +34,8 @@ class MeasureMixin(DumpMixin):
 
     Logged: the keys of `RegionMeter.read` under `entrostat/`, token-weighted over all
     ranks. Regions' changes are those of the plain surrogate r A, also under a loss that
-    weighs tokens otherwise (sapo, cispo, an objective).
+    weighs tokens otherwise (sapo, cispo, an objective). A token that TRL leaves out of
+    its loss (top_entropy_quantile, off_policy_mask_threshold) is in no region.
     """
 
     def __init__(self, *args: Any, attribution_share: float = 0.05, **kwargs: Any):
@@ -48,8 +47,7 @@ class MeasureMixin(DumpMixin):
         self.attribution_share = attribution_share
         self.keep_tokens = False
         """Set while a rollout's sampled tokens are wanted: `take_tokens` gives them."""
-        self._meter = RegionMeter()
-        self._head = HeadSums()
+        self._meter = RegionMeter(self._sum_over_ranks)
 
     def take_tokens(self) -> TokenSample | None:
         """The sampled tokens of updates under `keep_tokens`, since the last call. See
@@ -61,38 +59,42 @@ class MeasureMixin(DumpMixin):
         self,
         model: nn.Module,
         batch: dict[str, Any],
-        stats: TokenStats,
+        now: Pass,
+        passes: Passes,
         old: TokenStats,
         logratio: Float[Tensor, "b t"],
         bounds: ClipBounds | None,
-        hidden: list[Tensor],
     ) -> None:
-        """Counts one micro-batch, and dumps it where its rollout is dumped.
+        """Counts one micro-batch, and dumps it where its rollout is dumped. Every rank
+        takes part.
 
         Args:
             batch: the micro-batch, as TRL has shuffled and split it.
-            stats: log-probabilities and entropy of this very pass.
+            now: the pass that the loss was made of.
+            passes: what else the loss has done.
             old: of the policy at the start of the rollout's updates.
             bounds: those that TRL's loss read; None for TRL's own thresholds.
-            hidden: the last hidden states of this pass; empty for no vocabulary sums.
         """
-        trained = self._trained_pass(batch, stats, old, logratio, bounds)
+        stats = TokenStats(now.logprobs.detach(), now.entropy.detach())
+        trained = self._trained_pass(batch, stats, old, logratio, bounds, passes)
         full_stats = None
-        if hidden:
-            full_stats = self._full_stats(model, trained, hidden[-1])
+        if now.states is not None and (self.attribution_share > 0 or self._dumping):
+            full_stats = self._full_stats(model, trained, now.states)
         advantages, mask = trained.advantages, trained.mask
-        keep = self.keep_tokens and self.args.loss_type in TRL_CLAMPED
+        weighted = loss_weighted(advantages, batch)
+        for kept in passes.masks:
+            weighted = weighted * kept
         self._meter.add(
             stats,
             logratio,
-            loss_weighted(advantages, batch),
+            weighted,
             trained.events,
             mask,
             dropped=None if bounds is None else shut(bounds, advantages, mask),
             sample=self._draw(),
             share=self.attribution_share,
             full_stats=full_stats if self.attribution_share else None,
-            keep=trained.window if keep else None,
+            keep=trained.window if self.keep_tokens else None,
         )
         self._dump_pass(trained, full_stats)
 
@@ -103,13 +105,16 @@ class MeasureMixin(DumpMixin):
         old: TokenStats,
         logratio: Float[Tensor, "b t"],
         bounds: ClipBounds | None,
+        passes: Passes,
     ) -> TrainedPass:
-        """The micro-batch with its clip events."""
+        """The micro-batch with its clip events; none under a loss of somebody's own that
+        reads no threshold."""
         advantages, mask = token_advantages(batch), trained_tokens(batch)
-        own = self.epsilon_low, self.epsilon_high
-        low, high = own if bounds is None else bounds
+        low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
         level = at_level(logratio, mask, self.importance_sampling_level)
-        loss_type, delta = self.args.loss_type, self.args.delta
+        # a loss of somebody's own that reads no threshold clips nothing
+        loss_type = self.args.loss_type if passes.read else "none"
+        delta = self.args.delta
         return TrainedPass(
             batch=batch,
             stats=stats,
@@ -117,7 +122,7 @@ class MeasureMixin(DumpMixin):
             advantages=advantages,
             mask=mask,
             events=events_under(level, advantages, loss_type, low, high, delta),
-            window=Window(level, low, high),
+            window=Window(level, low, high) if loss_type in TRL_CLAMPED else None,
         )
 
     def _full_stats(
@@ -148,33 +153,9 @@ class MeasureMixin(DumpMixin):
         )
         return torch.tensor(random.Random(repr(seed)).random())
 
-    @contextlib.contextmanager
-    def _hidden_states(self, model: nn.Module) -> Iterator[list[Tensor]]:
-        """Gives a list that gets the last hidden states of the passes inside, where they
-        are wanted. They are alive for the backward pass anyway."""
-        kept: list[Tensor] = []
-        wanted = self.attribution_share > 0 or self._dumping
-        if not (self.model.training and wanted):
-            yield kept
-            return
-
-        def keep(_module: nn.Module, _args: Any, output: Any) -> None:
-            kept.append(output.last_hidden_state.detach())
-
-        handle = self._inner(model).base_model.register_forward_hook(keep)
-        try:
-            yield kept
-        finally:
-            handle.remove()
-
-    def _inner(self, model: nn.Module) -> Any:
-        """The language model, out of the wrappers of accelerate and PEFT."""
-        inner = self.accelerator.unwrap_model(model)
-        return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training:
-            for name, value in self._meter.read(self._sum_over_ranks).items():
+            for name, value in self._meter.read().items():
                 self._metrics["train"][PREFIX + name].append(value)
         super().log(logs, start_time)
 

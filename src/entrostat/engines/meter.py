@@ -58,9 +58,15 @@ class TokenSample(NamedTuple):
 
 class RegionMeter:
     """Accumulates one window. `exact` says whether the change is -A r [Q_a - E[Q]] or
-    the token's own term -A r Q_a."""
+    the token's own term -A r Q_a.
 
-    def __init__(self):
+    Args:
+        over_ranks: sums a tensor over ranks. Each `add` calls it, where all ranks are;
+            `read` may come on one rank alone. None: there is one rank.
+    """
+
+    def __init__(self, over_ranks: Callable[[Tensor], Tensor] | None = None):
+        self._over_ranks = over_ranks
         self.sums: Float[Tensor, " n"] | None = None
         self.exact = True
         self._samples: list[TokenSample] = []
@@ -123,6 +129,8 @@ class RegionMeter:
                 self._samples.append(kept)
         self.exact = full_stats is not None
         sums = torch.cat([counts, changes])
+        if self._over_ranks is not None:
+            sums = self._over_ranks(sums)
         self.sums = sums if self.sums is None else self.sums + sums
 
     def take_tokens(self) -> TokenSample | None:
@@ -135,19 +143,19 @@ class RegionMeter:
         columns = zip(*samples, strict=True)
         return TokenSample(*(torch.cat(column) for column in columns))
 
-    def read(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    def read(self) -> dict[str, float]:
         """The window's means per trained token, over all ranks, and a new window. Empty
         when nothing was added.
 
-        `reduce` sums a tensor over ranks. Keys: clip_low, clip_high, dropped (shares of
-        tokens; dropped: clipped already at ratio 1), and for R in E1..E4: R/share, and
-        R/change_kept, R/change_clipped (nats per unit step along the policy's gradient,
-        per trained token; clipped: what the clip held back). Where the sums are missing
-        the last two are R/own_term_kept and R/own_term_clipped.
+        Keys: clip_low, clip_high, dropped (shares of tokens; dropped: clipped already at
+        ratio 1), and for R in E1..E4: R/share, and R/change_kept, R/change_clipped (nats
+        per unit step along the policy's gradient, per trained token; clipped: what the
+        clip held back). Where the sums are missing the last two are R/own_term_kept and
+        R/own_term_clipped.
         """
         if self.sums is None:
             return {}
-        totals = reduce(self.sums).tolist()
+        totals = self.sums.tolist()
         self.sums = None
         names = [*_COUNTS, *change_names("change" if self.exact else "own_term")]
         return means(dict(zip(names, totals, strict=True)))

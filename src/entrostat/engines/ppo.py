@@ -4,8 +4,6 @@ group's.
 TRL's loss takes advantages of shape (b t), and everything else stays its own. These
 methods of the trainer are overridden, and each calls super:
 
-    _calculate_rewards                keeps the rewards, before TRL compares them within
-                                      groups
     _generate_and_score_completions   once per rollout: values, GAE, whitening over all
                                       ranks
     _compute_loss, training_step      after the policy's backward pass, the critic's on
@@ -30,14 +28,14 @@ from torch import Tensor, nn
 from entrostat.advantage import gae, whiten
 from entrostat.engines.batch import trained_tokens
 from entrostat.engines.critic import Critic
-from entrostat.engines.rewards import weighted
+from entrostat.engines.scored import ScoredMixin
 from entrostat.engines.trl import (
     PREFIX,
     EntropyControlMixin,
     checkpoint_folder,
     window_tokens,
 )
-from entrostat.engines.trl_surface import Base, GRPOTrainer
+from entrostat.engines.trl_surface import GRPOTrainer
 
 CRITIC_FILE = "entrostat_critic.pt"
 # What we add to a rollout: TRL shuffles and splits it along with its own tensors.
@@ -46,7 +44,7 @@ _VALUES, _RETURNS = "entrostat_values", "entrostat_returns"
 _VALUED = "entrostat_valued"
 
 
-class CriticMixin(Base):
+class CriticMixin(ScoredMixin):
     """Mix into a subclass of GRPOTrainer, before it and after EntropyControlMixin.
 
     The reward of a completion (TRL's weighted sum, before any comparison within its
@@ -100,7 +98,6 @@ class CriticMixin(Base):
             clip=value_clip,
             max_grad_norm=self.args.max_grad_norm,
         )
-        self._raw_rewards: Tensor | None = None
         self._micro_batch: dict[str, Any] | None = None
         self._losses: list[Tensor] = []
 
@@ -122,15 +119,10 @@ class CriticMixin(Base):
 
     # The rollout
 
-    def _calculate_rewards(self, *args: Any) -> Tensor:
-        rewards = super()._calculate_rewards(*args)
-        self._raw_rewards = weighted(rewards, self.reward_weights)
-        return rewards
-
     @torch.no_grad()
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        rewards = self._own_rewards(len(output["completion_ids"]))
+        rewards = self._rewards_of(output)
         mask = trained_tokens(output) & rewards.isfinite()[:, None]
         values = self.critic.values(output, self.args.per_device_train_batch_size)
         estimates = gae(
@@ -143,12 +135,6 @@ class CriticMixin(Base):
         if self.model.training:
             self._log_explained_variance(rewards, values, mask)
         return output
-
-    def _own_rewards(self, b: int) -> Float[Tensor, " b"]:
-        """The rewards of this rank's b completions, out of those of all ranks."""
-        assert self._raw_rewards is not None
-        first = self.accelerator.process_index * b
-        return self._raw_rewards[first : first + b]
 
     def _normalised(
         self, advantages: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]
@@ -207,13 +193,13 @@ class CriticMixin(Base):
             batch[_VALUED],
             window_tokens(self, batch),
         )
-        self._losses.append(critic_loss)
+        # here, where every rank is: a log may come on one alone
+        self._losses.append(self._over_ranks(critic_loss))
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training and self._losses:
-            sums = self._over_ranks(torch.stack(self._losses).sum(0))
-            total, tokens = sums.tolist()
+            total, tokens = torch.stack(self._losses).sum(0).tolist()
             mean = total / max(tokens, 1.0)
             self._metrics["train"][PREFIX + "value_loss"].append(mean)
             self._losses = []

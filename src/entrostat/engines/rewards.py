@@ -87,12 +87,23 @@ def _check(
     """Raises RewardError for the first reward that is neither finite nor None."""
     # TRL itself complains where the numbers of rewards and completions differ
     for reward, prompt, completion in zip(rewards, prompts, completions, strict=False):
-        if reward is not None and not math.isfinite(reward):
+        if reward is not None and not _is_finite(reward):
+            got = reward
+            if not isinstance(reward, float):
+                text = reward if isinstance(reward, str) else repr(reward)
+                got = shown(text, 60)
             raise RewardError(
-                f"reward function {name!r} returned {reward} for prompt "
+                f"reward function {name!r} returned {got} for prompt "
                 f"{shown(prompt)}, completion {shown(completion)}: return a finite "
                 "number, or None where it does not apply"
             )
+
+
+def _is_finite(reward: Any) -> bool:
+    try:
+        return math.isfinite(reward)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return False  # no number: text, a list, an array of several
 
 
 def weighted(

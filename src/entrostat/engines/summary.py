@@ -49,9 +49,18 @@ def summarise(
     Args:
         group: samples of one prompt, which stand together in `sums`.
         progress, updates, ceiling: as in RolloutSummary.
+
+    Raises:
+        ValueError: the entropy of a trained token is not finite.
     """
     sums = sums.cpu().double()
     tokens, *totals = sums.sum(0).tolist()
+    if tokens and not math.isfinite(totals[0]):
+        raise ValueError(
+            f"the rollout's entropy is {totals[0]}: the model gives logits of NaN, so "
+            "resume from an earlier checkpoint with a lower learning_rate; or of -inf "
+            "under a sharded LM head, so replace -inf in it by -1e4"
+        )
     # NaN: the engine can measure, and there was nothing to
     means = [total / tokens if tokens else math.nan for total in totals]
     entropy, excess, active, *rest = means

@@ -9,7 +9,8 @@ unchanged, and nothing of them is copied. How a token's numbers flow:
                                       taken, and the controller observes them
     _compute_loss                     per micro-batch: bounds are set, TRL computes the
                                       loss, an objective adds its term, and what happened
-                                      is counted (measure.py) and dumped (dump.py)
+                                      (passes.py) is counted (measure.py) and dumped
+                                      (dump.py)
     _save_checkpoint, _load_optimizer_and_scheduler
                                       the controller's state travels with TRL's
                                       checkpoints
@@ -20,11 +21,12 @@ and checks everything that is used of it.
 
 import contextlib
 import inspect
+import logging
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,11 +42,21 @@ from entrostat.engines.batch import (
 from entrostat.engines.checks import (
     check_can_act,
     check_environment,
+    check_steps,
     updates_per_rollout,
 )
 from entrostat.engines.controller import Controller
+from entrostat.engines.dropout import dropout_warning
+from entrostat.engines.guards import (
+    check_finite,
+    check_read,
+    check_same_completions,
+    check_sampled_once,
+    explaining,
+)
 from entrostat.engines.lm_head import completion_stats
 from entrostat.engines.measure import PREFIX, MeasureMixin
+from entrostat.engines.passes import Pass
 from entrostat.engines.rewards import guarded
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.trl_surface import (
@@ -58,21 +70,16 @@ from entrostat.objectives import LossInputs, Objective
 from entrostat.statefile import read_state, write_state
 from entrostat.strategies import Reads, RolloutSummary, Strategy, make_strategy
 
+LOGGER = logging.getLogger(__name__)
 STATE_FILE = "entrostat_state.json"
 # What we add to a rollout: TRL shuffles and splits it along with its own tensors.
+_SEEN = "entrostat_seen"
 _OLD_LOGPROBS = "entrostat_old_logps"
 _OLD_STATS = {
     "entropy": "entrostat_old_entropy",
     "sum_p2": "entrostat_old_sum_p2",
     "sum_p2_logp": "entrostat_old_sum_p2_logp",
 }
-
-
-class Pass(NamedTuple):
-    """What one forward pass of the trainer gave for its completion tokens."""
-
-    logprobs: Float[Tensor, "b t"]
-    entropy: Float[Tensor, "b t"] | None
 
 
 class EntropyControlMixin(MeasureMixin):
@@ -118,7 +125,16 @@ class EntropyControlMixin(MeasureMixin):
             function if isinstance(function, nn.Module) else guarded(function)
             for function in self.reward_funcs
         ]
-        self._passes: list[Pass] | None = None
+        # the micro-batch before which the last rollout was observed
+        self._observed_at: int | None = None
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        check_steps(self.args)
+        self._observed_at = None
+        warning = dropout_warning(self.args, self.model)
+        if warning and self.accelerator.is_main_process:
+            LOGGER.warning(warning)
+        return super().train(*args, **kwargs)
 
     @property
     def controller_state(self) -> Any:
@@ -133,9 +149,11 @@ class EntropyControlMixin(MeasureMixin):
     # The rollout
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        with self._recording() as passes:
+        with self._recording() as passes, explaining(self):
             output = super()._generate_and_score_completions(inputs)
-        stats = self._take_old_stats(output, passes)
+        stats = self._take_old_stats(output, passes.made)
+        # a copy: whoever replaces completions may write into TRL's own tensor
+        output[_SEEN] = output["completion_ids"].clone()
         if self.model.training:
             self._observe(stats, output)
         return output
@@ -150,8 +168,12 @@ class EntropyControlMixin(MeasureMixin):
         # TRL may run the reference model too. The old pass is the one whose very tensor
         # it hands on.
         old = next((made for made in passes if made.logprobs is stored), None)
-        if old is None:
-            old = self._old_pass(output)
+        # ranks of a sharded model make their passes together
+        if self._largest(int(old is None)):
+            made = self._old_pass(output)
+            old = made if old is None else old
+        assert old is not None
+        if stored is None:
             output[_OLD_LOGPROBS] = old.logprobs
         stats = TokenStats(old.logprobs, old.entropy)
         if Reads.VOCABULARY_SUMS in self.controller.reads:
@@ -163,6 +185,11 @@ class EntropyControlMixin(MeasureMixin):
                 output[key] = values
         return stats
 
+    def _largest(self, number: int) -> int:
+        """The largest of the ranks' numbers."""
+        own = torch.tensor([number], device=self.accelerator.device)
+        return int(self.accelerator.gather(own).max())
+
     def _old_pass(self, output: dict[str, Any]) -> Pass:
         """The pass over the rollout that TRL saves where every ratio is exactly 1."""
         method = GRPOTrainer._get_per_token_logps_and_entropies
@@ -173,24 +200,28 @@ class EntropyControlMixin(MeasureMixin):
         batch_size = args.per_device_train_batch_size
         if not self.model.training:
             batch_size = args.per_device_eval_batch_size
-        with torch.no_grad(), self._no_checkpointing():
-            logprobs, entropy, _ = self._get_per_token_logps_and_entropies(
-                self.model,
-                *sequences(output),
-                batch_size=batch_size,
-                compute_entropy=True,
-                **multimodal,
+        with (
+            torch.no_grad(),
+            self._no_checkpointing(),
+            self._recording() as passes,
+        ):
+            self._get_per_token_logps_and_entropies(
+                self.model, *sequences(output), batch_size=batch_size, **multimodal
             )
-        return Pass(logprobs, entropy)
+        return passes.made[0]
 
     def _vocabulary_sums(self, output: dict[str, Any]) -> TokenStats:
+        ids, attention, width = sequences(output)
         with self._no_checkpointing():
             return completion_stats(
                 self.model,
-                *sequences(output),
+                ids,
+                attention,
+                width,
                 self.temperature,
                 vocabulary=self._vocabulary,
                 most=self.args.per_device_train_batch_size,
+                widest=self._largest(width),
             )
 
     def _no_checkpointing(self) -> contextlib.AbstractContextManager[Any]:
@@ -204,6 +235,8 @@ class EntropyControlMixin(MeasureMixin):
         return self._inner(self.model).config.get_text_config().vocab_size
 
     def _observe(self, old: TokenStats, output: dict[str, Any]) -> None:
+        check_sampled_once(self, self._observed_at)
+        self._observed_at = self._step
         summary = self._summary(old, output)
         self.controller.observe(summary)
         logged = {
@@ -231,28 +264,26 @@ class EntropyControlMixin(MeasureMixin):
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         advantages, mask = token_advantages(inputs), trained_tokens(inputs)
+        check_same_completions(self, inputs, inputs.get(_SEEN), mask)
         old = _old_stats(inputs)
         bounds = self._bounds(old, advantages, mask)
-        with (
-            self._thresholds(bounds),
-            self._recording() as passes,
-            self._hidden_states(model) as hidden,
-        ):
+        with self._thresholds(bounds), self._recording() as passes:
             loss = super()._compute_loss(model, inputs)
-        now = passes[-1]
+        check_read(self, passes.read, bounds is not None)
+        ids, _, _ = sequences(inputs)
+        now = passes.of_loss(ids, type(self).__name__)
         # without stored ones TRL takes the current policy for the old one, and so do we
         stored = inputs.get("old_per_token_logps")
         old_logprobs = now.logprobs.detach() if stored is None else stored
         logratio = now.logprobs - old_logprobs
         if self.objective is not None:
-            assert now.entropy is not None
             given = LossInputs(
                 now.logprobs, logratio, advantages, old, now.entropy, mask
             )
             loss = loss + self._correction(given, inputs)
         if self.model.training:
-            stats = TokenStats(now.logprobs, now.entropy)
-            self._measure(model, inputs, stats, old, logratio.detach(), bounds, hidden)
+            check_finite(self, loss, torch.where(mask, now.entropy, 0.0))
+            self._measure(model, inputs, now, passes, old, logratio.detach(), bounds)
         return loss
 
     def _bounds(
@@ -289,31 +320,6 @@ class EntropyControlMixin(MeasureMixin):
         term = loss_weighted(self.controller.correction(given), batch)
         total = torch.where(given.mask, term, 0.0).sum()
         return total / window_tokens(self, batch)
-
-    # The passes of the trainer
-
-    def _get_per_token_logps_and_entropies(
-        self, model: nn.Module, *args: Any, **kwargs: Any
-    ) -> Any:
-        if self._passes is None or model is self.ref_model:
-            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        wanted = kwargs.pop("compute_entropy", False)
-        # TRL's fused head computes the entropy in every pass of the policy: asking for
-        # it costs nothing.
-        logprobs, entropy, aux_loss = super()._get_per_token_logps_and_entropies(
-            model, *args, compute_entropy=True, **kwargs
-        )
-        self._passes.append(Pass(logprobs, entropy))
-        return logprobs, entropy if wanted else None, aux_loss
-
-    @contextlib.contextmanager
-    def _recording(self) -> Iterator[list[Pass]]:
-        """Gives the list of the policy's passes that TRL makes inside."""
-        self._passes = []
-        try:
-            yield self._passes
-        finally:
-            self._passes = None
 
     # Checkpoints
 

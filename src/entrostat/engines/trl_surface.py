@@ -1,9 +1,11 @@
 """Everything that the TRL engine touches in TRL's GRPOTrainer and transformers' Trainer.
 
-This file is the typed base class of the mixins in trl.py, measure.py, dump.py and ppo.py,
-and the checklist for TRL's next release. Each name says which of those files uses it and
-for what. What is checked when a trainer's class is created:
+This file is the typed base class of the mixins in trl.py, passes.py, measure.py,
+scored.py, dump.py and ppo.py, and the checklist for TRL's next release. Each name says
+which of those files uses it and for what. What is checked when a trainer's class is
+created:
 
+- The trainer is a GRPOTrainer, stands behind the mixins, and has its loss.
 - Every method of `Surface` exists: a renamed one would never call ours.
 - Every attribute of `Surface` occurs in the trainer's code.
 - TRL's loss reads all of `READ_BY_LOSS`: bounds that nothing reads would do nothing.
@@ -62,14 +64,16 @@ class Surface:
     """trl, dump, ppo: sums over ranks, and their numbers."""
     processing_class: Any
     """dump: decodes tokens."""
+    _tokenizer: Any
+    """scored: its padding."""
     ref_model: Any
-    """trl: its passes are not the policy's."""
+    """passes: its passes are not the policy's."""
     reward_funcs: list[Any]
     """trl: each gets a guard around it."""
     reward_weights: Tensor
-    """dump, ppo: weights of the sum of a completion's rewards."""
+    """scored: weights of the sum of a completion's rewards."""
     temperature: float
-    """trl, measure, dump: of the sampler, which logits are divided by."""
+    """trl, passes, measure, dump: of the sampler, which logits are divided by."""
     importance_sampling_level: str
     """trl, measure, dump: whether a ratio belongs to a token or to a sequence."""
     num_generations: int
@@ -89,7 +93,7 @@ class Surface:
     _metrics: Any
     """trl, measure, ppo: lists of numbers by mode and name; TRL logs their means."""
     _step: int
-    """measure, dump: micro-batches so far; 0 again after a resume."""
+    """trl, measure, dump: micro-batches so far; 0 again after a resume."""
     _get_output_dir: Callable[..., str]
     """trl, ppo: where checkpoints stand."""
 
@@ -98,23 +102,39 @@ class Surface:
     # Methods of theirs that we override
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """trl: old statistics, then the controller observes. dump: sample numbers and
-        rewards. ppo: values and advantages."""
+        """trl: old statistics, then the controller observes. scored: a new rollout.
+        dump: sample numbers and rewards. ppo: values and advantages."""
+        ...
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        """scored: keeps the prompts' tokens, first of what it returns."""
         ...
 
     def _calculate_rewards(self, *args: Any) -> Tensor:
-        """dump, ppo: keep the rewards of all ranks, (b n), before TRL weighs them."""
+        """scored: keeps the rewards of all ranks, (b n), before TRL weighs them."""
         ...
 
     def _get_per_token_logps_and_entropies(
         self, model: nn.Module, *args: Any, **kwargs: Any
     ) -> Any:
-        """trl: keeps the per-token tensors of every pass of the policy."""
+        """passes: keeps the per-token tensors of every pass of the policy."""
+        ...
+
+    def get_high_entropy_mask(self, *args: Any, **kwargs: Any) -> Tensor:
+        """passes: keeps which tokens top_entropy_quantile leaves in the loss."""
+        ...
+
+    def get_off_policy_mask(self, *args: Any, **kwargs: Any) -> Tensor:
+        """passes: keeps which sequences off_policy_mask_threshold leaves in."""
         ...
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """trl: sets the bounds, then adds the objective's term. ppo: keeps the
         micro-batch."""
+        ...
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """trl: looks at what can be seen only now."""
         ...
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -214,6 +234,30 @@ def _names_in(code: CodeType) -> set[str]:
     return names
 
 
+def check_fits(cls: type, trainer: type) -> None:
+    """Raises RuntimeError where `trainer` is none that entropy control fits."""
+    name = trainer.__name__
+    if not issubclass(trainer, GRPOTrainer):
+        raise RuntimeError(
+            f"{cls.__name__} puts entropy control on {name}, which has no clipped loss of "
+            "TRL's: it fits trl.GRPOTrainer and subclasses of it, and not RLOO, SDPO, "
+            "A2PO, SFT, DPO or transformers.Trainer"
+        )
+    modules = [base.__module__ for base in trainer.__mro__]
+    if any(module.startswith("trl.experimental.gmpo") for module in modules):
+        raise RuntimeError(
+            f"{cls.__name__} puts entropy control on {name}, whose loss clips the "
+            "logarithm of the ratio, and whose tokens share one weight: use GRPOTrainer, "
+            "where bounds of a token's own ratio act"
+        )
+    order = cls.__mro__
+    if any(issubclass(base, Checked) for base in order[order.index(trainer) :]):
+        raise RuntimeError(
+            f"{cls.__name__} names {name} before entropy control, whose methods would "
+            f"never run: class {cls.__name__}(EntropyControlMixin, {name})"
+        )
+
+
 class Checked:
     """Base of the mixins at run time: checks the trainer that a class mixes them into."""
 
@@ -221,7 +265,9 @@ class Checked:
         super().__init_subclass__(**options)
         for base in cls.__mro__:
             # only a trainer has `train`; the mixins alone stand on none yet
-            if not issubclass(base, Checked) and hasattr(base, "train"):
+            theirs = issubclass(base, GRPOTrainer) or hasattr(base, "train")
+            if theirs and not issubclass(base, Checked):
+                check_fits(cls, base)
                 check_surface(cls, base)
                 return
 

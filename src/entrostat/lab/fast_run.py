@@ -259,7 +259,7 @@ class _Training:
             "entropy_error": observed.entropy_error,
             **self.controller.signals(),
             # one process: its sums are the sums of all
-            **self.meter.read(lambda sums: sums),
+            **self.meter.read(),
             "logratio_rms": float((passed.square / passed.tokens).sqrt()),
             "grad_norm": float(passed.norm) / config.updates_per_rollout,
         }
