@@ -39,11 +39,12 @@ from entrostat.files import write_atomic
 from entrostat.lab.config import TrainConfig, grpo_config
 from entrostat.lab.load import load_model
 from entrostat.lab.methods import Method, make_method, method_name
+from entrostat.lab.quiet import quiet
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.scratch import random_model, train_tokenizer
 from entrostat.lab.source import make_source
-from entrostat.lab.train import new_run, quiet, train
+from entrostat.lab.train import new_run, train
 from entrostat.lab.weights import placed
 from entrostat.verify.gym import spell
 

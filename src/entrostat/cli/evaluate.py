@@ -60,7 +60,7 @@ def _benchmarks(options: Any) -> int:
     from entrostat.evaluation.run import evaluate
     from entrostat.evaluation.tables import scores_table
     from entrostat.evaluation.watch import Screen
-    from entrostat.lab.train import quiet
+    from entrostat.lab.quiet import quiet
 
     settings = _settings(options)
     if options.batch is not None and options.batch < 1:
@@ -138,9 +138,9 @@ def _lab(options: Any) -> int:
     from entrostat.lab.config import TrainConfig
     from entrostat.lab.evaluate import evaluate
     from entrostat.lab.load import load_model
+    from entrostat.lab.quiet import quiet
     from entrostat.lab.show import scores_table
     from entrostat.lab.tasks import make_task
-    from entrostat.lab.train import quiet
 
     temperature = 1.0 if options.temperature is None else options.temperature
     # the options of a run, for their checks

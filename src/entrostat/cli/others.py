@@ -71,8 +71,8 @@ def reproduce(args: list[str]) -> int:
 def pretrain(args: list[str]) -> int:
     """`entrostat pretrain`: the exit code."""
     from entrostat.lab.pretrain import PretrainConfig, pretrain
+    from entrostat.lab.quiet import quiet
     from entrostat.lab.show import pretrain_bar, scores_table
-    from entrostat.lab.train import quiet
 
     config = parse(PretrainConfig, args, "entrostat pretrain")
     quiet()

@@ -33,10 +33,11 @@ from entrostat.lab.methods import (
     method_name,
     to_json,
 )
+from entrostat.lab.quiet import quiet
 from entrostat.lab.run import Run
 from entrostat.lab.side_by_side import train_all
 from entrostat.lab.source import make_source
-from entrostat.lab.train import check_run, new_run, on_verifier_error, quiet
+from entrostat.lab.train import check_run, new_run, on_verifier_error
 from entrostat.lab.watch import Watcher
 
 CHOICE_SEEDS = 2

@@ -10,12 +10,10 @@ import dataclasses
 import errno
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 import transformers
 import trl
@@ -39,6 +37,7 @@ from entrostat.lab.evaluate import PROBE_PROMPTS, held_out, to_choose
 from entrostat.lab.fast_run import train_fast
 from entrostat.lab.load import load_weights
 from entrostat.lab.methods import Method, from_json, label, method_name, recipe, to_json
+from entrostat.lab.quiet import quiet
 from entrostat.lab.ranks import Ranks
 from entrostat.lab.recorder import Aim, Recorder
 from entrostat.lab.rewards import make_reward
@@ -50,17 +49,6 @@ from entrostat.lab.weights import adapters, check_weights, placed, save
 from entrostat.registry import finite
 from entrostat.texts import first_line
 from entrostat.trainers import ratios_can_move
-
-
-def quiet() -> None:
-    """Keeps bars and notices of the libraries below off stderr, which is the watcher's."""
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    warnings.filterwarnings(
-        "ignore", category=FutureWarning, module=r"(transformers|trl)\b"
-    )
-
 
 # Before a run has a folder
 

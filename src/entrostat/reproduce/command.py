@@ -21,7 +21,7 @@ from tyro.conf import Positional
 
 import entrostat
 from entrostat.files import write_json
-from entrostat.lab.train import quiet
+from entrostat.lab.quiet import quiet
 from entrostat.registry import flags
 from entrostat.reproduce import CLAIMS, Claim, Mode, chosen
 from entrostat.reproduce.judge import undecided
