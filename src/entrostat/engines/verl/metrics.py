@@ -76,8 +76,9 @@ def token_sums(
     sums = _sums(stats, old_logprobs, advantages, mask, low, high, dual)
     if not all(map(math.isfinite, sums)):
         # what a masked token holds, or the ln p = -inf of an impossible token
+        logprobs = _tamed(stats.logprobs, mask)
         entropy = None if stats.entropy is None else _tamed(stats.entropy, mask)
-        stats = TokenStats(_tamed(stats.logprobs, mask), entropy)
+        stats = TokenStats(logprobs, entropy)
         old_logprobs = _tamed(old_logprobs, mask)
         sums = _sums(stats, old_logprobs, advantages, mask, low, high, dual)
     names = _COUNTS if stats.entropy is None else _COUNTS + _REGION_SUMS
@@ -87,12 +88,13 @@ def token_sums(
 def step_means(metrics: dict[str, float]) -> dict[str, float]:
     """Takes the reduced sums out of a step's metrics and gives the means per trained
     token. Empty without sums."""
-    sums = {}
-    for key in list(metrics):
-        if key.startswith(_SUMS):
-            sums[key.removeprefix(_SUMS)] = float(metrics.pop(key))
-    if not sums:
+    ours = [key for key in metrics if key.startswith(_SUMS)]
+    if not ours:
         return {}
+    sums = {}
+    for key in ours:
+        name = key.removeprefix(_SUMS)
+        sums[name] = float(metrics.pop(key))
     return {PREFIX + name: mean for name, mean in means(sums).items()}
 
 
@@ -108,31 +110,26 @@ def _sums(
     """The sums in the order of _COUNTS and _REGION_SUMS. See the module for its
     style."""
     logratio = stats.logprobs - old_logprobs
-    positive = (advantages > 0).logical_and_(mask)
-    negative = (advantages < 0).logical_and_(mask)
+    positive = advantages > 0
+    positive &= mask
+    negative = advantages < 0
+    negative &= mask
     clip = _clip(logratio, positive, negative, low, high, dual)
     counted = [mask, *clip]
     if stats.entropy is None:
         return _counts(counted).tolist()
 
     excess = stats.logprobs + stats.entropy
-    likely, unlikely = excess > 0, excess < 0
-    counted += [
-        positive & likely,  # E1
-        positive & unlikely,  # E2
-        negative & likely,  # E3
-        negative & unlikely,  # E4
-    ]
-    # A r Q_a, whose negative is the entropy change; r p = exp(ln r + ln p)
-    term = logratio.add_(stats.logprobs).exp_().mul_(excess).mul_(advantages)
-    is_clipped = (clip.low | clip.high).logical_or_(clip.dual)
-    clipped_term = is_clipped.to(term.dtype).mul_(term)
-    kept_term = term.sub_(clipped_term)
+    counted += _regions(excess, positive, negative)
+    term = _own_term(stats.logprobs, logratio, excess, advantages)
+    clipped_term = _clipped_part(term, clip)
+    term -= clipped_term
 
     signs = _stacked(positive, negative, term.dtype)
-    kept = _changes(kept_term, signs, scratch=excess)
+    kept = _changes(term, signs, scratch=excess)
     clipped = _changes(clipped_term, signs, scratch=excess)
-    return torch.cat([_counts(counted).double(), kept, clipped]).tolist()
+    counts = _counts(counted).double()
+    return torch.cat([counts, kept, clipped]).tolist()
 
 
 def _clip(
@@ -146,22 +143,42 @@ def _clip(
     """What the clip does to the trained tokens, of positive and of negative
     advantage."""
     below, above = _outside(logratio, low, high)
-    below.logical_and_(negative)
-    above.logical_and_(positive)
-    nowhere = torch.zeros((), dtype=torch.bool, device=logratio.device)
-    past_dual = nowhere
+    below &= negative
+    above &= positive
+    past_dual = _past_dual(logratio, negative, below, math.log(dual))
+    dropped = _shut(positive, negative, low, high)
+    return _Clip(below, above, past_dual, dropped)
+
+
+def _past_dual(
+    logratio: Tensor, negative: Tensor, below: Tensor, log_dual: float
+) -> Tensor:
+    """Tokens that the dual clip alone has stopped."""
     # the largest ratio of a micro-batch is rarely past the dual clip: one pass tells.
     # "not <=" and not ">", so that a NaN takes the long way too
-    if not logratio.max() <= math.log(dual):
-        past_dual = (logratio > math.log(dual)).logical_and_(negative)
-        past_dual.logical_and_(~below)
-    numbers = not isinstance(low, Tensor) and not isinstance(high, Tensor)
-    if numbers and low >= 0 and high >= 0:
-        return _Clip(below, above, past_dual, dropped=nowhere)
-    shut_below = torch.as_tensor(low, device=logratio.device) < 0
-    shut_above = torch.as_tensor(high, device=logratio.device) < 0
-    dropped = (shut_below & negative).logical_or_(shut_above & positive)
-    return _Clip(below, above, past_dual, dropped)
+    if logratio.max() <= log_dual:
+        return _nowhere(logratio)
+    past_dual = logratio > log_dual
+    past_dual &= negative
+    past_dual &= ~below
+    return past_dual
+
+
+def _shut(positive: Tensor, negative: Tensor, low: Bound, high: Bound) -> Tensor:
+    """Tokens that the window leaves out at a ratio of 1 already."""
+    are_numbers = not isinstance(low, Tensor) and not isinstance(high, Tensor)
+    if are_numbers and low >= 0 and high >= 0:
+        return _nowhere(positive)
+    shut_below = torch.as_tensor(low, device=positive.device) < 0
+    shut_above = torch.as_tensor(high, device=positive.device) < 0
+    dropped_below = negative & shut_below
+    dropped_above = positive & shut_above
+    return dropped_below | dropped_above
+
+
+def _nowhere(like: Tensor) -> Tensor:
+    """No token at all; ()."""
+    return torch.zeros((), dtype=torch.bool, device=like.device)
 
 
 def _outside(logratio: Tensor, low: Bound, high: Bound) -> tuple[Tensor, Tensor]:
@@ -177,32 +194,75 @@ def _log(bound: float) -> float:
     return math.log(bound) if bound > 0 else -math.inf
 
 
+def _regions(excess: Tensor, positive: Tensor, negative: Tensor) -> list[Tensor]:
+    """The tokens of E1 to E4. Excess is ln p + H: over 0 where the token is likely."""
+    likely = excess > 0
+    unlikely = excess < 0
+    return [
+        positive & likely,
+        positive & unlikely,
+        negative & likely,
+        negative & unlikely,
+    ]
+
+
+def _own_term(
+    logprobs: Tensor, logratio: Tensor, excess: Tensor, advantages: Tensor
+) -> Tensor:
+    """A r p (ln p + H), whose negative is the token's own part of the entropy change.
+    It overwrites `logratio`."""
+    # r p = exp(ln r + ln p)
+    term = logratio
+    term += logprobs
+    term.exp_()
+    term *= excess
+    term *= advantages
+    return term
+
+
+def _clipped_part(term: Tensor, clip: _Clip) -> Tensor:
+    """The term where the clip stopped the token, 0 elsewhere."""
+    is_clipped = clip.low | clip.high
+    is_clipped |= clip.dual
+    # a product of two types takes twice the time
+    part = is_clipped.to(term.dtype)
+    part *= term
+    return part
+
+
 def _stacked(positive: Tensor, negative: Tensor, dtype: torch.dtype) -> Tensor:
     """Both masks as 0 and 1, (2 b*t): a product with them sums by the sign of A."""
     signs = torch.empty(2, *positive.shape, dtype=dtype, device=positive.device)
-    signs[0], signs[1] = positive, negative
+    signs[0] = positive
+    signs[1] = negative
     return signs.view(2, -1)
 
 
 def _changes(term: Tensor, signs: Tensor, *, scratch: Tensor) -> Tensor:
-    """The entropy change, the negative of A r Q_a, summed per region E1 to E4; float64.
+    """The entropy change, the negative of the term, summed per region E1 to E4; float64.
 
     With the sign of A known, the sign of the term says on which side of H the token is:
     a positive term is A > 0 and likely (E1), or A < 0 and unlikely (E4).
     """
-    over = torch.clamp(term, min=0, out=scratch).reshape(-1)
-    e1, e4 = torch.mv(signs, over).neg()
-    under = torch.clamp(term, max=0, out=scratch).reshape(-1)
-    e2, e3 = torch.mv(signs, under).neg()
-    return torch.stack([e1, e2, e3, e4]).double()
+    over = torch.clamp(term, min=0, out=scratch)
+    e1, e4 = torch.mv(signs, over.reshape(-1))
+    # scratch is used again, so the sums above must be taken
+    under = torch.clamp(term, max=0, out=scratch)
+    e2, e3 = torch.mv(signs, under.reshape(-1))
+    falls = torch.stack([e1, e2, e3, e4])
+    return falls.neg().double()
 
 
 def _counts(masks: list[Tensor]) -> Tensor:
     """How many are True in each. As bytes: twice as fast as count_nonzero."""
-    totals = [mask.view(torch.uint8).sum(dtype=torch.int32) for mask in masks]
+    totals = []
+    for mask in masks:
+        as_bytes = mask.view(torch.uint8)
+        totals.append(as_bytes.sum(dtype=torch.int32))
     return torch.stack(totals)
 
 
 def _tamed(values: Tensor, mask: Tensor) -> Tensor:
     """0 where masked, and no infinity."""
-    return torch.where(mask, values, 0.0).clamp(min=torch.finfo(values.dtype).min)
+    trained = torch.where(mask, values, 0.0)
+    return trained.clamp(min=torch.finfo(values.dtype).min)
