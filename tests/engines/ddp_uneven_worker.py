@@ -1,13 +1,16 @@
 """One rank of a two-process PPO run on gloo whose ranks differ: completions of rank 1 are short, and rank 0 logs alone.
+The LM head has logits of -inf.
 
 Started by test_trl_ddp.py. Without agreement between the ranks it hangs, or its ranks make unequal numbers of passes.
 """
 
 import json
+import math
 import sys
 
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOTrainer
@@ -84,6 +87,9 @@ def main(folder: str) -> None:
     )
     alone.trainer = trainer
     trainer.remove_callback(PrinterCallback)
+    bias = torch.zeros(trainer.model.config.vocab_size)
+    bias[-3:] = -math.inf  # , > = which no completion of the task has
+    trainer.model.lm_head.bias = nn.Parameter(bias)
     rank = trainer.accelerator.process_index
     if rank:
         trainer.generation_config.max_new_tokens = SHORT

@@ -10,13 +10,13 @@ from transformers import TrainerCallback
 from trl.trainer.utils import disable_dropout_in_model
 
 from entrostat.engines.dropout import dropout_warning
-from entrostat.engines.rewards import RewardError
+from entrostat.engines.reward_error import RewardError
 from entrostat.engines.summary import summarise
 from entrostat.engines.trl import PREFIX
 from entrostat.strategies.thermostat import Thermostat
 
-BARRED = 5
-"""Tokens that the task never uses, at the end of the vocabulary."""
+BARRED = 3
+"""Tokens that no completion of the task has, at the end of the vocabulary: , > ="""
 
 
 def barred(trainer, value):

@@ -62,6 +62,18 @@ def test_a_loss_that_never_reads_the_bounds_is_refused(lab, loss, unread):
     assert trainer.state.global_step == 0
 
 
+def test_a_loss_above_entropy_control_is_refused(lab):
+    mine = type("Mine", (EntropyControlGRPOTrainer,), {"_compute_loss": Reinforce._compute_loss})
+    for strategy in ("clip-lower", None):
+        trainer = lab.trainer(mine, args=lab.config(max_steps=4), strategy=strategy)
+        with pytest.raises(
+            RuntimeError, match=r"^Mine computes its loss above entropy control, .* call super"
+        ) as error:
+            trainer.train()
+        one_line(error)
+        assert trainer.state.global_step == 0
+
+
 def test_without_a_strategy_a_loss_without_thresholds_is_measured_and_clips_nothing(lab, tmp_path):
     extra = {"dump_every": 1, "dump_dir": tmp_path / "d"}
     trainer = lab.trainer(mixed(Reinforce), args=lab.config(max_steps=4, epsilon=0.01), strategy=None, **extra)
@@ -85,15 +97,15 @@ class Before(GRPOTrainer):
 
 
 class After(GRPOTrainer):
-    """Passes over other tokens, and over the same with gradient, after TRL's loss."""
+    """Passes over the same tokens with gradient, and over others, after TRL's loss."""
 
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)
         ids, attention, width = given(inputs)
-        with torch.no_grad():
-            model(input_ids=ids.flip(0), attention_mask=attention.flip(0))
-            self._get_per_token_logps_and_entropies(model, ids.roll(1, 0), attention, width)
         again, _, _ = self._get_per_token_logps_and_entropies(model, ids, attention, width)
+        with torch.no_grad():
+            self._get_per_token_logps_and_entropies(model, ids.roll(1, 0), attention, width)
+            model(input_ids=ids.flip(0), attention_mask=attention.flip(0))
         return loss + 0 * again.sum()
 
 

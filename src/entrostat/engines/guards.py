@@ -42,6 +42,16 @@ def check_same_completions(
         )
 
 
+def check_reached(trainer: Any, reached: bool) -> None:
+    """Raises RuntimeError where a training step went past entropy control's loss."""
+    if not reached:
+        raise RuntimeError(
+            f"{type(trainer).__name__} computes its loss above entropy control, which "
+            "neither controls nor measures anything then: call super()._compute_loss, "
+            f"or {_BELOW}"
+        )
+
+
 def check_read(trainer: Any, read: set[str], controlled: bool) -> None:
     """Raises RuntimeError where bounds are set, and the loss has not read them all."""
     unread = [name for name in THRESHOLDS if name not in read]

@@ -49,6 +49,7 @@ from entrostat.engines.controller import Controller
 from entrostat.engines.dropout import dropout_warning
 from entrostat.engines.guards import (
     check_finite,
+    check_reached,
     check_read,
     check_same_completions,
     check_sampled_once,
@@ -127,6 +128,8 @@ class EntropyControlMixin(MeasureMixin):
         ]
         # the micro-batch before which the last rollout was observed
         self._observed_at: int | None = None
+        # whether the micro-batch at hand has come to the loss below
+        self._reached = False
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         check_steps(self.args)
@@ -262,7 +265,14 @@ class EntropyControlMixin(MeasureMixin):
 
     # The loss
 
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        self._reached = False
+        loss = super().training_step(*args, **kwargs)
+        check_reached(self, self._reached)
+        return loss
+
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        self._reached = True
         advantages, mask = token_advantages(inputs), trained_tokens(inputs)
         check_same_completions(self, inputs, inputs.get(_SEEN), mask)
         old = _old_stats(inputs)

@@ -138,7 +138,8 @@ class Surface:
         ...
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """ppo: the critic's update after the policy's."""
+        """trl: looks whether the loss was ours. ppo: the critic's update after the
+        policy's."""
         ...
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
