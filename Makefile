@@ -74,7 +74,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
-	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt -e '.[verl]' pyright pytest
+	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt -e '.[verl,math]' pyright pytest
 	touch $@
 
 $(DOCS)/.installed: constraints-docs.txt

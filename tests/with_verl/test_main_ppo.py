@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.distributed.tensor
 from settings import ACTOR, HERE, dynamic, environment, ours
+from transformers import AutoModelForCausalLM
 
 from entrostat import dump
 from entrostat.engines.verl.trainer import STATE_FILE
@@ -114,6 +115,35 @@ def test_two_steps_under_constant_bounds_are_verls_own_bit_by_bit(vanilla, const
         assert ours_[step]["entrostat/clip_high"] + ours_[step]["entrostat/clip_low"] > 0
         assert not any("sums" in name for name in ours_[step])
     assert state(constant, 2)["strategy"]["name"] == "clip-higher"
+
+
+def test_a_checkpoint_is_merged_into_a_model_that_evaluate_scores(constant, folder):
+    """The lines of docs/real-runs.md, with the folders and a benchmark of this run."""
+    shards, model, scores = constant / "ckpt/global_step_2/actor", folder / "model", folder / "scores"
+    benchmark = folder / "benchmark.jsonl"
+    rows = [{"id": str(i), "problem": f"{i} + {i} = ?", "answer": str(2 * i)} for i in (1, 2)]
+    benchmark.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    merge = ["verl.model_merger", "merge", "--backend", "fsdp", "--local_dir", shards, "--target_dir", model]
+    score = [
+        "entrostat",
+        "evaluate",
+        model,
+        "--benchmark",
+        benchmark,
+        "--samples",
+        2,
+        "--max-tokens",
+        4,
+        "--out",
+        scores,
+    ]
+    for words in (merge, score):
+        subprocess.run([sys.executable, "-m", *map(str, words)], check=True, capture_output=True, env=environment())
+    merged = AutoModelForCausalLM.from_pretrained(model).state_dict()
+    first, second = parameters(constant, 2, 2)
+    for name, value in first.items():
+        assert torch.equal(merged[name], torch.cat([value, second[name]]).bfloat16()), name
+    assert json.loads((scores / "scores.json").read_text())
 
 
 def test_a_thermostat_changes_the_parameters(constant, thermostat):
