@@ -129,6 +129,18 @@ def trl_always_fresh(
 
 VERL_PLUGIN = "entrostat"
 """The loss mode of entrostat's plug-in, which is verl's vanilla under other bounds."""
+VERL_POLICY_LOSS = "actor_rollout_ref.actor.policy_loss"
+VERL_NEEDED: Mapping[str, str] = MappingProxyType(
+    {
+        f"{VERL_POLICY_LOSS}.loss_mode": VERL_PLUGIN,
+        f"{VERL_POLICY_LOSS}._target_": (
+            "entrostat.engines.verl.config.EntrostatLossConfig"
+        ),
+        "trainer.v1.trainer_mode": VERL_PLUGIN,
+    }
+)
+"""What a run under the plug-in sets beside `policy_loss.strategy`. The v0 trainer reads
+no trainer_mode."""
 VERL_WINDOW = ("clip_ratio", "clip_ratio_low", "clip_ratio_high")
 """`clip_ratio` is read in place of a side that is null."""
 VERL_LOSSES: Mapping[str, Loss] = MappingProxyType(

@@ -9,13 +9,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from entrostat.trainers import VERL_NEEDED
 from entrostat.trainers import VERL_PLUGIN as NAME
+from entrostat.trainers import VERL_POLICY_LOSS as LOSS
 
-LOSS = "actor_rollout_ref.actor.policy_loss"
-LOSS_MODE = f"{LOSS}.loss_mode"
-TARGET_KEY = f"{LOSS}._target_"
-TRAINER_MODE = "trainer.v1.trainer_mode"
-TARGET = "entrostat.engines.verl.config.EntrostatLossConfig"
+LOSS_MODE, TARGET_KEY, TRAINER_MODE = VERL_NEEDED
+TARGET = VERL_NEEDED[TARGET_KEY]
 OWN_FIELDS = ("strategy", "options", "dump_every", "dump_dir")
 """What our policy_loss has beside verl's."""
 _MODES = ("loss_mode", "policy_loss_mode", "trainer_mode")
