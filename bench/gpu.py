@@ -36,7 +36,7 @@ from entrostat import make_strategy
 from entrostat.data.gym import gym_items
 from entrostat.engines.trl import EntropyControlGRPOTrainer
 from entrostat.files import write_atomic
-from entrostat.lab.config import TrainConfig, grpo_config
+from entrostat.lab.config import TrainConfig
 from entrostat.lab.load import load_model
 from entrostat.lab.methods import Method, make_method, method_name
 from entrostat.lab.quiet import quiet
@@ -45,6 +45,7 @@ from entrostat.lab.run import Run
 from entrostat.lab.scratch import random_model, train_tokenizer
 from entrostat.lab.source import make_source
 from entrostat.lab.train import new_run, train
+from entrostat.lab.trl_config import grpo_config
 from entrostat.lab.weights import placed
 from entrostat.verify.gym import spell
 

@@ -10,6 +10,7 @@ import entrostat
 
 ROOT = Path(entrostat.__file__).parent
 ORDER = [
+    "lazy",
     "texts",
     "registry",
     "files",

@@ -1,10 +1,28 @@
-"""entrostat: hold a language model's policy entropy where you want it, with the clip thresholds of GRPO alone."""
+"""entrostat: hold a language model's policy entropy where you want it, with the clip
+thresholds of GRPO alone."""
 
-from entrostat.clip import ClipBounds, ClipEvents, aggregate, clip_events, clip_loss
-from entrostat.entropy import Region, TokenStats, entropy_change, regions, token_stats
-from entrostat.estimate import pass_at_k
-from entrostat.response import ResponseBatch, response_map
-from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
+from typing import TYPE_CHECKING
+
+from entrostat.lazy import attributes
+
+if TYPE_CHECKING:
+    from entrostat.clip import (
+        ClipBounds,
+        ClipEvents,
+        aggregate,
+        clip_events,
+        clip_loss,
+    )
+    from entrostat.entropy import (
+        Region,
+        TokenStats,
+        entropy_change,
+        regions,
+        token_stats,
+    )
+    from entrostat.estimate import pass_at_k
+    from entrostat.response import ResponseBatch, response_map
+    from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
 
 __version__ = "0.1.0"
 
@@ -26,3 +44,24 @@ __all__ = [
     "response_map",
     "token_stats",
 ]
+
+_HOMES = {
+    "STRATEGIES": "entrostat.strategies",
+    "ClipBounds": "entrostat.clip",
+    "ClipEvents": "entrostat.clip",
+    "Region": "entrostat.entropy",
+    "ResponseBatch": "entrostat.response",
+    "RolloutSummary": "entrostat.strategies.base",
+    "TokenStats": "entrostat.entropy",
+    "aggregate": "entrostat.clip",
+    "clip_events": "entrostat.clip",
+    "clip_loss": "entrostat.clip",
+    "entropy_change": "entrostat.entropy",
+    "make_strategy": "entrostat.strategies",
+    "pass_at_k": "entrostat.estimate",
+    "regions": "entrostat.entropy",
+    "response_map": "entrostat.response",
+    "token_stats": "entrostat.entropy",
+}
+
+__getattr__ = attributes(__name__, _HOMES)

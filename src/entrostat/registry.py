@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from entrostat.lazy import load
 from entrostat.texts import near
 
 T = TypeVar("T")
@@ -15,29 +16,34 @@ class Registry(Mapping[str, type[T]]):
 
     Args:
         what: what an error calls one of them, such as "strategy".
-        kinds: frozen dataclasses. A class stands under one name.
+        paths: "module:Class" of frozen dataclasses. A class stands under one name, and
+            its module is imported when it is asked for.
     """
 
-    def __init__(self, what: str, kinds: Mapping[str, type[T]]):
+    def __init__(self, what: str, paths: Mapping[str, str]):
         self.what = what
-        self._kinds = dict(kinds)
-        self._names = {kind: name for name, kind in self._kinds.items()}
+        self.paths = dict(paths)
+        self._names = {path: name for name, path in self.paths.items()}
 
     def __getitem__(self, name: str) -> type[T]:
-        return self._kinds[name]
+        return load(self.paths[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._kinds)
+        return iter(self.paths)
 
     def __len__(self) -> int:
-        return len(self._kinds)
+        return len(self.paths)
+
+    def __contains__(self, name: object) -> bool:
+        # that of Mapping would import the class
+        return name in self.paths
 
     def kind(self, name: str) -> type[T]:
         """The class of that name. ValueError, naming the near ones, where there is
         none."""
-        if name not in self._kinds:
-            raise ValueError(f"unknown {self.what} {name!r}: {near(name, self._kinds)}")
-        return self._kinds[name]
+        if name not in self.paths:
+            raise ValueError(f"unknown {self.what} {name!r}: {near(name, self.paths)}")
+        return self[name]
 
     def make(self, name: str, **options: Any) -> T:
         """The thing of that name, its options as keywords.
@@ -57,7 +63,9 @@ class Registry(Mapping[str, type[T]]):
 
     def name_of(self, thing: Any) -> str:
         """The name of its class, or the class's own name when it is somebody's own."""
-        return self._names.get(type(thing), type(thing).__name__)
+        kind = type(thing)
+        path = f"{kind.__module__}:{kind.__qualname__}"
+        return self._names.get(path, kind.__name__)
 
     def as_arguments(self, thing: Any) -> list[str]:
         """The thing as words of the command line: its name, and the options that are not

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """`did you mean ...?` for a mistyped name, then all names.
+    """`did you mean ...?` for a mistyped name; all names where none is near.
 
     >>> near("grop", ["grpo", "dcpo"])
-    'did you mean grpo? known: grpo, dcpo'
+    'did you mean grpo?'
+    >>> near("xyz", ["grpo", "dcpo"])
+    'known: grpo, dcpo'
     """
     words = list(words)
-    return f"{did_you_mean(word, words)}known: {', '.join(words)}"
+    return did_you_mean(word, words).strip() or f"known: {', '.join(words)}"
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -89,7 +89,7 @@ def test_a_run_that_diverges_says_so_and_what_to_do(lab, at, what):
 
 
 def test_another_error_of_the_sampler_stays_what_it_is(lab):
-    trainer = lab.trainer(args=lab.config(max_steps=4), strategy="id")
+    trainer = barred(lab.trainer(args=lab.config(max_steps=4), strategy="id"), -math.inf)
 
     def fails(*_args, **_kwargs):
         raise RuntimeError("no memory")

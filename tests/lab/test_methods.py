@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from entrostat.lab.config import TrainConfig, grpo_config
+from entrostat.lab.config import TrainConfig
 from entrostat.lab.methods import (
     METHODS,
     SETTINGS,
@@ -22,6 +22,7 @@ from entrostat.lab.methods import (
     recipe,
     to_json,
 )
+from entrostat.lab.trl_config import grpo_config
 from entrostat.strategies import STRATEGIES
 
 OTHERS = sorted(set(METHODS) - set(STRATEGIES))

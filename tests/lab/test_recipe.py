@@ -6,8 +6,9 @@ import json
 import pytest
 from trl.trainer.grpo_config import GRPOConfig
 
-from entrostat.lab.config import TrainConfig, config_from_json, grpo_fields
+from entrostat.lab.config import TrainConfig, config_from_json
 from entrostat.lab.recipe import OURS, as_words, fits, read_recipe
+from entrostat.lab.trl_config import grpo_fields
 from entrostat.registry import flags
 from tiny_models import tiny_model
 

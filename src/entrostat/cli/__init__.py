@@ -4,70 +4,80 @@ stdout carries the result, stderr the log and the progress. Exit 0: fine; 1: a f
 2: bad input; 130: Ctrl-C.
 """
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import entrostat
-from entrostat.cli.compare import compare
-from entrostat.cli.effect import effect
-from entrostat.cli.evaluate import evaluate
-from entrostat.cli.others import diagnose, doctor, pretrain, report, reproduce
-from entrostat.cli.train import train
 from entrostat.cli.words import fail, one_line
+from entrostat.lazy import load
 from entrostat.texts import near
 
 
 class Command(NamedTuple):
     """What is typed behind `entrostat`."""
 
-    run: Callable[[list[str]], int]
-    """From its arguments to the exit code."""
+    path: str
+    """"module:function", from its arguments to the exit code; imported when it is
+    typed."""
     what: str
     """A line of the help."""
 
 
 COMMANDS = {
     "train": Command(
-        train,
+        "entrostat.cli.train:train",
         "train under an entropy strategy; with no argument, grpo, clip-lower and "
         "thermostat in one table",
     ),
     "compare": Command(
-        compare,
+        "entrostat.cli.compare:compare",
         "methods on the same problems over seeds, in one table; settings chosen on "
         "validation problems",
     ),
     "evaluate": Command(
-        evaluate, "score a model on held-out problems: mean@k, pass@k, entropy"
+        "entrostat.cli.evaluate:evaluate",
+        "score a model on held-out problems: mean@k, pass@k, entropy",
     ),
-    "report": Command(report, "write the HTML page of one or more runs"),
+    "report": Command(
+        "entrostat.cli.others:report", "write the HTML page of one or more runs"
+    ),
     "diagnose": Command(
-        diagnose,
+        "entrostat.cli.others:diagnose",
         "why entropy moved, token by token, from the dumps of a run, and what would have "
         "held it",
     ),
     "effect": Command(
-        effect,
+        "entrostat.cli.effect:effect",
         "what a clip setting alone does to entropy in a rollout: paired branches, odd and "
         "even part",
     ),
     "doctor": Command(
-        doctor,
+        "entrostat.cli.others:doctor",
         "settings of a TRL or verl run that do nothing, or something else than they say",
     ),
     "reproduce": Command(
-        reproduce,
+        "entrostat.cli.others:reproduce",
         "check the papers' claims: a number and a verdict each; with no argument, their "
         "list",
     ),
-    "pretrain": Command(pretrain, "make a task's tiny base model again"),
+    "pretrain": Command(
+        "entrostat.cli.others:pretrain", "make a task's tiny base model again"
+    ),
 }
 
 
 def script() -> None:
     """The entry point of the installed command."""
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read the answer has stopped, as `head` does; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,10 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         return fail(f"unknown command {command!r}: {near(command, COMMANDS)}")
     try:
-        return COMMANDS[command].run(rest)
+        run = load(COMMANDS[command].path)
+        return run(rest)
     except ImportError as error:
         # the core alone is installed
         return fail(f"{error}: pip install 'entrostat[train]'")
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, RuntimeError) as error:
         return fail(one_line(error))
     except KeyboardInterrupt:

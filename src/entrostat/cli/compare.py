@@ -18,7 +18,7 @@ from entrostat.cli.words import (
     show,
     split_word,
 )
-from entrostat.lab.methods import METHODS
+from entrostat.lab.method_registry import METHODS
 
 # Rooms of the lab are imported inside the functions: they load torch and TRL, which takes
 # seconds, and other commands need neither.
@@ -30,7 +30,9 @@ def compare(args: list[str]) -> int:
     again = resumption(args, "entrostat compare")
     if again is not None:
         return _run(_resumed(again), again.json)
-    options = parse(_options(), args, "entrostat compare")
+    from entrostat.lab.config import GROUPS
+
+    options = parse(_options(), args, "entrostat compare", groups=GROUPS)
     return _run(_new(options, args), options.json)
 
 

@@ -35,9 +35,17 @@ def report(args: list[str]) -> int:
 
 def diagnose(args: list[str]) -> int:
     """`entrostat diagnose`: the exit code."""
-    from entrostat.diagnose.command import Diagnose, answer
+    from entrostat.diagnose.options import Diagnose
 
     options = parse(Diagnose, args, "entrostat diagnose")
+    missing = [path for path in options.paths if not path.exists()]
+    if missing:
+        raise ValueError(
+            f"{missing[0]}: there is no such file or folder: give a dump, a folder of "
+            "dumps or a run's folder"
+        )
+    from entrostat.diagnose.command import answer
+
     result, shown = answer(options)
     show(result, shown, options.json)
     return 0
@@ -55,9 +63,11 @@ def doctor(args: list[str]) -> int:
 
 def reproduce(args: list[str]) -> int:
     """`entrostat reproduce`: the exit code."""
-    from entrostat.reproduce.command import Reproduce, answer
+    from entrostat.reproduce.options import Reproduce
 
     options = parse(Reproduce, args, "entrostat reproduce")
+    from entrostat.reproduce.command import answer
+
     one_process()
     rows, shown, code = answer(options)
     if isinstance(shown, str) and not options.json:

@@ -6,11 +6,12 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from entrostat.cli.words import (
     Resume,
     fail,
+    is_one_of_many,
     method,
     new_folder,
     one_process,
@@ -19,7 +20,10 @@ from entrostat.cli.words import (
     show,
 )
 from entrostat.files import is_taken
-from entrostat.lab.methods import METHODS, Method
+from entrostat.lab.method_registry import METHODS
+
+if TYPE_CHECKING:
+    from entrostat.lab.methods import Method
 
 # Rooms of the lab are imported inside the functions: they load torch and TRL, which takes
 # seconds, and other commands need neither.
@@ -40,6 +44,9 @@ class Started(NamedTuple):
 def train(args: list[str]) -> int:
     """`entrostat train`: the exit code. Of several ranks the first speaks, writes and has
     an exit code."""
+    # a wrong argument is said before torch is imported; of several ranks the first says it
+    if not is_one_of_many():
+        _check(args)
     from entrostat.lab.ranks import ElsewhereError, is_lone, join
 
     if is_lone():
@@ -58,6 +65,12 @@ def train(args: list[str]) -> int:
     except ElsewhereError:
         # rank 0 says what went wrong
         return 0
+
+
+def _check(args: list[str]) -> None:
+    """Raises ValueError, or ends after --help, for arguments that no run can have."""
+    if resumption(args, "entrostat train") is None:
+        _parsed(args)
 
 
 def _names_a_run(arg: str) -> bool:
@@ -80,10 +93,10 @@ def _start(args: list[str], ranks: Any) -> Started:
 # The arguments
 
 
-def _parsed(args: list[str]) -> tuple[Any, Method | None]:
+def _parsed(args: list[str]) -> "tuple[Any, Method | None]":
     """The options and the method: those of a recipe file, and what was typed, which
     wins."""
-    from entrostat.lab.config import TrainConfig
+    from entrostat.lab.config import GROUPS, TrainConfig
     from entrostat.lab.recipe import RecipeFile, read_recipe
 
     # the method divides the options of the run from its own
@@ -97,16 +110,18 @@ def _parsed(args: list[str]) -> tuple[Any, Method | None]:
         names.remove("grpo")
         recipe = read_recipe(Path(path), names)
     options = _options(recipe.grpo)
-    chosen = None
-    if method_words:
-        chosen = method(method_words[0], method_words[1:], "train")
     if path is not None:
         with _naming(path):
             # the file alone first, so that its errors name it
             parse(options, recipe.words, "entrostat train")
-            chosen = chosen or _recipes_method(recipe.method)
     words = [*recipe.words, *typed]
-    return parse(options, words, "entrostat train", list(METHODS)), chosen
+    run = parse(options, words, "entrostat train", list(METHODS), GROUPS)
+    if method_words:
+        return run, method(method_words[0], method_words[1:], "train")
+    if path is None:
+        return run, None
+    with _naming(path):
+        return run, _recipes_method(recipe.method)
 
 
 def _options(grpo: Any) -> type[Any]:
@@ -144,7 +159,7 @@ def _options(grpo: Any) -> type[Any]:
     return Train
 
 
-def _recipes_method(words: tuple[str, list[str]] | None) -> Method:
+def _recipes_method(words: tuple[str, list[str]] | None) -> "Method":
     """The method of a recipe file."""
     if words is None:
         raise ValueError(
@@ -192,7 +207,7 @@ def _dry_run(args: list[str]) -> int:
     return 0
 
 
-def _one(options: Any, chosen: Method, command: list[str], ranks: Any) -> Started:
+def _one(options: Any, chosen: "Method", command: list[str], ranks: Any) -> Started:
     """One new run."""
     from entrostat.lab.methods import method_name
     from entrostat.lab.train import begin, prepare

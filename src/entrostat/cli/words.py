@@ -1,9 +1,7 @@
 """Words of the command line: how they are parsed, and how an answer or an error is
 said."""
 
-import contextlib
 import dataclasses
-import io
 import json
 import os
 import re
@@ -12,11 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
-from entrostat.lab.methods import METHODS, Method
+from entrostat.cli.help import Groups, captured, help_text, option_names
+from entrostat.lab.method_registry import METHODS
 from entrostat.lab.options import option
-from entrostat.texts import near
+from entrostat.texts import did_you_mean, near
+
+if TYPE_CHECKING:
+    from entrostat.lab.methods import Method
 
 _FRAME = re.compile(r"[╭╮╰╯│─]+|-{3,}")
 """The box that tyro draws around an error."""
@@ -66,27 +69,33 @@ def show(data: Any, shown: Any, as_json: bool) -> None:
 
 
 def parse(
-    kind: Callable[..., Any], args: list[str], prog: str, words: Sequence[str] = ()
+    kind: Callable[..., Any],
+    args: list[str],
+    prog: str,
+    words: Sequence[str] = (),
+    groups: Groups = MappingProxyType({}),
 ) -> Any:
-    """tyro's parse of `args`. ValueError, one line, for what it refuses; it names the near
-    options, or the near ones of `words` for a stray word."""
+    """tyro's parse of `args`; for --help the help, in these groups.
+
+    ValueError, one line, for what tyro refuses; it names the near options, or the near
+    ones of `words` for a stray word.
+    """
     import tyro
 
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(printed):
+    if "-h" in args or "--help" in args:
+        print(help_text(kind, prog, groups))
+        raise SystemExit(0)
+    with captured() as printed:
+        try:
             return tyro.cli(
                 kind, args=args, prog=prog, config=(tyro.conf.FlagCreatePairsOff,)
             )
-    except SystemExit as stop:
-        # --help ends without an error
-        if not stop.code:
-            raise
-        text = " ".join(_FRAME.sub(" ", printed.getvalue()).split())
-        raise ValueError(_parse_error(text, kind, words)) from None
+        except SystemExit:
+            text = " ".join(_FRAME.sub(" ", printed()).split())
+    raise ValueError(_parse_error(text, kind, prog, words))
 
 
-def _parse_error(text: str, kind: Callable[..., Any], words: Sequence[str]) -> str:
+def _parse_error(text: str, kind: Any, prog: str, words: Sequence[str]) -> str:
     """What is wrong with the arguments, from what tyro has printed."""
     stray = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     if stray is None:
@@ -95,30 +104,33 @@ def _parse_error(text: str, kind: Callable[..., Any], words: Sequence[str]) -> s
         return re.sub(r"^Value error Error parsing \w+: ", "", error)
     word = stray.group(1)
     if word.startswith("-"):
-        known = [option(name) for name in _option_names(kind)]
-        return f"unknown option {word!r}: {near(word, known)}"
+        close = did_you_mean(word, map(option, option_names(kind))).strip()
+        return f"unknown option {word!r}: {close or f'{prog} --help lists them'}"
     if words:
         return f"unknown method {word!r}: {near(word, words)}"
     return f"{word!r} is one argument too many"
 
 
-def _option_names(kind: Any) -> list[str]:
-    """The fields of a dataclass, those of dataclasses inside it in their place."""
-    names: list[str] = []
-    for field in dataclasses.fields(kind):
-        # tyro's markers wrap a type: OmitArgPrefixes[TrainConfig]
-        inner = getattr(field.type, "__origin__", field.type)
-        if dataclasses.is_dataclass(inner):
-            names += _option_names(inner)
-        else:
-            names.append(field.name)
-    return names
-
-
-def method(name: str, args: list[str], command: str) -> Method:
+def method(name: str, args: list[str], command: str) -> "Method":
     """The method of that name, its options from `args`. ValueError for a name or an option
     that there is not."""
-    return parse(METHODS.kind(name), args, f"entrostat {command} {name}")
+    kind = METHODS.kind(name)
+    own = set(option_names(kind))
+    for arg in args:
+        typed = arg.partition("=")[0].removeprefix("--").replace("-", "_")
+        if arg.startswith("--") and typed not in own and typed in _run_options():
+            raise ValueError(
+                f"{arg} is an option of the run, and those come before the method: "
+                f"entrostat {command} {arg} ... {name}"
+            )
+    return parse(kind, args, f"entrostat {command} {name}")
+
+
+def _run_options() -> set[str]:
+    """Names of the options that every run has."""
+    from entrostat.lab.config import TrainConfig
+
+    return {*option_names(TrainConfig), "out", "config", "json", "dry_run", "seeds"}
 
 
 def split_word(word: str) -> list[str]:
@@ -168,9 +180,14 @@ def new_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
+def is_one_of_many() -> bool:
+    """Whether the command was started as one of several ranks."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def one_process() -> None:
     """ValueError where the command was started as one of several ranks."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if is_one_of_many():
         raise ValueError(
             "this command works in one process, got WORLD_SIZE over 1: under accelerate "
             "or torchrun give train a method, entrostat train METHOD (docs/engines.md)"

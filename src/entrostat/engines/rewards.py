@@ -16,16 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
-class RewardError(ValueError):
-    """A reward function threw, or returned what is not a finite number."""
-
-
-def shown(text: Any, limit: int = 200) -> str:
-    """A sample's text on one line, escaped and cut: it was written by a model, and may
-    hold anything."""
-    line = ascii(text)
-    return line if len(line) <= limit else line[:limit] + "..."
+from entrostat.engines.reward_error import RewardError, shown
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from entrostat.doctor import Finding, Found, Source, findings, settings, warning
-from entrostat.lab.config import TrainConfig, grpo_fields
+from entrostat.lab.config import TrainConfig
 from entrostat.lab.methods import Method, label, recipe
 from entrostat.lab.run import Run
 from entrostat.lab.train import read_run
+from entrostat.lab.trl_config import grpo_fields
 
 
 def checkup(config: TrainConfig, method: Method) -> list[Found]:

@@ -27,7 +27,7 @@ from entrostat.lab.budget import (
     shape_of,
 )
 from entrostat.lab.checkup import checkup
-from entrostat.lab.config import TrainConfig, grpo_config
+from entrostat.lab.config import TrainConfig
 from entrostat.lab.load import is_path, load_tokenizer
 from entrostat.lab.methods import Method, label, recipe, to_json
 from entrostat.lab.quiet import quiet
@@ -35,6 +35,7 @@ from entrostat.lab.ranks import world_size
 from entrostat.lab.source import make_source
 from entrostat.lab.tasks import make_task
 from entrostat.lab.train import check_held_out, check_run
+from entrostat.lab.trl_config import grpo_config
 from entrostat.lab.weights import check_weights
 
 T = TypeVar("T")

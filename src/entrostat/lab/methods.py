@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from entrostat.objectives import OBJECTIVES, Objective
+from entrostat.lab.method_registry import METHODS
+from entrostat.objectives import Objective
 from entrostat.objectives.clipped import OnClipped
-from entrostat.registry import Registry
 from entrostat.schedule import Schedule, parse_schedule
-from entrostat.strategies import STRATEGIES, Strategy
+from entrostat.strategies import Strategy
 from entrostat.strategies.base import checked, not_negative
 from entrostat.strategies.static import Grpo
 
@@ -156,19 +156,6 @@ class AdaptiveEntropy(TrlMethod):
 
 
 Method = Strategy | TrlMethod | Objective
-
-METHODS: Registry[Method] = Registry(
-    "method",
-    {
-        **STRATEGIES,
-        "trl:gspo": Gspo,
-        "trl:sapo": Sapo,
-        "trl:cispo": Cispo,
-        "trl:entropy-bonus": EntropyBonus,
-        "trl:adaptive-entropy": AdaptiveEntropy,
-        **{f"objective:{name}": kind for name, kind in OBJECTIVES.items()},
-    },
-)
 
 SETTINGS: Mapping[str, tuple[Mapping[str, float], ...]] = MappingProxyType(
     {

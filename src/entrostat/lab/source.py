@@ -12,7 +12,7 @@ from entrostat.data.gym import PREFIX, gym_items, parse_tasks
 from entrostat.data.load import load_problems
 from entrostat.data.prompts import WORDING_OF, rendered, unspelt, worded
 from entrostat.data.sources import find_source
-from entrostat.engines.rewards import RewardError, shown
+from entrostat.engines.reward_error import RewardError, shown
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.tasks import (
     Problem,

@@ -24,7 +24,7 @@ from entrostat.data.prompts import plain_notes
 from entrostat.engines.controller import Controller
 from entrostat.engines.ppo import EntropyControlPPOTrainer
 from entrostat.engines.trl import EntropyControlGRPOTrainer
-from entrostat.lab.config import OnError, TrainConfig, config_from_json, grpo_config
+from entrostat.lab.config import OnError, TrainConfig, config_from_json
 from entrostat.lab.context import (
     Context,
     Groundwork,
@@ -44,6 +44,7 @@ from entrostat.lab.rewards import make_reward
 from entrostat.lab.run import Run
 from entrostat.lab.source import Judged
 from entrostat.lab.tasks import ProblemSource
+from entrostat.lab.trl_config import grpo_config
 from entrostat.lab.watch import Stop, Watcher
 from entrostat.lab.weights import adapters, check_weights, placed, save
 from entrostat.registry import finite

@@ -1,33 +1,30 @@
 """The papers' claims, one file each (claims/): a command, a number and a verdict.
 
 [A] is arXiv 2509.26114, [B] is arXiv 2602.09782.
+
+Nothing here imports torch: a name is imported when it is asked for.
 """
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from entrostat.reproduce.claim import Claim, Mode, Result, Verdict
-from entrostat.reproduce.claims import all_claims
-from entrostat.texts import near
+from entrostat.lazy import attributes
 
-CLAIMS: dict[str, Claim] = all_claims()
+if TYPE_CHECKING:
+    from entrostat.reproduce.claim import Claim, Mode, Result, Verdict
+    from entrostat.reproduce.registry import CLAIMS, chosen
 
-
-def chosen(names: Sequence[str], *, all_of_them: bool = False) -> list[Claim]:
-    """The claims of these names, each once, in the order of the names.
-
-    Raises:
-        ValueError: an unknown name, naming near ones; names and `all_of_them` together.
-    """
-    if names and all_of_them:
-        raise ValueError(
-            f"--all is every claim, got {' '.join(names)} too: give one or the other"
-        )
-    if all_of_them:
-        return list(CLAIMS.values())
-    for name in names:
-        if name not in CLAIMS:
-            raise ValueError(f"unknown claim {name!r}: {near(name, CLAIMS)}")
-    return [CLAIMS[name] for name in dict.fromkeys(names)]
-
+_CLAIM = "entrostat.reproduce.claim"
+_REGISTRY = "entrostat.reproduce.registry"
+__getattr__ = attributes(
+    __name__,
+    {
+        "CLAIMS": _REGISTRY,
+        "chosen": _REGISTRY,
+        "Claim": _CLAIM,
+        "Mode": _CLAIM,
+        "Result": _CLAIM,
+        "Verdict": _CLAIM,
+    },
+)
 
 __all__ = ["CLAIMS", "Claim", "Mode", "Result", "Verdict", "chosen"]

@@ -1,4 +1,4 @@
-"""`entrostat reproduce`: its options, what it trains and judges, and what it answers.
+"""`entrostat reproduce`: what it trains and judges, and what it answers.
 
 OUT/runs.jsonl     one record per run (runs.py)
 OUT/a4.json        a claim's result
@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import transformers
 import trl
-from tyro.conf import Positional
 
 import entrostat
 from entrostat.files import write_json
@@ -25,6 +24,7 @@ from entrostat.lab.quiet import quiet
 from entrostat.registry import flags
 from entrostat.reproduce import CLAIMS, Claim, Mode, chosen
 from entrostat.reproduce.judge import undecided
+from entrostat.reproduce.options import Reproduce
 from entrostat.reproduce.page import Report, page
 from entrostat.reproduce.runs import AnyJob, Record, Records
 from entrostat.reproduce.terminal import Bar, listing, table
@@ -32,33 +32,6 @@ from entrostat.reproduce.terminal import Bar, listing, table
 CHUNK = 32
 """Runs between two writings of results."""
 GPU_FILE = "regime-gpu.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Reproduce:
-    """Checks claims of arXiv 2509.26114 and 2602.09782; without a name it lists them.
-
-    The exit code is 1 when a claim fails. A set that was stopped goes on where it was:
-    give the same command again.
-    """
-
-    claims: Positional[tuple[str, ...]] = ()
-    """Names of claims."""
-    all: bool = False
-    """Check every claim: about 3 hours on two cores; with --fast under 15 minutes."""
-    fast: bool = False
-    """Few seeds and short runs: they show signs, and that the check works. Criteria speak
-    of the full runs, so a claim that stands on runs stays `undecided`."""
-    seeds: int | None = None
-    """Repetitions of each check, seeds 0, 1, ...; by default each claim's own number.
-    Two seeds of a run decide nothing."""
-    out: Path = Path("runs") / "reproduce"
-    """Folder of the runs' records and the results. Runs recorded there are not trained
-    again."""
-    render: Path | None = None
-    """Folder of results to print as a Markdown page, and nothing else."""
-    json: bool = False
-    """Print the result as JSON."""
 
 
 def answer(options: Reproduce) -> tuple[Any, Any, int]:

@@ -1,23 +1,22 @@
-"""The registry of strategies, and the one way to make one by name."""
+"""The registry of strategies, and the one way to make one by name.
 
-from typing import Any
+Nothing here imports torch: a strategy's module is imported when it is asked for.
+"""
 
+from typing import TYPE_CHECKING, Any
+
+from entrostat.lazy import attributes
 from entrostat.registry import Registry
-from entrostat.strategies.base import (
-    NoState,
-    Reads,
-    RolloutSummary,
-    Strategy,
-    state_from_json,
-    state_to_json,
-)
-from entrostat.strategies.dcpo import Dcpo
-from entrostat.strategies.dynamic import WholeRun
-from entrostat.strategies.oscillatory import Od
-from entrostat.strategies.phased import Did, Id
-from entrostat.strategies.regions import Regions
-from entrostat.strategies.static import ClipHigher, ClipLower, Grpo
-from entrostat.strategies.thermostat import Thermostat
+
+if TYPE_CHECKING:
+    from entrostat.strategies.base import (
+        NoState,
+        Reads,
+        RolloutSummary,
+        Strategy,
+        state_from_json,
+        state_to_json,
+    )
 
 __all__ = [
     "STRATEGIES",
@@ -31,24 +30,37 @@ __all__ = [
     "strategy_name",
 ]
 
-STRATEGIES: Registry[Strategy] = Registry(
+_BASE = "entrostat.strategies.base"
+__getattr__ = attributes(
+    __name__,
+    {
+        "NoState": _BASE,
+        "Reads": _BASE,
+        "RolloutSummary": _BASE,
+        "Strategy": _BASE,
+        "state_from_json": _BASE,
+        "state_to_json": _BASE,
+    },
+)
+
+STRATEGIES: "Registry[Strategy]" = Registry(
     "strategy",
     {
-        "grpo": Grpo,
-        "clip-higher": ClipHigher,
-        "clip-lower": ClipLower,
-        "id": Id,
-        "did": Did,
-        "od": Od,
-        "dynamic": WholeRun,
-        "dcpo": Dcpo,
-        "regions": Regions,
-        "thermostat": Thermostat,
+        "grpo": "entrostat.strategies.static:Grpo",
+        "clip-higher": "entrostat.strategies.static:ClipHigher",
+        "clip-lower": "entrostat.strategies.static:ClipLower",
+        "id": "entrostat.strategies.phased:Id",
+        "did": "entrostat.strategies.phased:Did",
+        "od": "entrostat.strategies.oscillatory:Od",
+        "dynamic": "entrostat.strategies.dynamic:WholeRun",
+        "dcpo": "entrostat.strategies.dcpo:Dcpo",
+        "regions": "entrostat.strategies.regions:Regions",
+        "thermostat": "entrostat.strategies.thermostat:Thermostat",
     },
 )
 
 
-def make_strategy(name: str, **options: Any) -> Strategy:
+def make_strategy(name: str, **options: Any) -> "Strategy":
     """The strategy called `name`, its options as keywords.
 
     Raises ValueError for an unknown name or option, naming the near ones, and for a
@@ -60,7 +72,7 @@ def make_strategy(name: str, **options: Any) -> Strategy:
     return STRATEGIES.make(name, **options)
 
 
-def strategy_name(strategy: Strategy) -> str:
+def strategy_name(strategy: "Strategy") -> str:
     """The registry's name of a strategy, or its class's name when it is somebody's
     own."""
     return STRATEGIES.name_of(strategy)

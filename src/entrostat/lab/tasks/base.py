@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from entrostat.engines.rewards import RewardError, shown
+from entrostat.engines.reward_error import RewardError, shown
 
 Split = Literal["train", "test"]
 T = TypeVar("T")

@@ -1,0 +1,28 @@
+"""The options of `entrostat diagnose`; nothing here imports torch."""
+
+import dataclasses
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnose:
+    """Why entropy moved: its first-order change in dumped rollouts by cause, and thresholds that would have held it.
+
+    Dumps come from `entrostat train --dump-every`, from the TRL engine (dump_every=...), from anybody's tensors by
+    entrostat.dump, or from prime-rl's token export (docs/dump.md).
+    """
+
+    paths: Positional[tuple[Path, ...]] = ()
+    """Dumps, folders of them or folders of runs, taken together."""
+    html: Path | None = None
+    """Write a page of it with a token viewer."""
+    responses: int = 200
+    """At most so many responses in the viewer: those of the prompts that moved entropy most."""
+    right: float = 0.5
+    """The least reward of a right answer."""
+    skip_bad: bool = False
+    """Leave out rows and files that can't be read, and count them."""
+    json: bool = False
+    """Print the result as JSON."""
