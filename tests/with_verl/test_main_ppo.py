@@ -250,7 +250,7 @@ def test_a_strategy_with_a_state_is_refused_by_the_v0_trainer_and_one_without_tr
     """v0 knows nothing of our trainer: the loss alone has to tell."""
     done = launch(folder / "v0-thermostat", 1, "trainer.use_v1=False", *ours("thermostat"))
     assert done.returncode != 0
-    assert "set trainer.use_v1=true and trainer.v1.trainer_mode=entrostat" in done.stdout + done.stderr
+    assert "with trainer.use_v1=true and trainer.v1.trainer_mode=entrostat" in done.stdout + done.stderr
     work = main_ppo(folder / "v0", 1, "trainer.use_v1=False", f"{STEPS}=1", *ours("clip-lower"))
     assert metrics(work)[1]["actor/grad_norm"] > 0
     assert (work / "ckpt/global_step_1").is_dir() and not (work / f"ckpt/global_step_1/{STATE_FILE}").exists()

@@ -85,6 +85,7 @@ def test_the_whole_of_it_passes_and_so_does_a_run_of_verls_own():
     validate(verls_own())
     validate(config(*WHOLE))
     validate(config(*V0, STRATEGY))
+    validate(composed(LOSS_MODE, TARGET, STRATEGY, "rollout.nnodes=1"))
     assert verl.utils.validate_config is main_ppo.validate_config
 
 
@@ -143,15 +144,15 @@ def test_any_part_of_it_alone_is_refused_and_all_that_is_missing_named(given):
         ([*WHOLE, "data.train_batch_size=256"], "one update per step every ratio is 1"),
         ([*V0, STRATEGY, "data.train_batch_size=256"], "one update per step every ratio is 1"),
         # what the v0 trainer passes over
-        ([*V0, STRATEGY, MODE], "use_v1=false does not read trainer.v1.trainer_mode=entrostat"),
+        ([*V0, STRATEGY, MODE], "the v0 trainer does not read trainer.v1.trainer_mode=entrostat"),
         ([*V0, STRATEGY, f"+{LOSS}.dump_every=5"], "dump_every is not read by the v0 trainer"),
         (
             [*V0, f"+{LOSS}.strategy=thermostat"],
-            "keeps a state .* and the v0 trainer hands none on: set trainer.use_v1=t",
+            "keeps a state .* and the v0 trainer hands none on: run verl.trainer.main_ppo with trainer.use_v1=t",
         ),
         (
             [*V0, f"+{LOSS}.strategy=regions"],
-            "'regions' needs .* missing under the v0 trainer: set trainer.use_v1=true",
+            "'regions' needs .* missing under the v0 trainer: run verl.trainer.main_ppo with",
         ),
     ],
 )

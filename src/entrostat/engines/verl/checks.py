@@ -20,6 +20,7 @@ from entrostat.engines.verl.settings import (
     TARGET,
     TARGET_KEY,
     TRAINER_MODE,
+    other_trainer,
 )
 from entrostat.strategies import NoState, Reads, Strategy, strategy_name
 from entrostat.texts import did_you_mean
@@ -27,7 +28,9 @@ from entrostat.trainers import ratios_can_move, verl_updates_per_rollout
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 ENGINES = ("fsdp", "fsdp2")
-_OUR_TRAINER = f"set trainer.use_v1=true and {TRAINER_MODE}={NAME}"
+_OUR_TRAINER = (
+    f"run verl.trainer.main_ppo with trainer.use_v1=true and {TRAINER_MODE}={NAME}"
+)
 
 
 class Refused(CompactHydraException, ValueError):
@@ -40,8 +43,10 @@ def checked_options(config: DictConfig) -> EntrostatLossConfig:
     options = _options(config.actor_rollout_ref.actor.policy_loss)
     _check_setup(config)
     check_can_act(config, options.make())
-    if not config.trainer.get("use_v1", True):
-        _check_v0(config, options)
+    where = other_trainer(config)
+    if where:
+        _check_mode_unset(config, where)
+        check_without_our_trainer(options, where)
     if options.dump_every and _splits_sequences(config.actor_rollout_ref.actor):
         raise ValueError(
             f"{LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would "
@@ -134,15 +139,15 @@ def bypasses(config: DictConfig) -> bool:
     return bool(correction and correction.get("bypass_mode", False))
 
 
-def _check_v0(config: DictConfig, options: EntrostatLossConfig) -> None:
-    """Raises for what the v0 trainer would pass over without a word."""
+def _check_mode_unset(config: DictConfig, where: str) -> None:
+    """Raises where trainer_mode asks for what this trainer would pass over without a
+    word."""
     if config.trainer.v1.trainer_mode == NAME:
         raise ValueError(
-            f"trainer.use_v1=false does not read {TRAINER_MODE}={NAME}: nothing would "
-            "be observed, logged or dumped. Set trainer.use_v1=true; or leave "
-            "trainer_mode out, for a strategy without a state"
+            f"{where} does not read {TRAINER_MODE}={NAME}: nothing would be observed, "
+            f"logged or dumped: {_OUR_TRAINER}; or leave trainer_mode out, for a "
+            "strategy without a state"
         )
-    check_without_our_trainer(options, "the v0 trainer")
 
 
 def check_without_our_trainer(options: EntrostatLossConfig, where: str) -> None:

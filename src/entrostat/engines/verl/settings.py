@@ -70,11 +70,18 @@ def _missing(config: DictConfig) -> Iterator[tuple[str, str, str]]:
     if not OmegaConf.select(config, f"{LOSS}.strategy"):
         # verl's configuration has no such key, so Hydra wants the +
         yield f"+{LOSS}.strategy", "NAME", "not set"
-    # the v0 trainer reads no trainer_mode; what it cannot do is refused by name
-    is_v1 = OmegaConf.select(config, "trainer.use_v1", default=True)
     mode = OmegaConf.select(config, TRAINER_MODE)
-    if is_v1 and mode != NAME:
+    if mode != NAME and not other_trainer(config):
         yield TRAINER_MODE, NAME, str(mode)
+
+
+def other_trainer(config: DictConfig) -> str:
+    """The trainer that a configuration runs on where that reads no trainer_mode; empty
+    for the one of verl.trainer.main_ppo."""
+    if not OmegaConf.select(config, "trainer.use_v1", default=True):
+        return "the v0 trainer"
+    # a section that main_ppo has not
+    return "one_step_off_policy" if "rollout" in config else ""
 
 
 def _target(config: DictConfig) -> str:
