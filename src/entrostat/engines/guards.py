@@ -85,25 +85,25 @@ def check_finite(
 
 @contextlib.contextmanager
 def explaining(trainer: Any) -> Iterator[None]:
-    """Says what an error of the sampler means where the weights are not finite."""
+    """Says what an error of the sampler means where the weights are no numbers."""
     try:
         yield
     except RuntimeError as error:
-        if all(_is_finite(weight) for weight in trainer.model.parameters()):
+        if all(_is_sound(weight) for weight in trainer.model.parameters()):
             raise
         step = trainer.state.global_step
         raise diverged("a weight", math.nan, step) from error
 
 
-def _is_finite(weight: Tensor) -> bool:
-    """Whether a parameter, or this rank's part of it, holds finite numbers alone."""
+def _is_sound(weight: Tensor) -> bool:
+    """Whether a parameter, or this rank's part of it, is free of NaN and inf. A bias of
+    -inf bars a token."""
     local = weight.to_local() if isinstance(weight, DTensor) else weight
-    return bool(local.isfinite().all())
+    return bool((local < math.inf).all())
 
 
 def diverged(what: str, value: float, update: int) -> RuntimeError:
     return RuntimeError(
         f"at update {update} {what} is {value}: the run has diverged; resume from an "
-        "earlier checkpoint with a lower learning_rate or max_grad_norm, or train in "
-        "bf16 or float32"
+        "earlier checkpoint with a lower learning_rate or max_grad_norm"
     )

@@ -25,7 +25,8 @@ class ScoredMixin(Base):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._scored: list[tuple[Key, float]] = []
+        # the tokens of prompts and of completions, and rewards: of each scoring
+        self._scored: list[tuple[list[list[int]], list[list[int]], list[float]]] = []
         self._prompt_ids: list[list[int]] = []
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
@@ -43,11 +44,7 @@ class ScoredMixin(Base):
         # those of all ranks, of which these are this rank's
         first = self.accelerator.process_index * len(completions)
         own = weighted(rewards, self.reward_weights)[first : first + len(completions)]
-        keys = [
-            (self._without_padding(prompt), self._without_padding(completion))
-            for prompt, completion in zip(self._prompt_ids, completions, strict=True)
-        ]
-        self._scored += zip(keys, own.tolist(), strict=True)
+        self._scored.append((self._prompt_ids, completions, own.tolist()))
         return rewards
 
     def _rewards_of(self, rollout: dict[str, Any]) -> Float[Tensor, " b"]:
@@ -58,22 +55,18 @@ class ScoredMixin(Base):
             ValueError: a completion was scored by nobody, or twice with two results.
         """
         prompts, completions = rollout["prompt_ids"], rollout["completion_ids"]
-        keys = [
-            (self._without_padding(prompt), self._without_padding(completion))
-            for prompt, completion in zip(
-                prompts.tolist(), completions.tolist(), strict=True
-            )
-        ]
-        rewards = [reward for _, reward in self._scored]
-        if keys != [key for key, _ in self._scored]:
-            rewards = self._found(keys)
+        keys = self._keys(prompts.tolist(), completions.tolist())
+        made: list[Key] = []
+        rewards: list[float] = []
+        for *tokens, given in self._scored:
+            made += self._keys(*tokens)
+            rewards += given
+        if keys != made:
+            rewards = self._found(keys, _grouped(made, rewards))
         return torch.tensor(rewards, dtype=torch.float32, device=completions.device)
 
-    def _found(self, keys: list[Key]) -> list[float]:
+    def _found(self, keys: list[Key], given: dict[Key, list[float]]) -> list[float]:
         """The rewards of completions that are not those of one scoring in its order."""
-        given: dict[Key, list[float]] = {}
-        for key, reward in self._scored:
-            given.setdefault(key, []).append(reward)
         rewards = []
         for key in keys:
             candidates = given.get(key, [])
@@ -88,6 +81,14 @@ class ScoredMixin(Base):
             rewards.append(candidates[0])
         return rewards
 
+    def _keys(
+        self, prompts: list[list[int]], completions: list[list[int]]
+    ) -> list[Key]:
+        return [
+            (self._without_padding(prompt), self._without_padding(completion))
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+
     def _without_padding(self, ids: list[int]) -> tuple[int, ...]:
         """Prompts are padded on the left, completions on the right."""
         padding = self._tokenizer.pad_token_id
@@ -97,6 +98,14 @@ class ScoredMixin(Base):
         while last > first and ids[last - 1] == padding:
             last -= 1
         return tuple(ids[first:last])
+
+
+def _grouped(keys: list[Key], rewards: list[float]) -> dict[Key, list[float]]:
+    """All rewards of each key."""
+    given: dict[Key, list[float]] = {}
+    for key, reward in zip(keys, rewards, strict=True):
+        given.setdefault(key, []).append(reward)
+    return given
 
 
 def _same(a: float, b: float) -> bool:
