@@ -11,6 +11,9 @@ from entrostat.cli.words import fail, new_folder, parse, show
 from entrostat.lab.options import option
 
 _BENCHMARK_ONLY = (
+    "columns",
+    "verifier",
+    "wording",
     "preset",
     "top_p",
     "top_k",
@@ -39,7 +42,7 @@ def evaluate(args: list[str]) -> int:
         _check_default(options, _LAB_ONLY, "without")
         return _benchmarks(options)
     _check_default(options, _BENCHMARK_ONLY, "with")
-    return _lab(options)
+    return _lab(_with_model(options))
 
 
 def _check_default(options: Any, names: tuple[str, ...], side: str) -> None:
@@ -51,11 +54,32 @@ def _check_default(options: Any, names: tuple[str, ...], side: str) -> None:
             raise ValueError(f"{option(field.name)} goes {side} --benchmark")
 
 
+def _with_model(options: Any) -> Any:
+    """The options with the model's place in them."""
+    from entrostat.lab.find_model import find_model
+
+    found = find_model(options.model)
+    if found.note:
+        print(found.note, file=sys.stderr)
+    return dataclasses.replace(options, model=found.where)
+
+
 def _benchmarks(options: Any) -> int:
     """Scores on benchmarks, with the samples kept in a folder."""
+    from entrostat.data.benchmarks import load_benchmark
+
+    # what needs no torch is told first
+    if options.batch is not None and options.batch < 1:
+        raise ValueError(f"--batch must be at least 1, got {options.batch}")
+    _settings(options)
+    benchmarks = []
+    for name in options.benchmark:
+        wanted = (options.columns, options.verifier or "", options.wording or "")
+        benchmarks.append(load_benchmark(name, *wanted))
+    options = _with_model(options)
+
     import torch
 
-    from entrostat.data.benchmarks import load_benchmark
     from entrostat.evaluation.load import load_backend
     from entrostat.evaluation.run import evaluate
     from entrostat.evaluation.tables import scores_table
@@ -63,14 +87,11 @@ def _benchmarks(options: Any) -> int:
     from entrostat.lab.quiet import quiet
 
     settings = _settings(options)
-    if options.batch is not None and options.batch < 1:
-        raise ValueError(f"--batch must be at least 1, got {options.batch}")
     quiet()
     torch.set_num_threads(options.threads)
     # evaluations of several models are started side by side, in the same second
     default = new_folder("evaluate")
     out = options.out or default.with_name(f"{default.name}-{os.getpid()}")
-    benchmarks = [load_benchmark(name) for name in options.benchmark]
     try:
         results = evaluate(
             out,

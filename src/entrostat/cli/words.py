@@ -85,6 +85,7 @@ def parse(
     if "-h" in args or "--help" in args:
         print(help_text(kind, prog, groups))
         raise SystemExit(0)
+    _check_options(kind, args, prog)
     with captured() as printed:
         try:
             return tyro.cli(
@@ -92,10 +93,24 @@ def parse(
             )
         except SystemExit:
             text = " ".join(_FRAME.sub(" ", printed()).split())
-    raise ValueError(_parse_error(text, kind, prog, words))
+    raise ValueError(_parse_error(text, words))
 
 
-def _parse_error(text: str, kind: Any, prog: str, words: Sequence[str]) -> str:
+def _check_options(kind: Any, args: list[str], prog: str) -> None:
+    """Raises ValueError for an option that there is not, naming near ones."""
+    known = [option(name) for name in option_names(kind)]
+    for arg in args:
+        typed = arg.partition("=")[0]
+        # a flag that is on by default is switched off by --no-
+        positive = typed.replace("--no-", "--", 1)
+        if typed.startswith("--") and not {typed, positive} & set(known):
+            close = did_you_mean(typed, known).strip()
+            raise ValueError(
+                f"unknown option {typed!r}: {close or f'{prog} --help lists them'}"
+            )
+
+
+def _parse_error(text: str, words: Sequence[str]) -> str:
     """What is wrong with the arguments, from what tyro has printed."""
     stray = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     if stray is None:
@@ -103,9 +118,6 @@ def _parse_error(text: str, kind: Any, prog: str, words: Sequence[str]) -> str:
         # a ValueError of the dataclass itself says all
         return re.sub(r"^Value error Error parsing \w+: ", "", error)
     word = stray.group(1)
-    if word.startswith("-"):
-        close = did_you_mean(word, map(option, option_names(kind))).strip()
-        return f"unknown option {word!r}: {close or f'{prog} --help lists them'}"
     if words:
         return f"unknown method {word!r}: {near(word, words)}"
     return f"{word!r} is one argument too many"
