@@ -1,5 +1,7 @@
 """Subclasses of TRL's trainer with losses, passes and samples of their own: acted on, or refused in one line."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -81,6 +83,7 @@ def test_without_a_strategy_a_loss_without_thresholds_is_measured_and_clips_noth
     (line,) = ours(trainer)
     assert line[PREFIX + "clip_low"] == line[PREFIX + "clip_high"] == 0
     assert sum(line[f"{PREFIX}E{i}/share"] for i in range(1, 5)) > 0
+    assert dump.notes(tmp_path / "d")["loss_type"] == "Mine"
     assert "low" not in pa.Table.from_batches(list(dump.read(tmp_path / "d"))).schema.names
 
 
@@ -232,6 +235,16 @@ def test_completions_that_nobody_scored_are_refused(lab, tmp_path, ppo):
     ) as error:
         trainer.train()
     one_line(error)
+
+
+def test_a_completion_with_two_rewards_has_none(lab, tmp_path):
+    """The same tokens were scored twice by chance: nobody can say which sample was put in."""
+    numbers = itertools.count()
+    by_chance = lambda completions, **_: [float(next(numbers)) for _ in completions]  # noqa: E731
+    extra = {"reward": by_chance, "dump_every": 1, "dump_dir": tmp_path / "d"}
+    trainer = lab.trainer(mixed(Resampled), args=lab.config(max_steps=4), strategy="grpo", **extra)
+    with pytest.raises(ValueError, match=r"entrostat has seen several rewards for one of them"):
+        trainer.train()
 
 
 class AboveTwice(EntropyControlGRPOTrainer):

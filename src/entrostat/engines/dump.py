@@ -24,6 +24,7 @@ from entrostat.engines.window import high_under
 from entrostat.entropy import TokenStats
 from entrostat.objectives import Objective, objective_name
 from entrostat.objectives.clipped import OnClipped
+from entrostat.trainers import TRL_CLAMPED
 
 # What we add to a rollout: TRL shuffles and splits it along with its own tensors.
 _SAMPLE, _REWARD = "entrostat_sample", "entrostat_reward"
@@ -200,13 +201,21 @@ class DumpMixin(ScoredMixin):
         save(
             self._dump_dir / name,
             [part.select(names) for part in parts],
-            notes=self._notes(),
+            notes=self._notes(clips="low" in names),
         )
 
-    def _notes(self) -> dict[str, Any]:
-        """Facts of the run that a reader of its dumps needs."""
+    def _notes(self, *, clips: bool) -> dict[str, Any]:
+        """Facts of the run that a reader of its dumps needs.
+
+        Args:
+            clips: whether the loss has read a window.
+        """
+        loss = self.args.loss_type
+        if loss in TRL_CLAMPED and not clips:
+            # somebody's own, of which a reader is not to expect what TRL's does
+            loss = type(self).__name__
         notes = {
-            "loss_type": self.args.loss_type,
+            "loss_type": loss,
             "importance_sampling_level": self.args.importance_sampling_level,
             "temperature": self.temperature,
             "ranks": self.accelerator.num_processes,
