@@ -8,6 +8,7 @@ checks its own range.
 """
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -185,6 +186,8 @@ def parse_schedule(text: str | float | int, *, given: str | None = None) -> Sche
     >>> parse_schedule("step:0.3:0.45:0.5")(0.5)
     0.45
     """
+    if isinstance(text, bool) or not isinstance(text, str | numbers.Real):
+        raise ValueError(f"a schedule is {FORMS}, got {text!r}")
     if not isinstance(text, str):
         return Constant(float(text))
     given = given or text

@@ -133,6 +133,7 @@ def test_any_part_of_it_alone_is_refused_and_all_that_is_missing_named(given):
         ([*WHOLE, f"+{LOSS}.dump_evry=5"], "dump_evry: no such setting. did you mean dump_every"),
         ([MODE, LOSS_MODE, TARGET, f"+{LOSS}.strategy=clip-lowr"], "did you mean clip-lower"),
         ([*WHOLE, f"+{LOSS}.options.hgh=1"], "'clip-lower' has no option 'hgh': did you mean high"),
+        ([*WHOLE, f"+{LOSS}.options.low=abc"], "low must be a number, .* got 'abc'"),
         ([*WHOLE, f"+{LOSS}.options=0.1"], "policy_loss.options must hold options by name, got 0.1"),
         # of no effect
         (
@@ -160,11 +161,13 @@ def test_a_setting_that_would_do_nothing_is_refused(lines, said):
     assert re.search(said, refusal(*lines))
 
 
-def test_numbers_that_are_text_are_numbers():
-    """YAML's .inf, which Hydra's command line leaves a text, and what the environment gives."""
+def test_numbers_and_switches_that_are_text_are_read():
+    """YAML's .inf and no, which Hydra's command line leaves a text, and what the environment gives."""
     chosen = config(*WHOLE, f"+{LOSS}.options.high=.inf", f"+{LOSS}.options.low='0.1'")
     assert type(chosen.actor_rollout_ref.actor.policy_loss.options.high) is str
     assert checked_options(chosen).make() == make_strategy("clip-lower", low=0.1, high=math.inf)
+    one_sided = config(*WHOLE[:3], f"+{LOSS}.strategy=dynamic", f"+{LOSS}.options.lower_dynamic=no")
+    assert checked_options(one_sided).make() == make_strategy("dynamic", lower_dynamic=False)
     thermostat = config(*WHOLE[:3], f"+{LOSS}.strategy=thermostat", f"+{LOSS}.options.target=linear:1x:0.5x")
     assert checked_options(thermostat).make() == make_strategy("thermostat", target="linear:1x:0.5x")
 

@@ -18,6 +18,7 @@ that a checkpoint is JSON.
 import dataclasses
 import enum
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -238,7 +239,11 @@ def checked(
     high: float = math.inf,
     why: str,
 ) -> None:
-    """Raises ValueError unless low <= value <= high (NaN never is)."""
+    """Raises ValueError unless it is a number, and low <= value <= high (NaN never
+    is)."""
+    # a bool is a number to Python, and never what was meant
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError(f"{name} must be a number, {why}, got {value!r}")
     if not low <= value <= high:
         raise ValueError(f"{name} must be {why}, got {value}")
 

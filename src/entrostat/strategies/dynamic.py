@@ -21,6 +21,10 @@ class WholeRun(Dynamic):
 
     def __post_init__(self):
         super().__post_init__()
+        for name in ("upper_dynamic", "lower_dynamic"):
+            given = getattr(self, name)
+            if not isinstance(given, bool):
+                raise ValueError(f"{name} must be true or false, got {given!r}")
         if not (self.upper_dynamic or self.lower_dynamic):
             raise ValueError(
                 "one of upper_dynamic and lower_dynamic must be on: for none of them "

@@ -80,12 +80,12 @@ class EntrostatLossConfig(PolicyLossConfig):
 
 
 def _value(given: Any) -> Any:
-    """A number where a text is one by YAML's rules: Hydra's command line leaves .inf,
-    and what comes from the environment, a text."""
+    """A number, true or false where a text is one by YAML's rules: Hydra's command line
+    leaves .inf, no, and what comes from the environment, a text."""
     if not isinstance(given, str):
         return given
     try:
         read = yaml.safe_load(given)
     except yaml.YAMLError:
         return given
-    return read if type(read) in (int, float) else given
+    return read if type(read) in (bool, int, float) else given
