@@ -194,6 +194,19 @@ def test_a_dry_run_says_what_the_run_would_be_and_writes_nothing(command, recipe
     assert "estimate, not measured: 1 x 80" in shown and "nothing found" in shown
 
 
+def test_a_dry_run_says_that_stale_rollouts_can_be_clipped(command):
+    stale = ["--engine", "fast", "--staleness", "1", "--updates-per-rollout", "1"]
+    result = json.loads(command.run("train", *stale, "--dry-run", "--json", "clip-lower").stdout)
+    assert result["geometry"]["clipping_can_act"].startswith("yes: from the second rollout on")
+    assert result["findings"] == []
+    # and so it is: fresh rollouts' ratios are 1, a stale one's are not
+    small = ["--steps", "2", "--prompts", "4", "--samples", "4", "--eval-problems", "0", "--out", "stale"]
+    command.run("train", *stale, *small, "--learning-rate", "0.01", "clip-lower", "--low", "0.001")
+    lines = (command.folder / "stale" / "metrics.jsonl").read_text().splitlines()
+    fresh, late = (json.loads(line)["clip_low"] for line in lines)
+    assert fresh == 0 < late
+
+
 def test_a_dry_run_refuses_what_the_run_would(command, recipe):
     one = ["--updates-per-rollout", "1"]
     said = command.run("train", "--config", recipe(), *one, "--dry-run", code=2).stderr

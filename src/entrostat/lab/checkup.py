@@ -20,9 +20,9 @@ def checkup(config: TrainConfig, method: Method) -> list[Found]:
     fields = grpo_fields(config, Path(), parts.trl)
     ours = settings(Source(label(method), fields))
     everything = findings(ours, parts.strategy)
-    if parts.objective is None:
+    # an objective acts where the clip cannot; a GRPOConfig has no word for staleness
+    if parts.objective is None and config.staleness == 0:
         return everything
-    # an objective acts where the clip cannot
     return [one for one in everything if one.finding is not Finding.RATIO_ALWAYS_ONE]
 
 

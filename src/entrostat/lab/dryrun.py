@@ -202,6 +202,11 @@ def _can_act(config: TrainConfig, method: Method) -> str:
     # one that cannot act was refused by check_run
     if recipe(method).strategy is None:
         return "the method has its own loss"
+    if config.staleness > 0:
+        return (
+            "yes: from the second rollout on an older policy has sampled "
+            f"(--staleness {config.staleness})"
+        )
     updates = config.updates_per_rollout
     if updates > 1:
         return f"yes: from the second of {updates} updates a rollout on"
