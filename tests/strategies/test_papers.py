@@ -160,5 +160,8 @@ def test_dynamic_is_the_papers_thresholds_through_the_whole_run(upper, lower):
         check(strategy.bounds(state, OLD), expected)
     with pytest.raises(ValueError, match="for none of them use grpo"):
         make_strategy("dynamic", upper_dynamic=False, lower_dynamic=False)
+
+
+def test_a_switch_of_dynamic_that_is_a_text_is_refused(as_users_see):
     with pytest.raises(ValueError, match="upper_dynamic must be true or false, got 'no'"):
-        make_strategy("dynamic", upper_dynamic="no")
+        as_users_see("strategies/dynamic").WholeRun(upper_dynamic="no")

@@ -259,10 +259,6 @@ def test_a_target_is_a_number_a_share_or_a_schedule(text, relative, at_half):
         ({"target": "warm"}, "a schedule is"),
         ({"target": "0.8xx"}, "got '0.8xx'.* as in 0.8x"),
         ({"target": "0,8x"}, "got '0,8x'"),
-        ({"target": None}, "a schedule is a number, .* got None"),
-        ({"target": True}, "a schedule is a number, .* got True"),
-        ({"eps": "0.2"}, "eps must be a number, .* got '0.2'"),
-        ({"rate": True}, "rate must be a number, .* got True"),
         ({"target": "nan"}, "must be finite"),
         ({"eps": 0.0}, "eps must be"),
         ({"response": 0.0}, "response must be"),
@@ -274,6 +270,16 @@ def test_a_target_is_a_number_a_share_or_a_schedule(text, relative, at_half):
 def test_a_bad_option_says_what_to_use(options, message):
     with pytest.raises(ValueError, match=message):
         make_strategy("thermostat", **options)
+
+
+def test_an_option_of_a_wrong_type_is_refused(as_users_see):
+    with pytest.raises(ValueError, match=r"eps must be a number, .* got '0.2'"):
+        as_users_see("strategies/thermostat").Thermostat(eps="0.2")
+    with pytest.raises(ValueError, match=r"rate must be a number, .* got True"):
+        as_users_see("strategies/thermostat").Thermostat(rate=True)
+    for text in (None, True):
+        with pytest.raises(ValueError, match=f"a schedule is a number, .* got {text}"):
+            as_users_see("schedule").parse_schedule(text)
 
 
 def test_an_unknown_tilt_is_refused(as_users_see):

@@ -233,7 +233,7 @@ def probability(old: TokenStats) -> Tensor:
 
 def checked(
     name: str,
-    value: float,
+    value: Any,
     *,
     low: float = -math.inf,
     high: float = math.inf,
