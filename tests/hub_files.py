@@ -51,3 +51,15 @@ def write_jsonl(path: Path, rows):
     """A JSON object a line."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def write_parquet(path: Path, rows):
+    datasets.Dataset.from_list(rows).to_parquet(str(path))
+    return path
+
+
+def verl_row(source, problem, answer, *, before=(), **more):
+    """A row of verl's preprocessing: a conversation with the wording in it."""
+    turns = [*before, {"role": "user", "content": problem}]
+    reward = {"style": "rule", "ground_truth": answer}
+    return {"data_source": source, "prompt": turns, "ability": "math", "reward_model": reward, **more}

@@ -97,8 +97,8 @@ def test_whole_numbers_stay_whole_beside_a_fraction(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "columns", "said"),
     [
-        ([{"q": "1?", "answer": "1"}], "", "has no column 'problem', it has q, answer: map with --columns"),
-        ([{"problem": "1?", "answer": {"x": 1}}], "answer=answer.y", "has no column 'answer.y'"),
+        ([{"q": "1?", "answer": "1"}], "", "row 1: no column 'problem', it has q, answer: map with --columns"),
+        ([{"problem": "1?", "answer": {"x": 1}}], "answer=answer.y", "row 1: no column 'answer.y'"),
         ([{"problem": "1?", "answer": "1"}, {"problem": "2?", "answer": " "}], "", "row 2: column 'answer' must hold"),
         ([{"problem": "1?", "answer": "one"}], "", "the verifier 'gsm8k' can read no answer in column 'answer'"),
     ],

@@ -101,5 +101,5 @@ def test_the_models_own_settings_do_not_enter(backend, model_folder, tmp_path):
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "./none"])
 def test_no_model(source):
-    with pytest.raises(ValueError, match="is no folder"):
+    with pytest.raises(ValueError, match="no causal language model with a tokenizer in"):
         TransformersBackend.load(source)

@@ -1,6 +1,7 @@
 """Whole evaluations with a real model: kills, resumes, refusals, what is kept."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -12,12 +13,14 @@ import pytest
 
 from entrostat.cli import main
 from entrostat.data.benchmarks import Question, load_benchmark
+from entrostat.evaluation.backend import Drawn
 from entrostat.evaluation.folder import Folder
 from entrostat.evaluation.on_transformers import TransformersBackend
 from entrostat.evaluation.presets import Sampling
 from entrostat.evaluation.run import evaluate
 from entrostat.evaluation.settings import Settings
 from entrostat.evaluation.watch import Watcher
+from entrostat.lab.tasks import make_task
 from tiny_benchmark import CONTEXT, made_up_model, write_benchmark
 
 SETTINGS = {"samples": 3, "sampling": Sampling(temperature=0.9, top_k=100), "max_tokens": 10}
@@ -25,10 +28,13 @@ SETTINGS = {"samples": 3, "sampling": Sampling(temperature=0.9, top_k=100), "max
 
 class Heard(Watcher):
     def __init__(self, stop_at=None):
-        self.warnings, self.steps, self.stop_at = [], [], stop_at
+        self.warnings, self.notes, self.steps, self.stop_at = [], [], [], stop_at
 
     def warn(self, text):
         self.warnings.append(text)
+
+    def note(self, text):
+        self.notes.append(text)
 
     def progress(self, benchmark, done, problems):
         self.steps.append(done)
@@ -187,7 +193,10 @@ def test_what_is_said_before_anything_is_sampled(run, tmp_path, model_folder, ba
     path = write_benchmark(tmp_path / "b.jsonl")
     good = path.read_text()
     path.write_text(good + json.dumps({"id": "bad", "problem": "?", "answer": "\\frac{"}) + "\n")
-    with pytest.raises(ValueError, match=r"b\.jsonl, problem 'bad': the verifier 'math' can't read the answer"):
+    with pytest.raises(
+        ValueError,
+        match=r"b\.jsonl, problem 'bad': no completion can match the answer .* by the verifier 'math' \(1 of 8",
+    ):
         run(load=never)
     path.write_text(good + json.dumps({"id": "long", "problem": "x" * CONTEXT, "answer": "1"}) + "\n")
     with pytest.raises(ValueError, match=rf"problem 'long': its prompt has \d+ tokens, the model's context {CONTEXT}"):
@@ -215,16 +224,16 @@ def test_what_a_model_lacks_is_said(run, tmp_path):
     assert max(row.tokens for rows in samples.values() for row in rows) < CONTEXT
 
 
-def test_a_published_answer_that_nothing_matches_is_warned_of(run, tmp_path, backend, model_folder):
+def test_one_answer_of_many_that_nothing_matches_is_warned_of(run, tmp_path, backend, model_folder):
     import dataclasses
 
-    benchmark = load_benchmark(str(write_benchmark(tmp_path / "b.jsonl", 3)))
+    benchmark = load_benchmark(str(write_benchmark(tmp_path / "b.jsonl", 19)))
     bad = (*benchmark.questions, Question("bad", "?", "\\frac{"))
     heard = Heard()
-    published = dataclasses.replace(benchmark, questions=bad, path=None)
+    published = dataclasses.replace(benchmark, questions=bad)
     found = evaluate(tmp_path / "out", [published], Settings(str(model_folder), **SETTINGS), lambda: backend, heard)
-    assert found["b"]["problems"] == 4
-    assert "1 answers that no completion can match" in heard.warnings[0] and "bad" in heard.warnings[0]
+    assert found["b"]["problems"] == 20
+    assert "1 of 20 answers that no completion can match, counted as wrong: bad" in heard.warnings[0]
 
 
 def test_the_command(model_folder, tmp_path, capsys):
@@ -256,9 +265,57 @@ def test_the_command(model_folder, tmp_path, capsys):
         (["m", "--benchmark", "b.jsonl", "--samples", "0"], "--samples must be at least 1"),
         (["m", "--benchmark", "b.jsonl", "--batch", "0"], "--batch must be at least 1"),
         (["m", "--benchmark", "b.jsonl", "--temperature", "0"], "--temperature must be positive"),
+        (["m", "--wording", "none"], "--wording goes with --benchmark"),
+        (["m", "--benchmark", "b.jsonl", "--wording", "box"], "invalid choice"),
     ],
 )
 def test_options_that_do_not_go(args, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", *args]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_right_answers_to_gsm8k_with_renamed_columns_are_right(tmp_path, backend, model_folder):
+    """The worked solution is the answer: a model that writes the number alone was scored 0 everywhere."""
+    rows = [{"problem": f"{i}?", "answer": f"1 + {i} = {1 + i} of them.\n#### {1 + i}"} for i in range(2)]
+    path = tmp_path / "b.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = Settings(str(model_folder), **SETTINGS)
+
+    class Right:
+        """Writes what the prompt asks for."""
+
+        def __init__(self):
+            self.tokenizer, self.context, self.batch = backend.tokenizer, None, 6
+
+        def generate(self, prompts, n, sampling, max_tokens):
+            first = [int(self.tokenizer.decode(prompt.ids)[0]) for prompt in prompts]
+            return [[Drawn(f"The answer is {1 + i}.", 3, 0.1, True)] * n for i in first]
+
+    heard = Heard()
+    found = evaluate(tmp_path / "out", [load_benchmark(str(path))], settings, Right, heard)
+    assert found["b"]["mean@3"]["value"] == 1.0
+    assert heard.notes == ["b: read as problem=problem,answer=answer; verifier last-number; wording gsm8k"]
+    for verifier in ("math", "dapo"):
+        with pytest.raises(ValueError, match=r"\(2 of 2 such\): it is a worked solution: --verifier last-number"):
+            evaluate(tmp_path / verifier, [load_benchmark(str(path), verifier=verifier)], settings, never)
+
+
+@pytest.mark.parametrize("name", ["chain", "times"])
+def test_a_model_of_few_characters_on_a_file_of_its_own_task(name, tmp_path, capsys):
+    """The same problems as `--task` gives the same share of right answers, but for the sampler's noise."""
+    task = make_task(name)
+    problems = task.problems(24, split="test", seed=0)
+    rows = [{"prompt": p.prompt, "answer": task.solve(p, random.Random(0))} for p in problems]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["evaluate", str(task.base_model), "--samples", "8", "--max-tokens", "24", "--out", str(tmp_path / "out")]
+    command += ["--benchmark", str(path), "--verifier", "exact", "--wording", "none", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)["benchmarks"]["own"]
+    right = 0
+    by_id = dict(zip([str(i) for i in range(24)], problems, strict=True))
+    for key, samples in Folder.read(tmp_path / "out" / "own").samples().items():
+        right += sum(task.score(by_id[key], row.text) for row in samples)
+    assert 0 < right < 24 * 8
+    assert found["mean@8"]["value"] == pytest.approx(right / (24 * 8))

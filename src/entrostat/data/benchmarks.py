@@ -1,4 +1,4 @@
-"""The papers' benchmarks by name, and a benchmark of one's own from a JSONL file.
+"""The papers' benchmarks by name, and a benchmark from a file.
 
 Names, splits and columns are those of the hub's data sets, as public evaluation code
 reads them: AIME 2024 and MATH-500 in the copies of HuggingFaceH4 (NeMo-RL's loader has
@@ -6,16 +6,20 @@ the first), AIME 2025 and AMC 2023 in those of math-ai, OlympiadBench's text-onl
 English competition problems (arXiv 2402.14008), GSM8K's test split (arXiv 2110.14168).
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from entrostat.data.columns import is_text
-from entrostat.texts import first_line
+from entrostat.data import hub
+from entrostat.data.columns import field_of, text_of, typed_columns
+from entrostat.data.layouts import NAMES, find_columns, find_layout
+from entrostat.data.prompts import NO_WORDING, WORDING_OF, WORDINGS, bare
+from entrostat.data.rows import file_rows
+from entrostat.texts import did_you_mean, first_line, near
+from entrostat.verify import check_verifier
 
 
 class Question(NamedTuple):
@@ -38,6 +42,8 @@ class Benchmark:
     """The wording of its prompts: a key of entrostat.data.prompts.WORDINGS."""
     path: Path | None = None
     """The file that it was read from."""
+    notes: tuple[str, ...] = ()
+    """What the user is to know of how it was read, one line each."""
 
 
 class BenchmarkSource(NamedTuple):
@@ -86,79 +92,124 @@ BENCHMARKS: Mapping[str, BenchmarkSource] = MappingProxyType(
 )
 
 
-def load_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name, from the hub, or the one in that JSONL file, named by
-    the file.
+def load_benchmark(
+    name: str, columns: str = "", verifier: str = "", wording: str = ""
+) -> Benchmark:
+    """The benchmark of that name, from the hub, or the one in that file.
 
-    A file has a JSON object per line with `id`, `problem` and `answer` (text or
-    numbers; other columns don't matter) and is judged as boxed mathematics.
+    What a file's columns mean, how it is judged and worded is found by `data.layouts`
+    where the other arguments don't say.
 
     Raises:
         ValueError: no such name or file, no hub to ask, a row without a column or with
             a wrong one, an id that comes twice, fewer than two problems.
     """
+    if wording and wording not in WORDINGS:
+        raise ValueError(f"--wording {wording!r}: {near(wording, WORDINGS)}")
+    if verifier:
+        check_verifier(verifier)
+    path = Path(name).expanduser()
     if name in BENCHMARKS:
-        source = BENCHMARKS[name]
-        questions = _questions(_hub_rows(name, source), source, source.dataset)
-        return Benchmark(name, questions, source.verifier, source.prompt)
-    path = Path(name)
+        if columns:
+            raise ValueError(f"--benchmark {name} has its own columns: leave --columns")
+        return _from_hub(name, verifier, wording)
     if not path.is_file():
+        kind = "a folder, no file" if path.is_dir() else "no file"
         raise ValueError(
-            f"--benchmark {name!r} is no file and none of {', '.join(BENCHMARKS)}: "
-            "give a JSONL file"
+            f"--benchmark {name!r} is {kind} and none of {', '.join(BENCHMARKS)}: "
+            f"{did_you_mean(name.rpartition('/')[2].lower(), BENCHMARKS)}give a "
+            "JSONL or Parquet file"
         )
-    source = BenchmarkSource(name, split="")
-    questions = _questions(_file_rows(path), source, str(path))
+    return _from_file(path, columns, verifier, wording)
+
+
+def _from_hub(name: str, verifier: str, wording: str) -> Benchmark:
+    source = BENCHMARKS[name]
+    columns = {"problem": source.problem, "answer": source.answer}
+    if source.id is not None:
+        columns["id"] = source.id
+    questions = _questions(_hub_rows(name, source), columns, source.dataset)
+    prompt = source.prompt
+    if verifier:
+        prompt = WORDING_OF[verifier]
+    return Benchmark(
+        name, tuple(questions), verifier or source.verifier, wording or prompt
+    )
+
+
+def _from_file(path: Path, typed: str, verifier: str, wording: str) -> Benchmark:
+    told = typed_columns(typed, tuple(NAMES))
+    rows = list(file_rows(path))
+    where = str(path)
+    first = rows[0][1] if rows else {}
+    columns = find_columns(first if isinstance(first, dict) else {}, told)
+    questions = _questions(rows, columns, where)
+    notes = []
+    whole = len(questions)
+    if "id" not in columns:
+        questions = _once(questions)
+        if len(questions) < whole:
+            repeated = whole - len(questions)
+            notes.append(f"{repeated} of {whole} rows repeat a problem: left out")
+    _check_number(questions, where)
+    dicts = [row for _, row in rows]
+    answers = [question.answer for question in questions]
+    layout = find_layout(dicts, columns, answers, where, verifier, wording)
+    notes.insert(0, f"read as {layout}")
+    notes += _left_out(dicts, columns["problem"])
+    if layout.prompt != NO_WORDING:
+        # a wording that is there already comes off before ours goes on
+        questions = [
+            question._replace(problem=bare(question.problem)) for question in questions
+        ]
     # the name becomes that of a folder
     stem = re.sub(r"[^\w.-]+", "-", path.stem).strip(".-") or "benchmark"
-    return Benchmark(stem, questions, source.verifier, source.prompt, path)
+    return Benchmark(
+        stem, tuple(questions), layout.verifier, layout.prompt, path, tuple(notes)
+    )
 
 
 def _questions(
-    rows: Iterator[tuple[int, Any]], source: BenchmarkSource, where: str
-) -> tuple[Question, ...]:
-    """From rows with their numbers, which count from 1."""
+    rows: Iterable[tuple[int, Any]], columns: Mapping[str, str], where: str
+) -> list[Question]:
+    """From rows with their numbers, which count from 1. Without a column of ids, the
+    number from 0 is the id."""
     row_of: dict[str, int] = {}
     questions = []
-    for row, columns in rows:
-        if not isinstance(columns, dict):
+    for row, cells in rows:
+        if not isinstance(cells, dict):
             raise ValueError(
                 f"{where}, row {row}: not a JSON object with id, problem and answer"
             )
+        _check_text_alone(cells, where, row)
         key = str(row - 1)
-        if source.id is not None:
-            key = _text(columns, source.id, where, row)
+        if "id" in columns:
+            key = _text(cells, columns["id"], where, row)
         if key in row_of:
             raise ValueError(
                 f"{where}, row {row}: id {key[:80]!r} is that of row {row_of[key]} "
                 "too: make ids unique"
             )
         row_of[key] = row
-        problem = _text(columns, source.problem, where, row)
-        answer = _text(columns, source.answer, where, row)
+        problem = _text(cells, columns["problem"], where, row)
+        answer = _text(cells, columns["answer"], where, row)
         questions.append(Question(key, problem, answer))
-    if len(questions) < 2:
-        raise ValueError(
-            f"{where} has {len(questions)} problem(s): an interval over problems needs "
-            "at least 2"
-        )
-    return tuple(questions)
+    return questions
 
 
-def _text(columns: dict[str, Any], column: str, where: str, row: int) -> str:
-    """A column's text; several answers (OlympiadBench) are one list of them."""
-    if column not in columns:
-        there = ", ".join(columns)[:200] or "none"
-        raise ValueError(f"{where}, row {row}: no column {column!r}, it has {there}")
-    value = columns[column]
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        value = ", ".join(value)
-    if not is_text(value):
-        raise ValueError(
-            f"{where}, row {row}: column {column!r} must be text or a number, got "
-            f"{str(value)[:80]!r}"
-        )
-    text = str(value)
+def _check_text_alone(cells: dict[str, Any], where: str, row: int) -> None:
+    """ValueError for a row with a picture: OlympiadBench has image_1 to image_9, verl
+    images."""
+    for name, value in cells.items():
+        if name.startswith("image") and value:
+            raise ValueError(
+                f"{where}, row {row}: has a picture (column {name!r}), and models are "
+                "asked in text alone: leave such rows out"
+            )
+
+
+def _text(cells: dict[str, Any], column: str, where: str, row: int) -> str:
+    text = text_of(cells, column, where, row)
     if text.encode("utf-8", "replace").decode() != text:
         raise ValueError(
             f"{where}, row {row}: column {column!r} holds half a character (a lone "
@@ -167,24 +218,42 @@ def _text(columns: dict[str, Any], column: str, where: str, row: int) -> str:
     return text
 
 
-def _file_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """Each line that is not empty, with its number."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                columns = json.loads(line.decode("utf-8"))
-            # deep brackets end Python's stack
-            except (ValueError, RecursionError) as error:
-                raise ValueError(
-                    f"{path}, row {number}: no JSON ({error}); give one object a line"
-                ) from None
-            yield number, columns
+def _once(questions: list[Question]) -> list[Question]:
+    """Each problem at its first place: verl's file of AIME 2024 has each 32 times."""
+    seen = set()
+    kept = []
+    for question in questions:
+        if question[1:] not in seen:
+            seen.add(question[1:])
+            kept.append(question)
+    return kept
+
+
+def _check_number(questions: Sequence[Question], where: str) -> None:
+    if len(questions) < 2:
+        raise ValueError(
+            f"{where} has {len(questions)} problem(s): an interval over problems needs "
+            "at least 2"
+        )
+
+
+def _left_out(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """What of conversations does not reach the model, as notes."""
+    longer = 0
+    for row in rows:
+        turns = field_of(row, column)
+        longer += isinstance(turns, list) and len(turns) > 1
+    if not longer:
+        return []
+    return [
+        f"{longer} conversations have more than one turn: the user's last is "
+        "asked alone, a system prompt is left out"
+    ]
 
 
 def _hub_rows(name: str, source: BenchmarkSource) -> Iterator[tuple[int, Any]]:
     """Each row with its number."""
+    why_not = hub.ask(source.dataset, "dataset")
     # loads slowly, and not every command reads a data set
     import datasets
 
@@ -192,8 +261,7 @@ def _hub_rows(name: str, source: BenchmarkSource) -> Iterator[tuple[int, Any]]:
         rows = datasets.load_dataset(source.dataset, source.config, split=source.split)
     except Exception as error:
         raise ValueError(
-            f"--benchmark {name}: no {source.dataset!r} on the hub or in its cache "
-            f"({first_line(error)}); "
-            "offline, give a JSONL file with id, problem and answer"
+            f"--benchmark {name}: no {source.dataset!r} in the hub's cache, and "
+            f"{why_not or first_line(error)}; offline, give its JSONL or Parquet file"
         ) from None
     yield from enumerate(rows, 1)

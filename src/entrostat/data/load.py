@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from entrostat.data.benchmarks import BENCHMARKS, load_benchmark
 from entrostat.data.columns import Item, read_items
 from entrostat.data.dedup import drop
+from entrostat.data.prompts import bare
 from entrostat.data.sources import DataSource, open_splits, train_and_test
-from entrostat.verify import SPELLINGS, VerifierPool
+from entrostat.verify import VerifierPool, readable
 
 CHECKED = 256
 """Answers that are tried on a verifier of `SLOW`; on the others all are."""
@@ -93,25 +94,23 @@ def _benchmark_texts(
                 raise ValueError(f"--drop-benchmarks: {error}") from None
             notes.append(f"{source.where} is not compared with {name}: {error}")
         else:
-            texts[name] = [question.problem for question in questions]
+            texts[name] = [bare(question.problem) for question in questions]
     return texts, notes
 
 
 def _readable(items: list[Item], verifier: str, source: DataSource) -> list[Item]:
-    """The items whose answer the verifier takes for right when it is spelt out to it,
-    and with a slow verifier those that were not tried.
+    """The items whose answer a model can match (`verify.readable`), and with a slow
+    verifier those that were not tried.
 
     ValueError where it can read none.
     """
     step = max(1, len(items) // CHECKED) if verifier in SLOW else 1
     tried = items[::step]
-    spell = SPELLINGS[verifier]
-    pairs = [(item.answer, spell(item.answer)) for item in tried]
     with VerifierPool(verifier, timeout=30.0) as pool:
-        verdicts = pool.score(pairs)
+        found = readable([item.answer for item in tried], pool)
     bad = set()
-    for item, verdict in zip(tried, verdicts, strict=True):
-        if verdict.score != 1.0:
+    for item, is_readable in zip(tried, found, strict=True):
+        if not is_readable:
             bad.add(item)
     if len(bad) == len(set(tried)):
         answer = tried[0].answer if tried else ""

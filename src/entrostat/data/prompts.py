@@ -13,6 +13,8 @@ _DAPO_HEAD = (
 )
 _DAPO_TAIL = '\n\nRemember to put your answer on its own line after "Answer:".'
 
+NO_WORDING = "none"
+
 WORDINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         # arXiv 2509.26114, as verl's preprocessing of GSM8K has it
@@ -33,6 +35,13 @@ WORDINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "\nThink step by step, then give the final answer alone between <answer> "
             "and </answer>.",
         ),
+        # verl's preprocessing of MATH
+        "verl-math": (
+            "",
+            " Let's think step by step and output the final answer within \\boxed{}.",
+        ),
+        # the problem as it is; the last, since every text has it around it
+        NO_WORDING: ("", ""),
     }
 )
 """What stands before and behind a problem."""
@@ -44,6 +53,7 @@ WORDING_OF: Mapping[str, str] = MappingProxyType(
         "dapo": "dapo",
         "math": "boxed",
         "gym": "gym",
+        "exact": NO_WORDING,
     }
 )
 """The wording that asks for what a verifier reads."""
@@ -117,10 +127,7 @@ def plain_notes(tokenizer: Any) -> list[str]:
             f"{tokenizer.eos_token!r}, stands in"
         )
     if not tokenizer.chat_template:
-        notes.append(
-            "the tokenizer has no chat template: prompts are the plain text, with a "
-            "line end"
-        )
+        notes.append("the tokenizer has no chat template: prompts are plain text")
     return notes
 
 

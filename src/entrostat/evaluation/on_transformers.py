@@ -9,7 +9,6 @@ the logits on their way to the sampler: it costs no second pass.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -72,13 +71,6 @@ class TransformersBackend:
 
         Float32 on a CPU, the checkpoint's own type on a GPU.
         """
-        # what can only be a folder is not looked up on the hub
-        is_path = source.count("/") > 1 or source.startswith((".", "/", "~"))
-        if is_path and not Path(source).is_dir():
-            raise ValueError(
-                f"MODEL {source!r} is no folder: "
-                "give one with a model and its tokenizer, or a hub name"
-            )
         gpu = torch.cuda.is_available()
         dtype = "auto" if gpu else torch.float32
         try:

@@ -7,23 +7,30 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Scores a causal language model on benchmarks, or on a task's held-out problems.
 
-    Benchmarks are aime24, aime25, amc23, math-500, gsm8k, olympiad, or a JSONL file.
+    Benchmarks are aime24, aime25, amc23, math-500, gsm8k, olympiad, or a file: JSONL or
+    Parquet, as published on the hub or made for verl.
     Without any, a task of the lab is scored.
     The same command with the same --out goes on with an evaluation that was stopped.
     `entrostat evaluate --compare A B` compares two of their folders by a paired test.
     """
 
-    model: Positional[str]
-    """Folder or hub name."""
-    benchmark: tuple[str, ...] = ()
-    """Benchmarks by name, or JSONL files with id, problem and answer."""
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A model's folder, a run's folder (its last checkpoint), or a hub name OWNER/NAME."""
+    benchmark: Annotated[tuple[str, ...], arg(metavar="NAME|FILE")] = ()
+    """Benchmarks by name, or files."""
+    columns: Annotated[str, arg(metavar="id=..,problem=..,answer=..")] = ""
+    """Columns of the files; known names are found without it."""
+    verifier: Literal["math", "last-number", "gsm8k", "dapo", "exact"] | None = None
+    """What judges; without it, what the benchmark or the file's answers ask for."""
+    wording: Literal["none", "boxed", "gsm8k", "dapo", "verl-math"] | None = None
+    """Asks for the answer in the verifier's form; none: the problem as it is."""
     task: str = "countdown"
     """Task of the lab."""
     problems: int = 128

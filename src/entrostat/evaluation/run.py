@@ -22,8 +22,11 @@ from entrostat.evaluation.watch import Watcher
 from entrostat.files import held, is_taken, write_atomic, write_json
 from entrostat.report.scores import evaluation
 from entrostat.report.svg import pass_at_k_svg
-from entrostat.verify import SPELLINGS, VerifierPool
+from entrostat.verify import VerifierPool, is_solution, readable
 from entrostat.verify.extract import extracted
+
+MOST_UNREADABLE = 0.05
+"""Share of a benchmark's answers that may be unreadable."""
 
 
 class _Job(NamedTuple):
@@ -62,6 +65,9 @@ def evaluate(
         raise ValueError(
             f"--benchmark has two of one name ({', '.join(names)}): rename a file"
         )
+    for benchmark in benchmarks:
+        for note in benchmark.notes:
+            watcher.note(f"{benchmark.name}: {note}")
     _check_out(out)
     with ExitStack() as stack:
         jobs = _jobs(out, benchmarks, settings, stack)
@@ -114,32 +120,33 @@ def _check_model(out: Path, record: dict[str, Any]) -> None:
 
 
 def _check_answers(job: _Job, watcher: Watcher) -> None:
-    """Each answer, put as a right completion, must be right.
+    """A model must be able to write each answer, and the verifier must then take it for
+    right.
 
-    A user's file is refused where one is not; of a published set the user is warned.
+    Where few are otherwise the user is warned; with more the benchmark is refused.
     """
     benchmark = job.benchmark
-    spelling = SPELLINGS[benchmark.verifier]
-    pairs = []
-    for question in benchmark.questions:
-        pairs.append((question.answer, spelling(question.answer)))
-    verdicts = job.pool.score(pairs)
+    found = readable([question.answer for question in benchmark.questions], job.pool)
     unreadable: list[Question] = []
-    for question, verdict in zip(benchmark.questions, verdicts, strict=True):
-        if verdict.score != 1.0:
+    for question, is_readable in zip(benchmark.questions, found, strict=True):
+        if not is_readable:
             unreadable.append(question)
     if not unreadable:
         return
-    if benchmark.path is not None:
-        first = unreadable[0]
+    count = f"{len(unreadable)} of {len(found)}"
+    first = unreadable[0]
+    if len(unreadable) > MOST_UNREADABLE * len(found):
+        hint = "name another --verifier, or another column with --columns answer=COLUMN"
+        if is_solution(first.answer):
+            hint = "it is a worked solution: --verifier last-number reads its number"
         raise ValueError(
-            f"{benchmark.path}, problem {first.id[:80]!r}: the verifier "
-            f"{benchmark.verifier!r} can't read the answer {first.answer[:80]!r} "
-            f"({len(unreadable)} such in all): mend the column 'answer'"
+            f"{benchmark.path or benchmark.name}, problem {first.id[:80]!r}: no "
+            f"completion can match the answer {first.answer[-80:]!r} by the verifier "
+            f"{benchmark.verifier!r} ({count} such): {hint}"
         )
-    ids = ", ".join(question.id for question in unreadable[:5])
+    ids = ", ".join(question.id[:80] for question in unreadable[:5])
     watcher.warn(
-        f"{benchmark.name}: {len(unreadable)} answers that no completion can match, "
+        f"{benchmark.name}: {count} answers that no completion can match, "
         f"counted as wrong: {ids}"
     )
 

@@ -6,7 +6,7 @@ They are worded as the benchmark's paper does, in the model's chat template.
 from typing import Any
 
 from entrostat.data.benchmarks import Benchmark
-from entrostat.data.prompts import rendered, unspelt, worded
+from entrostat.data.prompts import NO_WORDING, rendered, unspelt, worded
 from entrostat.evaluation.backend import Backend
 
 
@@ -20,15 +20,14 @@ def spell(backend: Backend, benchmark: Benchmark) -> list[list[int]]:
     tokenizer: Any = backend.tokenizer
     prompts = []
     for question in benchmark.questions:
-        wording = worded(benchmark.prompt, question.problem)
-        prompts.append(rendered(tokenizer, wording))
+        prompts.append(_prompt(tokenizer, benchmark.prompt, question.problem))
     lost = unspelt(tokenizer, prompts)
     if lost is not None:
         character, prompt = lost
         where = _where(benchmark, prompts.index(prompt))
         raise ValueError(
             f"{where}: the model's tokenizer can't spell {character!r}: "
-            "give a model whose can"
+            "give a model whose can, or with --wording none the problem as it is"
         )
     all_ids = []
     for i, prompt in enumerate(prompts):
@@ -41,6 +40,14 @@ def spell(backend: Backend, benchmark: Benchmark) -> list[list[int]]:
             )
         all_ids.append(ids)
     return all_ids
+
+
+def _prompt(tokenizer: Any, wording: str, problem: str) -> str:
+    """The problem as it is where nothing is to stand around it, no line end either: a
+    model of few characters has none."""
+    if wording == NO_WORDING and not tokenizer.chat_template:
+        return problem
+    return rendered(tokenizer, worded(wording, problem))
 
 
 def _where(benchmark: Benchmark, i: int) -> str:

@@ -9,6 +9,9 @@ class Watcher:
     def warn(self, text: str) -> None:
         """Something that the user should know."""
 
+    def note(self, text: str) -> None:
+        """How something was understood."""
+
     def progress(self, benchmark: str, done: int, problems: int) -> None:
         """So many problems of the benchmark are kept."""
 
@@ -21,6 +24,9 @@ class Screen(Watcher):
 
     def warn(self, text: str) -> None:
         print(f"warning: {text}", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr)
 
     def progress(self, benchmark: str, done: int, problems: int) -> None:
         is_terminal = sys.stderr.isatty()

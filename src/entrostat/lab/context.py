@@ -14,6 +14,7 @@ from entrostat.lab.run import Run
 from entrostat.lab.scoring import scored
 from entrostat.lab.source import make_source
 from entrostat.lab.tasks import ProblemSource
+from entrostat.lab.trackers import check_trackers
 from entrostat.lab.watch import Stop
 
 
@@ -61,6 +62,7 @@ class Context(NamedTuple):
 
 def lay_groundwork(config: TrainConfig, method: Method) -> Groundwork:
     """Loads tokenizer and problems. ValueError, one line, for what cannot be had."""
+    check_trackers(config.report_to)
     tokenizer = load_tokenizer(config)
     return Groundwork(config, method, tokenizer, make_source(config, tokenizer))
 

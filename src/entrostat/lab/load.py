@@ -7,6 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from entrostat.lab.config import TrainConfig
+from entrostat.lab.find_model import find_model
+from entrostat.lab.find_model import is_path as is_path
 from entrostat.lab.tasks import make_task
 from entrostat.texts import first_line
 
@@ -15,11 +17,8 @@ def load_tokenizer(config: TrainConfig) -> Any:
     """The model's tokenizer, padding on the left. ValueError, one line, where there is
     none."""
     source = _source(config)
-    if is_path(source) and not Path(source).is_dir():
-        raise ValueError(
-            f"--model {source!r} is no folder: give a folder with a model and its "
-            "tokenizer, or a hub name"
-        )
+    if not Path(source).is_dir():
+        find_model(source, "--model")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
     except Exception as error:
@@ -55,11 +54,6 @@ def load_model(config: TrainConfig) -> tuple[Any, Any]:
     missing."""
     tokenizer = load_tokenizer(config)
     return load_weights(config), tokenizer
-
-
-def is_path(model: str) -> bool:
-    """Whether `model` can only be a folder: a hub name is NAME or OWNER/NAME."""
-    return model.count("/") > 1 or model.startswith((".", "/", "~"))
 
 
 def _source(config: TrainConfig) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from entrostat.verify import boxed, dapo, gsm8k
+from entrostat.verify import boxed, dapo, exact, gsm8k
 
 
 def extracted(verifier: str, completion: str) -> str | None:
@@ -46,5 +46,6 @@ _READERS: Mapping[str, Callable[[str], str | None]] = MappingProxyType(
         "last-number": _number,
         "math": _boxed,
         "dapo": dapo.last_answer,
+        "exact": exact.read,
     }
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from entrostat.texts import near
-from entrostat.verify import boxed, dapo, gsm8k, gym
+from entrostat.verify import boxed, dapo, exact, gsm8k, gym
 
 VERIFIERS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
     {
@@ -19,6 +19,7 @@ VERIFIERS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
         "math": boxed.math,
         "dapo": dapo.dapo,
         "gym": gym.gym,
+        "exact": exact.exact,
     }
 )
 """(answer, completion) -> 1.0 or 0.0. Run them in a VerifierPool: "math" can take hours
@@ -31,6 +32,7 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "math": boxed.spell,
         "dapo": dapo.spell,
         "gym": gym.spell,
+        "exact": exact.spell,
     }
 )
 """answer -> a completion that the verifier of that name takes for right, if it can read
