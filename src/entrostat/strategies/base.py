@@ -244,7 +244,7 @@ def checked(
     # a bool is a number to Python, and never what was meant
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a number, {why}, got {value!r}")
-    if not low <= value <= high:
+    if not low <= float(value) <= high:
         raise ValueError(f"{name} must be {why}, got {value}")
 
 
