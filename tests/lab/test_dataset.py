@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from entrostat.engines.rewards import RewardError
+from entrostat.engines.reward_error import RewardError
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.load import load_tokenizer
 from entrostat.lab.rewards import make_reward
@@ -108,7 +108,7 @@ def test_gym_trains(data):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--dataset", "./dapo"), "./dapo has no column 'problem'"),
+        (("--dataset", "./dapo"), "./dapo, row 1: no column 'problem'"),
         (
             ("--dataset", "./dapo", "--columns", "problem=prompt,answer=ability", "--verifier", "gsm8k"),
             "the verifier 'gsm8k' can read no answer in column 'ability'",
