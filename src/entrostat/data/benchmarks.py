@@ -129,6 +129,7 @@ def _from_hub(name: str, verifier: str, wording: str) -> Benchmark:
     if source.id is not None:
         columns["id"] = source.id
     questions = _questions(_hub_rows(name, source), columns, source.dataset)
+    _check_number(questions, source.dataset)
     prompt = source.prompt
     if verifier:
         prompt = WORDING_OF[verifier]
