@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         clip_events,
         clip_loss,
     )
+    from entrostat.diagnose.notebook import diagnosis
     from entrostat.entropy import (
         Region,
         TokenStats,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         token_stats,
     )
     from entrostat.estimate import pass_at_k
+    from entrostat.report import load_run, write_report
     from entrostat.response import ResponseBatch, response_map
     from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
 
@@ -37,12 +39,15 @@ __all__ = [
     "aggregate",
     "clip_events",
     "clip_loss",
+    "diagnosis",
     "entropy_change",
+    "load_run",
     "make_strategy",
     "pass_at_k",
     "regions",
     "response_map",
     "token_stats",
+    "write_report",
 ]
 
 _HOMES = {
@@ -56,12 +61,15 @@ _HOMES = {
     "aggregate": "entrostat.clip",
     "clip_events": "entrostat.clip",
     "clip_loss": "entrostat.clip",
+    "diagnosis": "entrostat.diagnose.notebook",
     "entropy_change": "entrostat.entropy",
+    "load_run": "entrostat.report",
     "make_strategy": "entrostat.strategies",
     "pass_at_k": "entrostat.estimate",
     "regions": "entrostat.entropy",
     "response_map": "entrostat.response",
     "token_stats": "entrostat.entropy",
+    "write_report": "entrostat.report",
 }
 
 __getattr__ = attributes(__name__, _HOMES)

@@ -169,7 +169,7 @@ def test_a_command_is_rebuilt_from_the_settings(make_run):
 def test_a_path_that_is_no_run_is_refused_by_name(make_run, tmp_path):
     folder = tmp_path / "no\nrun"
     folder.mkdir()
-    with pytest.raises(ValueError, match=r"no.run is not a run's folder \(it has no metrics\.jsonl\)") as caught:
+    with pytest.raises(ValueError, match=r"no.run holds no run: no metrics\.jsonl of entrostat") as caught:
         read_runs([make_run("a"), folder])
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="at least one run's folder, got none"):

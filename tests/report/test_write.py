@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_the_old_report_and_no_other_file(make_run, tmp_pa
 
 
 def test_a_path_that_is_no_run_writes_nothing(make_run, tmp_path):
-    with pytest.raises(ValueError, match=r"elsewhere is not a run's folder \(it has no metrics\.jsonl\)"):
+    with pytest.raises(ValueError, match=r"elsewhere: there is no such file or folder"):
         write_report([make_run("a"), tmp_path / "elsewhere"], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 

@@ -6,6 +6,7 @@ seconds, and other commands do not need them.
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 
 from entrostat.cli.words import one_process, parse, show
@@ -15,21 +16,37 @@ def report(args: list[str]) -> int:
     """`entrostat report`: the exit code."""
     from tyro.conf import Positional
 
-    from entrostat.report import write_report
-
     @dataclasses.dataclass(frozen=True)
     class Report:
-        """Writes one self-contained HTML page of the runs: curves, scores, settings."""
+        """Writes one self-contained HTML page of the runs: what happened, curves, scores,
+        settings.
 
-        runs: Positional[tuple[Path, ...]]
-        """Folders of runs."""
+        A run is a folder of entrostat, an output folder of TRL (trainer_state.json), a log
+        of verl (its .jsonl file, or the saved console), TensorBoard events, a trackio .db, a
+        .csv exported from a tracker, or a folder that holds several of these.
+        """
+
+        runs: Positional[tuple[Path, ...]] = ()
+        """Folders of runs, or logs."""
         out: Path = Path("report.html")
         """The page."""
+        csv: Path | None = None
+        """Write the numbers behind it to this file too."""
 
     options = parse(Report, args, "entrostat report")
     if not options.runs:
         raise ValueError("no run given: entrostat report RUN...")
+    from entrostat.report import read_runs, write_csv, write_report
+    from entrostat.report.story import happened
+
     print(write_report(list(options.runs), options.out))
+    runs = read_runs(options.runs)
+    if options.csv is not None:
+        print(write_csv(runs, options.csv))
+    for run in runs:
+        sentence = happened(run)
+        if sentence:
+            print(f"{run.name}: {sentence}", file=sys.stderr)
     return 0
 
 

@@ -1,8 +1,9 @@
 """The report of one or more runs: one HTML file that opens offline.
 
-read.py reads the folders, results.py makes the table and figures.py the figures.
-page.py puts them into page.html. svg.py draws the one picture that needs no page.
-A report needs the `train` extra.
+read.py reads the folders, and logs.py what other programs have logged. story.py says
+what happened, results.py makes the table and figures.py the figures. page.py puts them
+into page.html. svg.py draws the one picture that needs no page. A report needs the
+`train` extra.
 """
 
 import os
@@ -10,15 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from entrostat.files import write_atomic
+from entrostat.report.export import as_csv
+from entrostat.report.glance import ShownRun
 from entrostat.report.page import MARKER, page
-from entrostat.report.read import read_runs
+from entrostat.report.read import Run, read_runs
 from entrostat.report.untrusted import text
 
-__all__ = ["write_report"]
+__all__ = ["Run", "load_run", "read_runs", "write_csv", "write_report"]
 
 
-def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:
-    """Writes the report of the run folders `runs` to the file `out` and returns `out`.
+def write_report(
+    runs: Sequence[str | Path], out: str | Path, *, title: str | None = None
+) -> Path:
+    """Writes the report of `runs`, folders or logs, to the file `out` and returns `out`.
 
     Runs of one label are taken as seeds of one experiment. A run that has not finished,
     or was killed in the middle of a line, is shown as far as it got. `out` is written
@@ -29,10 +34,36 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -
     FileExistsError when `out` exists and is no report, ImportError where plotly is
     missing, OSError when the file cannot be written.
     """
+    out = Path(out)
     _check_replaceable(out)
-    content = page(read_runs(runs), title)
+    content = page(read_runs(map(Path, runs)), title)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, content)
+    return out
+
+
+def load_run(path: str | Path) -> Run:
+    """The one run in a folder or a log, for a notebook, which shows it by itself.
+
+    Raises ValueError where there is none, or more than one.
+    """
+    runs = read_runs([Path(path)])
+    if len(runs) > 1:
+        names = ", ".join(run.name for run in runs[:3])
+        raise ValueError(
+            f"{text(str(path))} holds {len(runs)} runs ({names}...): give one of them, or "
+            "take entrostat.report.read_runs"
+        )
+    return ShownRun.of(runs[0])
+
+
+def write_csv(runs: Sequence[Run], out: Path) -> Path:
+    """Writes the numbers of the runs to the new file `out` and returns it.
+
+    Raises FileExistsError where it is there already.
+    """
+    with out.open("x", encoding="utf-8", newline="") as file:
+        file.write(as_csv(runs))
     return out
 
 

@@ -1,7 +1,7 @@
 """Line charts of the numbers in metrics.jsonl against rollouts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entrostat.report.figure import Figure, Specification, Table, digits, spread
 from entrostat.report.layout import Panel, layouts, panel_axes
@@ -45,6 +45,7 @@ def curves_figure(
         caption: what the curves are; a word on seeds is added where there are several.
         panels: those that the curves name by number.
     """
+    curves, panels = _in_use(runs, curves, panels)
     grouped = groups(runs)
     data: list[Specification] = []
     for group in grouped:
@@ -54,7 +55,9 @@ def curves_figure(
     if has_seeds(grouped):
         caption += " Thin: single seeds. Thick: their mean, over the rollouts that "
         caption += "all of them have."
-    layout, narrow = layouts(panels)
+    # another program's step is an update, or what it calls a step
+    x = "step" if any(run.foreign for run in runs) else "rollout"
+    layout, narrow = layouts(panels, x)
     return Figure(
         key=key,
         title=title,
@@ -65,6 +68,16 @@ def curves_figure(
         narrow=narrow,
         table=_table(runs, curves, panels),
     )
+
+
+def _in_use(
+    runs: Sequence[Run], curves: Sequence[Curve], panels: Sequence[Panel]
+) -> tuple[list[Curve], list[Panel]]:
+    """The curves that some run has, and the panels that they stand in."""
+    known = [curve for curve in curves if any(run.known(curve.key) for run in runs)]
+    numbers = sorted({curve.panel for curve in known})
+    moved = [replace(curve, panel=numbers.index(curve.panel)) for curve in known]
+    return moved, [panels[number] for number in numbers]
 
 
 def _group_traces(group: Group, curves: Sequence[Curve]) -> list[Specification]:

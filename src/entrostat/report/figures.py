@@ -30,6 +30,7 @@ def figures(runs: Sequence[Run]) -> list[Figure]:
         control,
         reward,
         clip_shares,
+        kl_and_length,
         regions,
         response,
         pass_at_k,
@@ -113,7 +114,31 @@ def clip_shares(runs: Sequence[Run]) -> Figure | None:
     )
     curves = [Curve("clip_low", panel=0), Curve("clip_high", panel=1)]
     panels = [Panel("low side", "share of tokens", "~%"), Panel("high side", "", "~%")]
+    if _has(runs, "clipped"):
+        curves.append(Curve("clipped", panel=2))
+        panels.append(Panel("both sides together", "share of tokens", "~%"))
     return curves_figure(runs, "clip", "Clip shares", caption, curves, panels)
+
+
+def kl_and_length(runs: Sequence[Run]) -> Figure | None:
+    """How far the policy moves, and how long its completions are, of other trainers'
+    logs."""
+    caption = (
+        "KL of a rollout: from the policy that sampled to the one in its updates, nats "
+        "per token; over 1e-2 noise moves entropy as much as a clip setting would. KL "
+        "from the reference model is another number. Length: mean tokens of a completion."
+    )
+    curves = [
+        Curve("policy_kl", panel=0),
+        Curve("reference_kl", panel=1),
+        Curve("length", panel=2),
+    ]
+    panels = [
+        Panel("KL of a rollout", "nats per token"),
+        Panel("KL from the reference", "nats per token", "~g"),
+        Panel("length", "tokens", ","),
+    ]
+    return curves_figure(runs, "kl", "KL and length", caption, curves, panels)
 
 
 def regions(runs: Sequence[Run]) -> Figure | None:

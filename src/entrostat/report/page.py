@@ -22,11 +22,14 @@ from entrostat.report import figures, results
 from entrostat.report.figure import Figure, distinct
 from entrostat.report.look import BASE, INK, SYMBOLS, groups
 from entrostat.report.read import EXPERIMENT, Run, experiment
+from entrostat.report.story import happened
 from entrostat.report.untrusted import text
 
 MARKER = '<meta name="generator" content="entrostat report">'
 """What tells a report of ours from any other file."""
 
+MOST_TOLD = 12
+"""Runs of which a sentence says what happened."""
 MOST_SETTINGS = 300
 DEEPEST_SETTING = 6
 MOST_LISTED = 6
@@ -73,6 +76,7 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
         script_hashes=f"{csp_hash(plotly)} {csp_hash(own)}",
         data=Markup(specifications),
         title=text(title) if title else _title(runs),
+        happened=list(_happened(runs)),
         summary=summary(runs),
         notices=notices(runs),
         results=table,
@@ -109,6 +113,14 @@ def csp_hash(script: str) -> str:
 def _asset(name: str) -> str:
     folder = files(__package__ or "entrostat.report")
     return (folder / name).read_text(encoding="utf-8")
+
+
+def _happened(runs: Sequence[Run]) -> Iterator[str]:
+    """A sentence for each of the first runs."""
+    for run in runs[:MOST_TOLD]:
+        sentence = happened(run)
+        if sentence:
+            yield f"{run.name}: {sentence}."
 
 
 def summary(runs: Sequence[Run]) -> str:

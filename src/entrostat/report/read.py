@@ -1,6 +1,7 @@
 """Reads the folders of runs, finished or not, and gives each run a name of its own.
 
-untrusted.py says what is taken for missing; scores.py and maps.py read their files.
+untrusted.py says what is taken for missing; scores.py and maps.py read their files, and
+logs.py those of runs that are not entrostat's own.
 """
 
 import shlex
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from entrostat.report.logs import Log, logs
 from entrostat.report.maps import ResponseMap, read_maps
+from entrostat.report.metric_names import in_our_names
 from entrostat.report.scores import Evaluation, evaluation, read_between
 from entrostat.report.untrusted import (
     LONGEST_TEXT,
@@ -73,9 +76,13 @@ class Run:
     maps: Mapping[int, ResponseMap] = field(default_factory=dict)
     """By step, ascending."""
 
+    foreign: bool = False
+    """Read from another program's log: a step is the trainer's, and there is no
+    summary."""
+
     @property
     def finished(self) -> bool:
-        return self.summary is not None
+        return self.summary is not None or self.foreign
 
     @property
     def planned(self) -> int | None:
@@ -115,7 +122,10 @@ class Run:
         return start, end
 
     def command(self) -> str:
-        """The command line that the run recorded, else one rebuilt from settings."""
+        """The command line that the run recorded, else one rebuilt from settings; of
+        another program's run the log."""
+        if self.foreign:
+            return f"read from {text(str(self.path))}"
         recorded = self.config.get("command")
         if isinstance(recorded, list) and recorded:
             return shlex.join(map(text, recorded))
@@ -166,27 +176,78 @@ def experiment(run: Run) -> dict[str, str]:
 def read_runs(paths: Iterable[Path]) -> list[Run]:
     """The runs in `paths`, each once, with names that tell them apart.
 
-    They stand by label in order of appearance, then by seed.
+    A path is a run's folder, a log (logs.py), or a folder of these. They stand by label
+    in order of appearance, then by seed.
 
-    Raises ValueError for no path at all, and naming the path that is no run's folder
-    (it has no metrics.jsonl).
+    Raises ValueError for no path at all, and naming the path that holds no run.
     """
-    runs: dict[Path, Run] = {}
+    seen: dict[Path, list[Run]] = {}
     for path in paths:
-        if path.resolve() not in runs:
-            runs[path.resolve()] = _read_run(path)
+        if path.resolve() not in seen:
+            seen[path.resolve()] = _runs_of(path)
+    runs = [run for found in seen.values() for run in found]
     if not runs:
         raise ValueError("a report needs at least one run's folder, got none")
-    return _named(_sorted(_labelled(list(runs.values()))))
+    return _named(_sorted(_labelled(runs)))
+
+
+def _runs_of(path: Path) -> list[Run]:
+    """The run in a folder, those of its log, or those of the folders in it."""
+    if not path.exists():
+        raise ValueError(f"{text(str(path))}: there is no such file or folder")
+    found = _runs_in(path)
+    if not found and path.is_dir():
+        for folder in sorted(path.iterdir()):
+            if folder.is_dir():
+                found += _runs_in(folder)
+    if not found:
+        raise ValueError(
+            f"{text(str(path))} holds no run: no metrics.jsonl of entrostat, no "
+            "trainer_state.json of TRL, no log of verl (.jsonl, .log), no TensorBoard "
+            "events, no trackio .db, no exported .csv"
+        )
+    return found
+
+
+def _runs_in(path: Path) -> list[Run]:
+    """The run of a folder, or those of a log or of a folder's logs; none where there is
+    no run."""
+    if (path / "metrics.jsonl").is_file():
+        return [_read_run(path)]
+    return [_from_log(log) for log in logs(path)]
+
+
+def _from_log(log: Log) -> Run:
+    """Another program's run; what it does not log is absent."""
+    rows = {step: in_our_names(logged) for step, logged in log.steps.items()}
+    rows = {step: row for step, row in rows.items() if row}
+    names = sorted({name for logged in log.steps.values() for name in logged})
+    problems = []
+    if not any("entropy" in row for row in rows.values()):
+        logged = text(", ".join(names), 200)
+        problems.append(f"{log.file.name} has no entropy; it has {logged}")
+    place = log.file.parent
+    # a checkpoint's folder says nothing of the run
+    if place.name.startswith("checkpoint-"):
+        place = place.parent
+    return Run(
+        path=log.file,
+        label=text(log.name or place.resolve().name, LONGEST_LABEL),
+        name="",
+        seed=None,
+        config={},
+        rows=rows,
+        skipped=0,
+        problems=tuple(problems),
+        summary=None,
+        start=evaluation(None),
+        end=evaluation(None),
+        foreign=True,
+    )
 
 
 def _read_run(path: Path) -> Run:
-    """The run in a folder, without a name."""
-    if not (path / "metrics.jsonl").is_file():
-        raise ValueError(
-            f"{text(str(path))} is not a run's folder (it has no metrics.jsonl): "
-            "give a folder that a run wrote"
-        )
+    """The run in a folder of ours, without a name."""
     problems: list[str] = []
     config = read_json(path / "config.json", problems) or {}
     summary = None
