@@ -155,10 +155,15 @@ def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
 def test_without_a_method_three_runs_go_side_by_side_and_stand_in_one_table(command):
     done = command.run("train", *command.small, "--out", "demo")
     rows = [line for line in done.stdout.splitlines() if "│" in line]
-    assert [row.split("│")[1].strip() for row in rows] == ["base model", "grpo", "clip-lower low 0.02", "thermostat"]
+    names = ["grpo", "clip-lower low 0.02", "thermostat"]
+    assert [row.split("│")[1].strip() for row in rows] == ["base model", *names]
+    # the workers say what they do, before the first rollout and behind the last
+    for name in names:
+        said = [line for line in done.stderr.splitlines() if line.startswith(f"{name}: ")]
+        assert ["scoring" in line for line in said] == [True, False, False, True], said
     assert (command.folder / "demo" / "report.html").exists()
     again = command.run("train", "--resume", "demo", "--json")
-    assert [row["label"] for row in json.loads(again.stdout)] == ["grpo", "clip-lower low 0.02", "thermostat"]
+    assert [row["label"] for row in json.loads(again.stdout)] == names
 
 
 def test_a_run_side_by_side_is_the_run_alone(command):

@@ -68,18 +68,19 @@ def test_the_base_model_is_scored_once_and_the_runs_are_the_same_for_it(tmp_path
     assert alone.train([second], lambda _: Counting())
     assert alone.train([other], lambda _: Counting())
     assert store.train([first], lambda _: Counting())
-    notes = []
+    told = []
 
-    class Notes(Watcher):
-        def note(self, text):
-            notes.append(text)
+    class Statuses(Watcher):
+        def status(self, text):
+            told.append(text)
 
-    assert store.train([second], lambda _: Notes())
-    scored = [note for note in notes if note.startswith("scoring")]
+    assert store.train([second], lambda _: Statuses())
+    scored = [status for status in told if status.startswith("scoring")]
     assert len(scored) == 2, "half way and at the end"
-    notes.clear()
-    assert store.train([other], lambda _: Notes())
-    assert len([note for note in notes if note.startswith("scoring")]) == 3, "another temperature, other scores"
+    told.clear()
+    assert store.train([other], lambda _: Statuses())
+    scored = [status for status in told if status.startswith("scoring")]
+    assert len(scored) == 3, "another temperature, other scores"
     for one in (second, other):
         same = [{k: v for k, v in records[one].items() if k != "seconds"} for records in (store, alone)]
         assert same[0] == same[1]

@@ -13,6 +13,7 @@ from entrostat.lab.compare import Comparison, lines
 from entrostat.lab.evaluate import at_best
 from entrostat.lab.methods import from_json, label
 from entrostat.lab.run import Run
+from entrostat.lab.score_cell import ScoreCell
 from entrostat.lab.show import best_label, finished
 
 FROM_ROLLOUT = 30
@@ -263,10 +264,10 @@ def table(compared: dict[str, Any], config: Any) -> Table:
     if "base" in compared:
         models.insert(0, compared["base"])
     for row in models:
-        shown.add_row(row["method"], *_texts(row, columns))
+        shown.add_row(row["method"], *_score_cells(row, columns))
         if "at_best" in row:
             best = row["at_best"]
-            shown.add_row(best_label(best["temperature"]), *_texts(best, columns))
+            shown.add_row(best_label(best["temperature"]), *_score_cells(best, columns))
     return shown
 
 
@@ -300,20 +301,19 @@ def _choice(row: dict[str, Any]) -> str:
     return f"chosen: {row['method']}, by {choice['by']} ({'; '.join(scores)})"
 
 
-def _texts(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
-    texts = []
+def _score_cells(row: dict[str, Any], columns: Sequence[str]) -> list[ScoreCell]:
+    cells = []
     for name in columns:
         digits = 0 if name == "seconds" else 3
-        texts.append(_text(row[name], digits) if name in row else "")
-    return texts
+        cells.append(_score_cell(row[name], digits) if name in row else ScoreCell(""))
+    return cells
 
 
-def _text(cell: dict[str, Any] | None, digits: int) -> str:
+def _score_cell(cell: dict[str, Any] | None, digits: int) -> ScoreCell:
     """A cell for rich; a dash where the row has nothing there."""
     if cell is None:
-        return "-"
+        return ScoreCell("-")
     text = f"{cell['value']:.{digits}f}"
     if cell["low"] is not None:
-        # rich reads a bare [ as the begin of its markup
-        text += rf" \[{cell['low']:.{digits}f}, {cell['high']:.{digits}f}]"
-    return f"[bold]{text}[/bold]" if cell.get("best") else text
+        text += f" [{cell['low']:.{digits}f}, {cell['high']:.{digits}f}]"
+    return ScoreCell(text, "bold" if cell.get("best") else "")

@@ -28,7 +28,7 @@ def scored(
     kept = run.read_scores(when)
     if kept is not None:
         return kept
-    watcher.note(_note(config))
+    watcher.status(_status(config))
     scores = evaluate_with(
         draw,
         task,
@@ -42,7 +42,7 @@ def scored(
     return scores
 
 
-def _note(config: TrainConfig) -> str:
+def _status(config: TrainConfig) -> str:
     """What is being scored: it takes a while."""
     which = "held-out" if config.eval_split == "test" else "validation"
     text = f"scoring {config.eval_problems} {which} problems x {config.eval_samples}"

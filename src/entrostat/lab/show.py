@@ -7,26 +7,64 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from entrostat.lab.evaluate import at_best, spelt
 from entrostat.lab.run import Run
+from entrostat.lab.score_cell import ScoreCell
 from entrostat.lab.watch import Watcher
 from entrostat.texts import interval_text
 
 EVERY = 10
 """Rollouts between lines where stderr is no terminal."""
+_LABEL = 34
+"""Characters of a label beside its bar; with bar, count and time it fits into 80."""
 
 
 # While it goes
+
+
+class Bars(Progress):
+    """A bar each, and what it is about on a line below, so that no width of a terminal
+    hides the count or the time left."""
+
+    def __init__(self, console: Console):
+        # a long label wraps, the others never do
+        self._labels = Column(overflow="fold")
+        # labels may hold brackets: no markup
+        super().__init__(
+            TextColumn("{task.description}", markup=False, table_column=self._labels),
+            BarColumn(bar_width=24, table_column=Column(no_wrap=True)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            console=console,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def add(self, label: str, total: int, live: str = "") -> TaskID:
+        """One more bar; all begin in the same column."""
+        width = min(cell_len(label), _LABEL)
+        self._labels.width = max(self._labels.width or 0, width)
+        return self.add_task(label, total=total, live=live)
+
+    def get_renderables(self) -> Iterator[Table | Text]:
+        """Each bar, and below it its live text where there is one."""
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            live = task.fields["live"]
+            if live:
+                yield Text(f"  {live}", style="dim")
 
 
 class Screen:
@@ -35,16 +73,7 @@ class Screen:
 
     def __init__(self):
         self.console = Console(stderr=True, highlight=False)
-        # labels and live lines may hold brackets: no markup
-        self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[live]}", markup=False),
-            console=self.console,
-            disable=not sys.stderr.isatty(),
-        )
+        self.bars = Bars(self.console)
 
     def __enter__(self) -> "Screen":
         self.bars.start()
@@ -73,7 +102,12 @@ class _Bar(Watcher):
         self.label = config["label"]
         if seeded:
             self.label += f", seed {config['seed']}"
-        self.task = screen.bars.add_task(self.label, total=self.steps, live="")
+        self.task = screen.bars.add(self.label, self.steps, "waiting to start")
+
+    def status(self, text: str) -> None:
+        self.screen.bars.update(self.task, live=text)
+        if self.screen.bars.disable and text:
+            self.note(text)
 
     def note(self, text: str) -> None:
         self.screen.console.print(f"{self.label}: {text}", markup=False, soft_wrap=True)
@@ -90,7 +124,7 @@ class _Bar(Watcher):
 def pretrain_bar(steps: int) -> Iterator[Callable[[int, float], None]]:
     """A bar on stderr for `pretrain`; gives what is to be called after each step."""
     with Screen() as screen:
-        task = screen.bars.add_task("pretrain", total=steps, live="")
+        task = screen.bars.add("pretrain", steps)
 
         def on_step(done: int, loss: float) -> None:
             screen.bars.update(task, completed=done, live=f"loss {loss:.3f}")
@@ -156,8 +190,10 @@ def table(runs: list[Run]) -> Table:
     start = finished(runs[0])["start"]
     shown = Table(title=_title(config), caption=_caption(start))
     shown.add_column("")
-    for column in ("entropy", f"mean@{n}", f"pass@{n}", "seconds"):
-        shown.add_column(column, justify="right", no_wrap=True)
+    shown.add_column("entropy", justify="right", no_wrap=True)
+    for column in (f"mean@{n}", f"pass@{n}"):
+        shown.add_column(column, justify="right")
+    shown.add_column("seconds", justify="right", no_wrap=True)
     if start:
         _add_model(shown, "base model", f"{start['entropy']:.3f}", start, n, "")
     for run in runs:
@@ -265,9 +301,10 @@ def _temperatures_table(scores: dict[str, Any]) -> Table:
     return shown
 
 
-def cell(interval: dict[str, float]) -> str:
+def cell(interval: dict[str, float]) -> ScoreCell:
     """A score with its interval."""
-    return interval_text(interval["value"], interval["low"], interval["high"])
+    text = interval_text(interval["value"], interval["low"], interval["high"])
+    return ScoreCell(text)
 
 
 def _on_validation(scores: dict[str, Any]) -> str:

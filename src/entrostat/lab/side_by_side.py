@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,20 @@ _in_training = threading.Event()
 """In a worker: a run goes on."""
 _interrupted = threading.Event()
 """In a worker: Ctrl-C has come."""
+_statuses: "SimpleQueue[tuple[int, str]] | None" = None
+"""In a worker: the way of numbers of runs, and of what goes on in them, to the parent."""
+
+
+class _Teller(Watcher):
+    """In a worker: tells the parent what goes on in a run. Its lines are read from its
+    file, and a note may come inside a signal handler, where the queue may be locked."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def status(self, text: str) -> None:
+        assert _statuses is not None
+        _statuses.put((self.number, text))
 
 
 def train_all(
@@ -45,18 +60,24 @@ def train_all(
         ground: what that one run was made from in this process.
     """
     if len(runs) == 1:
-        return train(runs[0], watchers[0], ranks=ranks, ground=ground) is not None
+        ended = train(runs[0], watchers[0], ranks=ranks, ground=ground) is not None
+        watchers[0].status("")
+        return ended
     threads = max(run.config["threads"] for run in runs)
     at_once = max(1, (os.cpu_count() or 1) // threads)
     # not a fork, which would copy torch's thread pools in an unknown state
     context = multiprocessing.get_context("spawn")
-    parent = os.getpid()
+    parent, statuses = os.getpid(), context.SimpleQueue()
+    workers = min(at_once, len(runs))
+    initargs = (parent, statuses)
     with ProcessPoolExecutor(
-        min(at_once, len(runs)), context, initializer=_begin, initargs=(parent,)
+        workers, context, initializer=_begin, initargs=initargs
     ) as pool:
-        futures = [pool.submit(_work, run.path, parent) for run in runs]
+        futures = []
+        for number, run in enumerate(runs):
+            futures.append(pool.submit(_work, number, run.path, parent))
         try:
-            _follow(runs, watchers, futures)
+            _follow(runs, watchers, futures, statuses)
         except KeyboardInterrupt:
             # the terminal has sent it to the workers too, who stop by themselves
             for future in futures:
@@ -65,9 +86,11 @@ def train_all(
         return all(not future.cancelled() and future.result() for future in futures)
 
 
-def _begin(parent: int) -> None:
+def _begin(parent: int, statuses: "SimpleQueue[tuple[int, str]]") -> None:
     """In a worker, at its start: Ctrl-C must not kill it while it waits for work, and
     the death of its parent must."""
+    global _statuses
+    _statuses = statuses
 
     def interrupt(_signal: int, _frame: Any) -> None:
         _interrupted.set()
@@ -84,13 +107,13 @@ def _begin(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _work(path: Path, parent: int) -> bool:
+def _work(number: int, path: Path, parent: int) -> bool:
     """In a worker: whether the run has come to its end."""
     if _interrupted.is_set() or os.getppid() != parent:
         return False
     _in_training.set()
     try:
-        ended = train(Run.open(path), parent=parent) is not None
+        ended = train(Run.open(path), _Teller(number), parent=parent) is not None
     except KeyboardInterrupt:
         ended = False
     finally:
@@ -102,9 +125,13 @@ def _work(path: Path, parent: int) -> bool:
 
 
 def _follow(
-    runs: list[Run], watchers: list[Watcher], futures: list["Future[bool]"]
+    runs: list[Run],
+    watchers: list[Watcher],
+    futures: list["Future[bool]"],
+    statuses: "SimpleQueue[tuple[int, str]]",
 ) -> None:
-    """Tells the watchers of the lines that the workers write, until all have ended."""
+    """Tells the watchers of the lines that the workers write, and of what they do, until
+    all have ended."""
     told = [0] * len(runs)
     while True:
         # asked before the files are read, so that the last lines are not missed
@@ -114,6 +141,13 @@ def _follow(
             for line in lines[told[i] :]:
                 watchers[i].line(json.loads(line))
             told[i] = len(lines)
+        # behind the lines: what is done after a line replaces it on the screen
+        while not statuses.empty():
+            number, text = statuses.get()
+            watchers[number].status(text)
+        for watcher, future in zip(watchers, futures, strict=True):
+            if future.done():
+                watcher.status("")
         if ended:
             return
         time.sleep(POLL_SECONDS)

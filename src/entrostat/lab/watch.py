@@ -14,8 +14,11 @@ class Watcher:
     def line(self, metrics: dict[str, Any]) -> None:
         """A line of metrics.jsonl, as it is written."""
 
+    def status(self, text: str) -> None:
+        """What goes on until the next line; "" at the end of the run."""
+
     def note(self, text: str) -> None:
-        """What is going on."""
+        """What has happened."""
 
 
 class Stop:

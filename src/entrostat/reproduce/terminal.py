@@ -1,20 +1,14 @@
 """Claims on a terminal: the progress of their runs, the list of them, their results."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 from rich.table import Table
 
+from entrostat.lab.show import Bars
 from entrostat.lab.watch import Watcher
 from entrostat.reproduce.claim import Claim
 from entrostat.reproduce.page import decides
@@ -23,22 +17,16 @@ from entrostat.reproduce.runs import AnyJob
 COLOURS = {"holds": "green", "fails": "bold red", "undecided": "yellow"}
 
 
-class Bar(Progress):
-    """One bar over all rollouts that are still to do, on stderr.
+class Bar(Bars):
+    """One bar over all rollouts that are still to do, on stderr; none where claims need
+    no run.
 
     Where stderr is no terminal it is lines instead.
     """
 
     def __init__(self):
-        super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True, highlight=False),
-            disable=not sys.stderr.isatty(),
-        )
-        self.bar = self.add_task("rollouts", total=0)
+        super().__init__(Console(stderr=True, highlight=False))
+        self.bar: TaskID | None = None
         self.done = self.total = 0
 
     def note(self, text: str) -> None:
@@ -48,13 +36,20 @@ class Bar(Progress):
     def expect(self, jobs: Sequence[AnyJob]) -> None:
         """Takes note of what is still to do; a later stage may add to it."""
         self.total = self.done + sum(job.rollouts for job in jobs)
+        if self.bar is None:
+            self.bar = self.add("rollouts", self.total)
         self.update(self.bar, total=self.total)
         self.note(f"{len(jobs)} runs to go")
+
+    def show(self, live: str) -> None:
+        """What goes on, below the bar."""
+        if self.bar is not None:
+            self.update(self.bar, completed=self.done, live=live)
 
     def count(self) -> None:
         """One rollout is done."""
         self.done += 1
-        self.update(self.bar, completed=self.done)
+        self.show("")
 
     def watcher(self, job: AnyJob) -> Watcher:
         """Counts a run's rollouts."""
@@ -71,6 +66,9 @@ class _Counter(Watcher):
         if self.rollouts == self.job.rollouts and self.bar.disable:
             done, total = self.bar.done, self.bar.total
             self.bar.note(f"{done}/{total} rollouts: {self.job.command}")
+
+    def status(self, text: str) -> None:
+        self.bar.show(text)
 
     def note(self, text: str) -> None:
         self.bar.note(text)
