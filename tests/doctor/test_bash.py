@@ -209,3 +209,11 @@ def test_nothing_is_executed(tmp_path):
     mark = tmp_path / "mark"
     read_bash(f"touch {mark}\nX=$(touch {mark})\neval 'touch {mark}'\npython3 `touch {mark}`")
     assert not mark.exists()
+
+
+def test_a_value_with_an_unknown_part_is_split_at_its_own_blanks():
+    script = read_bash('A="x=$(pick a b) y=1\n z=$OUTSIDE"\nrun $A "$A"\n')
+    (command,) = script.commands
+    assert [word.text for word in command.words[:4]] == ["run", "x=$(pick a b)", "y=1", "z=${OUTSIDE}"]
+    assert [word.open for word in command.words[1:4]] == [("$(pick a b)",), (), ("OUTSIDE",)]
+    assert len(command.words) == 5

@@ -10,6 +10,7 @@ from entrostat.cli import main
 from entrostat.doctor import Finding, findings, read, settings
 from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS
 from entrostat.strategies import STRATEGIES, make_strategy
+from entrostat.trainers import VERL_NEEDED
 
 ROOT = Path(__file__).parents[2]
 ONE_UPDATE = "data.train_batch_size=256"
@@ -21,25 +22,27 @@ def found(*words, strategy=None):
 
 
 def test_bypass_mode_leaves_the_chosen_loss():
-    assert set(found(BYPASS, f"{ACTOR}.clip_ratio=0.3")) == {Finding.CLIP_RATIO_ALONE}
-    assert set(found(BYPASS, f"{ACTOR}.clip_ratio_high=3")) == {Finding.DUAL_CLIP}
-    assert set(found(BYPASS, f"{ACTOR}.clip_ratio_high=3", f"{LOSS}.loss_mode=gpg")) == {Finding.THRESHOLD_IGNORED}
+    own = Finding.BYPASS_MODE
+    assert set(found(BYPASS, f"{ACTOR}.clip_ratio=0.3")) == {own, Finding.CLIP_RATIO_ALONE}
+    assert set(found(BYPASS, f"{ACTOR}.clip_ratio_high=3")) == {own, Finding.DUAL_CLIP}
+    assert set(found(BYPASS, f"{ACTOR}.clip_ratio_high=3", f"{LOSS}.loss_mode=gpg")) == {own, Finding.THRESHOLD_IGNORED}
     # its ratios are those of two engines
-    assert not found(BYPASS, ONE_UPDATE)
+    assert set(found(BYPASS, ONE_UPDATE)) == {own}
 
 
 def test_a_loss_that_acts_at_ratio_1_may_have_it_always():
     for mode in ("gpg", "clip_cov"):
         assert not found(ONE_UPDATE, f"{LOSS}.loss_mode={mode}")
     for mode in ("vanilla", "gspo", "somebodys_own"):
-        assert set(found(ONE_UPDATE, f"{LOSS}.loss_mode={mode}")) == {Finding.RATIO_ALWAYS_ONE}
+        assert Finding.RATIO_ALWAYS_ONE in found(ONE_UPDATE, f"{LOSS}.loss_mode={mode}")
 
 
 # The plug-in: its configuration names the strategy
 
 
 def ours(strategy, **options):
-    words = [f"{LOSS}.loss_mode=entrostat", f"+{LOSS}.strategy={strategy}"]
+    needed = [f"{name}={value}" for name, value in VERL_NEEDED.items()]
+    words = [*needed, f"+{LOSS}.strategy={strategy}"]
     return [*words, *(f"+{LOSS}.options.{name}={value}" for name, value in options.items())]
 
 
@@ -100,13 +103,26 @@ def test_a_strategy_that_is_given_goes_over_the_one_that_is_named():
 
 def test_a_strategy_that_no_loss_reads_counts_for_nothing():
     words = [f"+{LOSS}.strategy=thermostat", ONE_UPDATE]
-    assert set(found(*words)) == {Finding.RATIO_ALWAYS_ONE}
+    seen = found(*words)
+    assert set(seen) == {Finding.RATIO_ALWAYS_ONE, Finding.PLUGIN_OFF}
+    assert all(f"{name}={value}" in seen[Finding.PLUGIN_OFF].said for name, value in VERL_NEEDED.items())
+
+
+@pytest.mark.parametrize("left_out", VERL_NEEDED)
+def test_each_thing_that_the_plug_in_needs_is_missed(left_out):
+    words = [word for word in ours("thermostat") if not word.startswith(f"{left_out}=")]
+    seen = found(*words)
+    assert Finding.PLUGIN_OFF in seen and seen[Finding.PLUGIN_OFF].said.endswith(f"{left_out}={VERL_NEEDED[left_out]}")
+    # the v0 trainer has no trainer_mode
+    v0 = found(*words, "trainer.use_v1=false")
+    assert (Finding.PLUGIN_OFF in v0) == (not left_out.endswith("trainer_mode"))
+    assert Finding.PLUGIN_OFF not in found(f"+{LOSS}.strategy=mine", f"{LOSS}._target_=mine.Loss")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([f"{LOSS}.loss_mode=entrostat"], f"{LOSS}.strategy is not set, and loss_mode entrostat needs one: grpo, "),
+        (ours("null"), f"{LOSS}.strategy is not set, and loss_mode entrostat needs one: grpo, "),
         (ours("thermostt"), "unknown strategy 'thermostt': did you mean thermostat"),
         (ours("thermostat", tagret=1), "strategy 'thermostat' has no option 'tagret': did you mean target"),
         (ours("thermostat", target=-1.0), "target must stay over 0 nats, got -1.0"),
@@ -124,3 +140,46 @@ def test_what_the_plug_in_cannot_make_is_refused_in_one_line(capsys, words, said
     assert (out, len(err.splitlines())) == ("", 1)
     assert said in err
     assert len(err) < 700
+
+
+# Names, words and what is not known
+
+
+def test_an_added_name_in_a_section_that_refuses_it():
+    seen = found(f"{LOSS}.loss_mode=sapo", f"+{LOSS}.tau_pos=1.0")
+    assert seen[Finding.WRONG_SECTION].said == f"+{LOSS}.tau_pos (meant: {ACTOR}.tau_pos)"
+    # somebody's own class may take it, and a section without a class takes all
+    assert not found(f"+{LOSS}.tau_pos=1.0", f"{LOSS}._target_=mine.Loss")
+    assert not found("+trainer.tau_pos=1.0", f"+{LOSS}.mine=1.0")
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        (f"{LOSS}.loss_mode=vanila", "there is no loss_mode vanila: did you mean vanilla?"),
+        (f"{ACTOR}.loss_agg_mode=token_mean", "there is no loss_agg_mode token_mean: did you mean token-mean?"),
+        (f"{LOSS}.loss_mode=bypass_mode", None),
+        (f"{LOSS}.loss_mode=my_paper", None),
+    ],
+)
+def test_a_word_that_is_a_typo_away(word, near):
+    seen = found(word)
+    assert (seen[Finding.UNKNOWN_WORD].said if near else seen) == (near or {})
+
+
+def test_what_an_interpolation_does_not_show_is_not_judged():
+    plain = settings(read([f"{ACTOR}.ppo_mini_batch_size=${{data.train_batch_size}}"]))
+    assert plain[f"{ACTOR}.ppo_mini_batch_size"] == 1024 and not plain.unknown
+    chosen = settings(read([f"{ACTOR}.ppo_mini_batch_size=${{oc.select:mine.size,1024}}"]))
+    assert chosen[f"{ACTOR}.ppo_mini_batch_size"] == 1024 and found(f"{ACTOR}.ppo_mini_batch_size=1024")
+    for open_value in ("${mine.size}", "${oc.env:SIZE}", "a${b}"):
+        config = settings(read([ONE_UPDATE, f"{ACTOR}.ppo_mini_batch_size={open_value}"]))
+        assert config.unknown == {f"{ACTOR}.ppo_mini_batch_size"} and findings(config) == []
+        assert any("is not resolved: what depends on it was not judged" in note for note in config.notes)
+
+
+@pytest.mark.parametrize("words", [["data.train_batch_size=0"], ["trainer.v1.trainer_mode=separate_async", ONE_UPDATE]])
+def test_an_asynchronous_trainer_has_no_batch_to_judge(words):
+    config = settings(read(words))
+    assert findings(config) == [] and "an older policy" in config.notes[-1]
+    assert main(["doctor", *words]) == 0

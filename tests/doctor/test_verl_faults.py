@@ -3,6 +3,7 @@
 Skipped where verl is not installed.
 """
 
+import math
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from entrostat import make_strategy
 from entrostat.doctor import Finding, Source, findings, read, settings
 from entrostat.doctor.read import Override
 from entrostat.doctor.verl import ACTOR, DEFAULTS, LOSS, ROLLOUT
-from entrostat.doctor.verl_checks import ENTROPY_IS
+from entrostat.doctor.verl_checks import ENTROPY_IS, OWN_AGGREGATION
 from entrostat.strategies import STRATEGIES
-from entrostat.trainers import VERL_LOSSES, VERL_PLUGIN, thresholds
+from entrostat.trainers import VERL_LOSSES, VERL_NEEDED, VERL_PLUGIN, thresholds
 
 core = pytest.importorskip("verl.trainer.ppo.core_algos")
 
@@ -38,6 +39,8 @@ def found(strategy=None, **fields):
     actor = {name: value for name, value in fields.items() if "." not in name}
     overrides = {f"{ACTOR}.{name}": value for name, value in actor.items()}
     overrides |= {name: value for name, value in fields.items() if "." in name}
+    if fields.get(f"{LOSS}.loss_mode") == VERL_PLUGIN:
+        overrides = {**VERL_NEEDED, **overrides}
     added = (f"{LOSS}.strategy", f"{LOSS}.options")
     source = Source("test", {"actor_rollout_ref": {}}, tuple(Override(k, v, k in added) for k, v in overrides.items()))
     return {f.finding: f for f in findings(settings(source), strategy)}
@@ -173,7 +176,8 @@ def test_the_dual_clip_takes_the_gradient_inside_a_strategys_window(name, option
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_one_update_is_found_exactly_where_the_plug_in_refuses_it(name):
-    words = [f"{LOSS}.loss_mode={VERL_PLUGIN}", f"+{LOSS}.strategy={name}", "data.train_batch_size=256"]
+    needed = [f"{key}={value}" for key, value in VERL_NEEDED.items()]
+    words = [*needed, f"+{LOSS}.strategy={name}", "data.train_batch_size=256"]
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose("ppo_trainer", overrides=words)
     try:
@@ -321,3 +325,60 @@ def test_a_bonus_stays_in_the_loss_beside_a_policy_loss_of_ones_own():
     assert value(0.1) == pytest.approx(-0.07, rel=1e-6)
     assert Finding.BONUS_AND_CONTROLLER in found(make_strategy("thermostat"), entropy_coeff=0.1)
     assert Finding.BONUS_AND_CONTROLLER not in found(entropy_coeff=0.1)
+
+
+# What the loss or its configuration refuses or leaves unread
+
+
+def test_a_name_in_the_wrong_section_ends_the_run():
+    with pytest.raises(TypeError, match="tau_pos"):
+        PolicyLossConfig(loss_mode="sapo", tau_pos=1.0)
+    assert loss("sapo", tau_pos=3.0) != loss("sapo", tau_pos=1.0)
+
+
+@pytest.mark.parametrize("mode", VERL_LOSSES)
+def test_the_losses_with_an_aggregation_of_their_own(mode):
+    if mode == VERL_PLUGIN:
+        pytest.skip("it is verl's vanilla")
+    mask = torch.ones_like(LOGRATIO)
+    mask[0, 3:] = 0
+    fields = {"policy_loss.dro_beta": 0.1} if mode == "dro" else {}
+    values = []
+    for aggregation in ("token-mean", "seq-mean-token-sum"):
+        torch.manual_seed(0)
+        value, _ = core.get_policy_loss_fn(mode)(
+            old_log_prob=torch.full_like(LOGRATIO, -1.0),
+            log_prob=LOGRATIO - 1.0,
+            advantages=ADVANTAGES.clone(),
+            response_mask=mask,
+            loss_agg_mode=aggregation,
+            config=actor_config(**fields),
+        )
+        values.append(value.item())
+    reads = values[0] != pytest.approx(values[1])
+    assert reads == (mode not in OWN_AGGREGATION)
+    seen = found(loss_agg_mode="seq-mean-token-sum", **{f"{LOSS}.loss_mode": mode})
+    assert (Finding.AGGREGATION_IGNORED in seen) == (not reads)
+
+
+def test_dppo_caps_the_weight_of_both_signs():
+    old, wide = torch.full_like(LOGRATIO, -8.0), {"clip_ratio_low": 1.0, "clip_ratio_high": 1.0}
+    logratio = torch.full_like(LOGRATIO, 2.0)
+    capped = loss("dppo_tv", logratio, old=old, clip_ratio_c=3.0, **wide)[1]
+    free = loss("dppo_tv", logratio, old=old, clip_ratio_c=20.0, **wide)[1]
+    assert torch.allclose(free / capped, torch.full_like(free, math.exp(2.0) / 3.0))
+    assert Finding.TRUNCATED_RATIO in found(**{f"{LOSS}.loss_mode": "dppo_tv"})
+    assert Finding.TRUNCATED_RATIO not in found(clip_ratio_c=20.0, **{f"{LOSS}.loss_mode": "dppo_tv"})
+
+
+def test_a_window_of_tokens_does_not_clip_a_sequence():
+    """Token ratios leave 1 +- 0.2, and their mean does not."""
+    kept = loss("gspo", clip_ratio_low=0.2, clip_ratio_high=0.2)[2]["actor/pg_clipfrac"]
+    tight = loss("gspo", clip_ratio_low=3e-4, clip_ratio_high=4e-4)[2]["actor/pg_clipfrac"]
+    assert kept == 0 and tight > 0
+    token = loss("vanilla", clip_ratio_low=0.2, clip_ratio_high=0.2)[2]["actor/pg_clipfrac"]
+    assert token > 0
+    assert Finding.SEQUENCE_WINDOW in found(**{f"{LOSS}.loss_mode": "gspo"})
+    assert Finding.SEQUENCE_WINDOW not in found(
+        clip_ratio_low=3e-4, clip_ratio_high=4e-4, **{f"{LOSS}.loss_mode": "gspo"}
+    )

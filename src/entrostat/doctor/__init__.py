@@ -1,15 +1,24 @@
-"""Settings of TRL and verl that do nothing, or something else than they say, found before
-a run."""
+"""Settings of TRL, verl and other trainers that do nothing, or something else than they
+say, found before a run."""
+
+import dataclasses
+from typing import TYPE_CHECKING
 
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.given import read
+from entrostat.doctor.others import OTHERS
+from entrostat.doctor.others_checks import other_findings
+from entrostat.doctor.others_settings import other_settings
 from entrostat.doctor.read import Source
 from entrostat.doctor.settings import Settings, near_name
-from entrostat.doctor.trl import field_names, trl_settings
+from entrostat.doctor.signature import trainer_of
+from entrostat.doctor.trl import trl_settings
 from entrostat.doctor.trl_checks import trl_findings
-from entrostat.doctor.verl import FREE, sections, verl_settings
+from entrostat.doctor.verl import verl_settings
 from entrostat.doctor.verl_checks import verl_findings
-from entrostat.strategies import Strategy
+
+if TYPE_CHECKING:
+    from entrostat.strategies import Strategy
 
 __all__ = [
     "Finding",
@@ -24,39 +33,19 @@ __all__ = [
 ]
 
 
-def settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
-    """The configuration as TRL's or verl's. ValueError where it is neither or both, or
-    holds a value that cannot be."""
-    if source.trainer == "verl":
-        return verl_settings(source, ignore_unknown=ignore_unknown)
-    if source.trainer == "trl":
-        return trl_settings(source, ignore_unknown=ignore_unknown)
-    names = set(source.fields)
-    names.update(override.key.split(".")[0] for override in source.overrides)
-    verl = names & sections()
-    others = names - verl - FREE
-    # TRL takes seconds to import, and a plain verl file does not need it
-    trl = names & field_names() if others else set()
-    if verl and trl:
-        raise ValueError(
-            f"{source.name} is both: {min(verl)} is a section of verl's configuration, "
-            f"{min(trl)} a field of GRPOConfig"
-        )
-    if verl:
-        return verl_settings(source, ignore_unknown=ignore_unknown)
-    if trl:
-        return trl_settings(source, ignore_unknown=ignore_unknown)
-    why = "it is empty"
-    if names:
-        why = near_name(min(names), field_names() | sections())
-    raise ValueError(
-        f"{source.name} holds no field of TRL's GRPOConfig and no section of verl's "
-        f"configuration: {why}"
-    )
+def settings(source: Source) -> Settings:
+    """The configuration as its trainer's. ValueError where it is no trainer's that is
+    known, or holds a value that cannot be."""
+    trainer = source.trainer or trainer_of(source)
+    if trainer == "verl":
+        return verl_settings(source)
+    if trainer == "trl":
+        return trl_settings(source)
+    return other_settings(dataclasses.replace(source, trainer=trainer))
 
 
 def findings(
-    config: Settings, strategy: Strategy | None = None, *, processes: int = 1
+    config: Settings, strategy: "Strategy | None" = None, *, processes: int = 1
 ) -> list[Found]:
     """What is wrong with a configuration.
 
@@ -65,8 +54,13 @@ def findings(
         processes: of the run.
     """
     if config.trainer == "verl":
-        return verl_findings(config, strategy)
-    return trl_findings(config, strategy, processes=processes)
+        found = verl_findings(config, strategy)
+    elif config.trainer in OTHERS:
+        found = other_findings(config)
+    else:
+        found = trl_findings(config, strategy, processes=processes)
+    # by a default that stands in for what is not known, a finding would be a guess
+    return [each for each in found if not config.unknown & each.settings.keys()]
 
 
 def warning(found: Found) -> str:

@@ -266,8 +266,8 @@ def _joined(fields: Sequence[_Field], *, empty: bool) -> list[Word]:
     for field in fields:
         if field.items is not None:
             pieces = list(field.items) or [Word("")]
-        elif field.split and not field.word.open:
-            pieces = [Word(piece) for piece in re.split(r"\s+", field.word.text)]
+        elif field.split:
+            pieces = list(_at_blanks(field.word))
         else:
             pieces = [field.word]
         words[-1] = bounded(words[-1] + pieces[0])
@@ -290,3 +290,15 @@ def _cut(word: Word, rest: str, name: str) -> Word:
     if rest.startswith("%") and not re.search(r"[*?\[$]", rest):
         return Word(word.text.removesuffix(rest.lstrip("%")))
     return unknown("${" + name + rest + "}")
+
+
+def _at_blanks(word: Word) -> Iterator[Word]:
+    """What a word becomes that is split at its blanks. Those within an open part, such
+    as $(a command), are not its own."""
+    text = word.text
+    for name in word.open:
+        part = unknown(name).text
+        text = text.replace(part, part.replace(" ", "\0"))
+    for piece in re.split(r"\s+", text):
+        own = piece.replace("\0", " ")
+        yield Word(own, tuple(name for name in word.open if unknown(name).text in own))

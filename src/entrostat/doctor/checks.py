@@ -2,12 +2,16 @@
 run."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entrostat.doctor.finding import Finding, Found
-from entrostat.doctor.settings import Settings, shown
-from entrostat.strategies import Strategy, strategy_name
+from entrostat.doctor.settings import MAX_TEXT, Settings, plain, shown
+from entrostat.strategies import strategy_name
+
+if TYPE_CHECKING:
+    from entrostat.strategies import Strategy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Run:
     settings: Settings
     loss: str
     """TRL's loss type, or verl's loss mode."""
-    strategy: Strategy | None = None
+    strategy: "Strategy | None" = None
     """None: the trainer's own thresholds."""
     processes: int = 1
 
@@ -61,6 +65,37 @@ def one_update(values: Mapping[str, int]) -> Found:
     """That every ratio is 1, by these settings."""
     said = f"one update per rollout ({shown(values)})"
     return Found(Finding.RATIO_ALWAYS_ONE, said, dict(values))
+
+
+SEQUENCE_HALF_WIDTH = 0.01
+"""From here on a window is taken for one of token ratios. A sequence's ratio is a
+geometric mean over its tokens; the paper's windows are 3e-4 and 4e-4 (2507.18071)."""
+
+
+def sequence_window(
+    low: float | None, high: float | None, values: Mapping[str, Any]
+) -> Found | None:
+    """That a window of token ratios stands under a loss whose ratio is a sequence's."""
+    wide = [half for half in (low, high) if half is not None and half]
+    if not wide or min(wide) < SEQUENCE_HALF_WIDTH:
+        return None
+    said = f"a sequence's mean ratio is clipped with {shown(values)}"
+    return Found(Finding.SEQUENCE_WINDOW, said, dict(values))
+
+
+def unknown_word(name: str, word: str, known: Iterable[str]) -> Found | None:
+    """That `word` is none of `known`, and a typo away from one. Another word may be
+    somebody's own."""
+    known = list(known)
+    if word in known:
+        return None
+    same = [each for each in known if each == word.replace("_", "-").lower()]
+    near = same or difflib.get_close_matches(word[:MAX_TEXT], known, n=1, cutoff=0.75)
+    if not near:
+        return None
+    last = name.rpartition(".")[2]
+    said = f"there is no {last} {plain(word)}: did you mean {near[0]}?"
+    return Found(Finding.UNKNOWN_WORD, said, {name: word})
 
 
 def sampling_cut(

@@ -1,6 +1,7 @@
 """`entrostat doctor`: its options and what it answers."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group
@@ -9,7 +10,11 @@ from rich.text import Text
 from tyro.conf import Positional
 
 from entrostat.doctor import Found, Settings, findings, read, settings
+from entrostat.doctor.finding import instead
+from entrostat.doctor.names import TITLES
+from entrostat.doctor.others import OTHERS
 from entrostat.doctor.reach import reached
+from entrostat.doctor.settings import plain
 from entrostat.doctor.verl_workers import answer_verl
 from entrostat.registry import finite
 from entrostat.strategies import STRATEGIES, make_strategy
@@ -17,8 +22,8 @@ from entrostat.strategies import STRATEGIES, make_strategy
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Settings of a TRL or verl run that do nothing, or something else than they say.
-    Exit code 1 when there is one.
+    """Settings of a run of TRL, verl or another trainer that do nothing, or something
+    else than they say. Exit code 1 when there is one.
 
     CONFIG is the script that starts the run (bash, Python, a notebook; nothing is
     executed), a JSON, YAML or TOML file with the fields of a GRPOConfig or with verl's
@@ -40,8 +45,6 @@ class Doctor:
     kl: float | None = None
     """From the run's log: the KL of a rollout, from the policy before its updates to the
     one after, in nats per token."""
-    ignore_unknown: bool = False
-    """Pass over fields that the trainer does not have."""
     verl: bool = False
     """Start a local Ray and ask its workers whether verl finds the plug-in there. Takes
     no CONFIG."""
@@ -69,7 +72,7 @@ def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
     if options.verl:
         return answer_verl()
     source = read(options.config)
-    config = settings(source, ignore_unknown=options.ignore_unknown)
+    config = settings(source)
     strategy = None if options.strategy is None else make_strategy(options.strategy)
     processes = options.processes
     if processes is None:
@@ -83,22 +86,27 @@ def answer(options: Doctor) -> tuple[dict[str, Any], Any, int]:
         processes=processes,
     )
     answered = {
-        "config": source.name,
+        "config": plain(source.name, None),
         "trainer": config.trainer,
+        "title": _title(config.trainer),
         "version": config.version,
         "findings": [_row(found, config) for found in results],
-        "notes": list(config.notes),
+        "notes": [plain(note, None) for note in config.notes],
         "reach": reach,
     }
-    parts = [_table(answered), *_notes(config), Text(reach["sentence"])]
+    parts = [_table(answered), *_notes(answered["notes"]), Text(reach["sentence"])]
     if reach["look_at"]:
         parts.append(Text(reach["look_at"], style="dim"))
     return answered, Group(*parts), int(bool(results))
 
 
-def _notes(config: Settings) -> list[Text]:
+def _notes(notes: Sequence[str]) -> list[Text]:
     """What was not read, a line each."""
-    return [Text(f"Note: {note}", style="dim") for note in config.notes]
+    return [Text(f"Note: {note}", style="dim") for note in notes]
+
+
+def _title(trainer: str) -> str:
+    return TITLES[trainer] if trainer in TITLES else OTHERS[trainer].title
 
 
 def _row(found: Found, config: Settings) -> dict[str, Any]:
@@ -107,18 +115,18 @@ def _row(found: Found, config: Settings) -> dict[str, Any]:
     return {
         "finding": found.finding.name,
         "title": advice.title,
-        "found": found.said,
+        "found": plain(found.said, None),
         "settings": finite(found.settings),
         "why": advice.why,
-        "instead": advice.trl if config.trainer == "trl" else advice.verl,
+        "instead": instead(found.finding, config.trainer),
+        "holds": advice.holds or None,
         "docs": found.finding.link,
     }
 
 
 def _table(answered: dict[str, Any]) -> Any:
     """The findings for a terminal, or one line where there are none."""
-    trainer = "TRL" if answered["trainer"] == "trl" else "verl"
-    head = f"{answered['config']}, read as {trainer} {answered['version']}"
+    head = f"{answered['config']}, read as {answered['title']} {answered['version']}"
     rows = answered["findings"]
     if not rows:
         return Text(f"{head}: nothing found")
@@ -131,6 +139,8 @@ def _table(answered: dict[str, Any]) -> Any:
         # Text: what a file holds is never markup
         cell = Text(f"{row['found']}\n{row['why']}\n")
         cell.append(f"Instead: {row['instead']}\n")
+        if row["holds"]:
+            cell.append(f"Holds for {row['holds']}.\n")
         cell.append(row["docs"], style="dim")
         table.add_row(Text(row["title"], style="bold"), cell)
     return table

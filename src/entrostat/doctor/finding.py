@@ -22,6 +22,10 @@ class Advice:
     """What to set instead in TRL; empty where TRL cannot have the fault."""
     verl: str = ""
     """What to set instead in verl; empty where verl cannot have the fault."""
+    other: str = ""
+    """What to set instead in a trainer of doctor/others.py."""
+    holds: str = ""
+    """The versions that it holds for, where it is not all that are known."""
 
 
 class Finding(enum.Enum):
@@ -37,6 +41,7 @@ class Finding(enum.Enum):
         "over 1; or a strategy that acts on fresh tokens, such as the thermostat",
         verl="ppo_mini_batch_size under train_batch_size, or ppo_epochs over 1; or a "
         "strategy that acts on fresh tokens, such as the thermostat",
+        other="more updates per rollout: a smaller batch per update, or more epochs",
     )
     CLIP_RATIO_ALONE = Advice(
         "clip_ratio alone",
@@ -53,6 +58,7 @@ class Finding(enum.Enum):
         "highest bound that a strategy sets",
         verl="clip_ratio_c over the window: over 1 + clip_ratio_high, or over 1 + the "
         "highest bound that a strategy sets, or 1e6 where there is no highest",
+        other="the cap over 1 + the upper threshold",
     )
     THRESHOLD_IGNORED = Advice(
         "threshold ignored",
@@ -62,21 +68,23 @@ class Finding(enum.Enum):
         "dr_grpo, dapo, luspo), or leave it out",
         verl="a policy_loss.loss_mode that reads it (clip_ratio_low, clip_ratio_high, "
         "clip_ratio_c: vanilla), the strategy's own option, or leave it out",
+        other="a loss that reads it, or leave it out",
     )
     CAP_UNDER_ONE = Advice(
         "cap under 1",
-        "In TRL's cispo epsilon_high is the largest ratio itself, not a half-width; "
+        "In cispo as TRL has it, epsilon_high is the largest ratio itself, not a half-width; "
         "without epsilon_high, epsilon is. A cap below 1 gives almost every token the "
         "same constant weight, whatever its ratio.",
         trl="epsilon_high to 5 (ScaleRL), or anything well over 1",
+        other="epsilon_high to 5 (ScaleRL), or anything well over 1",
     )
     ENTROPY_AGGREGATION = Advice(
         "entropy aggregation",
         "verl aggregates actor/entropy as it does the loss. Only under token-mean is it "
         "the mean over tokens, in nats per token. Under another mode it changes with "
         "response length, and so does a bonus on it.",
-        verl="loss_agg_mode to token-mean, or compare actor/entropy only with entropies "
-        "of the same mode",
+        verl="compare actor/entropy only with entropies of the same mode (token-mean "
+        "makes it nats per token, and changes the objective of the loss too)",
     )
     TEMPERATURE = Advice(
         "temperature",
@@ -86,6 +94,7 @@ class Finding(enum.Enum):
         trl="temperature to 1, and none in generation_kwargs; or compare entropies of "
         "equal temperature only",
         verl="rollout.temperature to 1; or compare entropies of equal temperature only",
+        other="temperature 1; or compare entropies of equal temperature only",
     )
     SAMPLING_CUT = Advice(
         "sampling cut",
@@ -95,6 +104,7 @@ class Finding(enum.Enum):
         trl="top_p to 1, top_k to 0, min_p to None, repetition_penalty to 1, also in "
         "generation_kwargs",
         verl="rollout.top_p to 1, rollout.top_k to -1",
+        other="top_p 1, top_k -1, min_p 0",
     )
     VLLM_CORRECTION_OFF = Advice(
         "vllm correction off",
@@ -119,6 +129,82 @@ class Finding(enum.Enum):
         trl="run without importing unsloth",
     )
 
+    SEQUENCE_WINDOW = Advice(
+        "sequence window",
+        "The ratio is that of a sequence, a geometric mean over its tokens. It stays "
+        "within about 1e-3 of 1, so a window made for token ratios clips nothing.",
+        trl="epsilon 3e-4 and epsilon_high 4e-4, as in the GSPO paper (2507.18071)",
+        verl="clip_ratio_low 3e-4 and clip_ratio_high 4e-4, as in the GSPO paper "
+        "(2507.18071)",
+        other="3e-4 below and 4e-4 above, as in the GSPO paper (2507.18071)",
+    )
+    WINDOW_OPEN = Advice(
+        "window open",
+        "The threshold lies where no token can be: a ratio is never under 0, and two "
+        "probabilities never differ by more than 1. That side of the clip is off.",
+        other="a half-width under 1, or know that this side is off",
+    )
+    SWITCHED_OFF = Advice(
+        "switched off",
+        "The coefficient has a switch of its own, and the switch is off. The loss does "
+        "not read the coefficient.",
+        other="turn the switch on, or leave the coefficient out",
+    )
+    DROPOUT = Advice(
+        "dropout",
+        "Dropout makes the second pass over a token differ from the first, so a tight "
+        "window clips tokens whose policy did not move. At a learning rate of 0 that is "
+        "3 to 23% of tokens.",
+        trl="look in the model's config.json (attention_dropout, hidden_dropout) and at "
+        "lora_dropout: if one is over 0, disable_dropout to True",
+    )
+    BYPASS_MODE = Advice(
+        "bypass mode",
+        "verl's workers keep policy_loss.loss_mode and get no importance weights, so "
+        "loss_type, rollout_is and rollout_rs of rollout_correction do nothing. The pass "
+        "that logs actor/entropy is left out.",
+        verl="bypass_mode to false where rollout_is or rollout_rs is to act, or leave "
+        "them out; actor.calculate_entropy to true logs actor/entropy_loss",
+        holds="verl 0.9",
+    )
+    WRONG_SECTION = Advice(
+        "wrong section",
+        "verl makes an object of the section, and the object refuses a name that it does "
+        "not have: the run ends with a TypeError. The same name stands one section "
+        "further out.",
+        verl="the name in its own section, without the +",
+        holds="verl 0.9",
+    )
+    UNKNOWN_WORD = Advice(
+        "unknown word",
+        "The trainer has no such mode, and a name that it has is one typo away. The run "
+        "ends with an error when the loss is first taken.",
+        trl="the name that is near",
+        verl="the name that is near",
+        other="the name that is near",
+    )
+    AGGREGATION_IGNORED = Advice(
+        "aggregation ignored",
+        "The loss has an aggregation of its own. loss_agg_mode acts on the entropy and "
+        "the KL terms alone.",
+        verl="leave loss_agg_mode at its default, or know that the loss does not change",
+        holds="verl 0.9",
+    )
+    TRUNCATED_RATIO = Advice(
+        "truncated ratio",
+        "Under dppo clip_ratio_c caps the weight of a token, r, on both signs of A. The "
+        "paper (2602.04879, 5.4) asks for a large cap, and the loss itself takes 20 "
+        "where there is none; verl's configuration puts 3 in its place.",
+        verl="clip_ratio_c to 20",
+        holds="verl 0.9",
+    )
+    PLUGIN_OFF = Advice(
+        "plugin off",
+        "verl trains on its own loss, and no strategy of entrostat acts, unless all that "
+        "the plug-in needs is set.",
+        verl="set what is missing",
+    )
+
     @property
     def link(self) -> str:
         """Its section of the documentation.
@@ -127,6 +213,12 @@ class Finding(enum.Enum):
         'docs/doctor.md#dual-clip'
         """
         return f"{PAGE}#{self.value.title.lower().replace(' ', '-')}"
+
+
+def instead(finding: Finding, trainer: str) -> str:
+    """What to set instead, in that trainer."""
+    advice = finding.value
+    return {"trl": advice.trl, "verl": advice.verl}.get(trainer, advice.other)
 
 
 @dataclasses.dataclass(frozen=True)

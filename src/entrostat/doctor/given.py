@@ -8,6 +8,9 @@ from pathlib import Path
 from entrostat.doctor.read import SCRIPTS, Source, imported, overrides, read_file
 from entrostat.doctor.script import read_script
 
+SAVED = (".hydra/config.yaml", "config.yaml", "files/config.yaml", "training_args.bin")
+"""What a run leaves in its folder: Hydra's, also in .hydra itself, wandb's, and TRL's."""
+
 
 def read(words: Sequence[str]) -> Source:
     """The configuration of a command line: CONFIG [KEY=VALUE...], or words KEY=VALUE
@@ -29,7 +32,22 @@ def _config(name: str, *, is_file: bool) -> Source:
     is_module = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", name)
     if is_module and not is_file:
         return imported(name)
-    path = Path(name)
+    path = _saved(Path(name))
+    if path.suffix == ".bin":
+        raise ValueError(
+            f"{path} is a pickle, which can run anything when it is opened, so it is not: "
+            "give the script that started the run, or wandb's config.yaml of it"
+        )
     if path.suffix.lower() in SCRIPTS:
         return read_script(path)
-    return Source(name, read_file(path))
+    return Source(str(path), read_file(path))
+
+
+def _saved(path: Path) -> Path:
+    """The configuration in the folder of a run: what Hydra saved, or wandb."""
+    if not path.is_dir():
+        return path
+    for name in SAVED:
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f"{path} is a folder without {', '.join(SAVED)}: give a file")

@@ -2,7 +2,9 @@
 
     python3 -m verl.trainer.main_ppo KEY=VALUE...      verl, whatever its entry is called
     accelerate launch train.py --config X --flag V     TRL's script arguments
-    trl grpo --flag V, swift rlhf --rlhf_type grpo     the same fields
+    trl grpo --flag V                                  the same fields
+
+and the trainers of doctor/others.py, each by what its command line alone has.
 
 Launchers in front of these (nohup, srun, torchrun, ray job submit) are passed over.
 """
@@ -10,29 +12,28 @@ Launchers in front of these (nohup, srun, torchrun, ray job submit) are passed o
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from entrostat.doctor.bash import Command, Script, Word
+from entrostat.doctor.others_settings import flag_name
 
-OTHERS: Mapping[str, str] = {
-    "openrlhf": "OpenRLHF",
-    "skyrl": "SkyRL",
-    "slime": "slime",
-    "prime_rl": "prime-rl",
-    "axolotl": "axolotl",
-    "areal": "AReaL",
-    "nemo_rl": "NeMo RL",
-}
+UNREAD: Mapping[str, str] = {"areal": "AReaL", "nemo_rl": "NeMo RL"}
 """Trainers that are known by a part of their entry's name, and not read."""
 VERL_SETTING = re.compile(r"[+~]*actor_rollout_ref\.[\w.]+=")
 """What only a command line of verl, or of a fork of it, has."""
+SKYRL_SETTING = re.compile(
+    r"[+~]*(trainer\.(algorithm|policy|placement)\.|generator\.)[\w.]+="
+)
+PRIME_RL_ENTRIES = ("rl", "trainer", "orchestrator")
+"""prime-rl's commands, each of which takes `@ FILE.toml`."""
 MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 
 
 class Launch(NamedTuple):
     """One training command of a script."""
 
-    trainer: Literal["verl", "trl"]
+    trainer: str
+    """`verl`, `trl` or one of doctor/others.py."""
     entry: str
     """What is started: a module, a Python file, or the two words of a command."""
     line: int
@@ -60,12 +61,15 @@ def launches(script: Script) -> Launches:
     notes: list[str] = []
     for command in script.commands:
         words = _submitted(command.words)
+        unread = _unread_trainer(words)
         other = _other_trainer(words)
         if any(VERL_SETTING.match(word.text) for word in words):
             read.append(_verl(command, words))
-        elif other is not None:
+        elif unread is not None:
             line = command.line
-            notes.append(f"line {line} starts {other}, whose settings are not read")
+            notes.append(f"line {line} starts {unread}, whose settings are not read")
+        elif other is not None:
+            read.append(_other(command, words, other))
         elif _is_trl(words):
             read.append(_trl(command, words))
     return Launches(read, notes)
@@ -90,9 +94,9 @@ def _entry(words: Sequence[Word]) -> str:
     return " ".join(word.text for word in words[:2])
 
 
-def _other_trainer(words: Sequence[Word]) -> str | None:
+def _unread_trainer(words: Sequence[Word]) -> str | None:
     entry = _entry(words).lower()
-    for part, name in OTHERS.items():
+    for part, name in UNREAD.items():
         if part in entry:
             return name
     return None
@@ -120,6 +124,78 @@ def _verl(command: Command, words: Sequence[Word]) -> Launch:
     return Launch("verl", entry, command.line, settings, unknown, config, None)
 
 
+# doctor/others.py
+
+
+def _other_trainer(words: Sequence[Word]) -> str | None:
+    """The trainer of doctor/others.py that a command starts."""
+    texts = [word.text for word in words]
+    flags = {flag_name(text.partition("=")[0]) for text in texts if text[:2] == "--"}
+    entry = _entry(words).lower()
+    if any(SKYRL_SETTING.match(text) for text in texts):
+        return "skyrl"
+    if "openrlhf" in entry and "ppo" in entry:
+        return "openrlhf"
+    if "rollout_batch_size" in flags and "advantage_estimator" in flags:
+        # OpenRLHF before its names had dots
+        return "openrlhf" if "init_kl_coef" in flags else "slime"
+    if _follows(texts, "@") and any(text in PRIME_RL_ENTRIES for text in texts):
+        return "prime-rl"
+    if _follows(texts, "axolotl", "train"):
+        return "axolotl"
+    if "grpo" in texts and ("rlhf" in texts or entry.endswith("swift/cli/rlhf.py")):
+        return "megatron-swift" if "megatron" in texts else "ms-swift"
+    return None
+
+
+def _follows(texts: Sequence[str], *wanted: str) -> bool:
+    """Whether these words stand one after the other, with another behind them."""
+    size = len(wanted)
+    places = range(len(texts) - size)
+    return any(tuple(texts[at : at + size]) == wanted for at in places)
+
+
+def _other(command: Command, words: Sequence[Word], trainer: str) -> Launch:
+    """KEY=VALUE, --flag VALUE... and the file behind `@` or `train`."""
+    settings: list[tuple[str, str]] = []
+    unknown: dict[str, str] = {}
+    config = None
+    for word, following in itertools.pairwise(words):
+        if word.text == "@" or (word.text == "train" and trainer == "axolotl"):
+            config = following.text
+    for word in words:
+        match = re.fullmatch(r"([+~]*[A-Za-z_][\w.]*)=(.*)", word.text, re.DOTALL)
+        if match is not None and word.open:
+            unknown[match[1].lstrip("+~")] = word.open[0]
+        elif match is not None:
+            settings.append((match[1], match[2]))
+    for key, values in _flags_with_all(words):
+        closed = list(itertools.takewhile(lambda word: not word.open, values))
+        if values and not closed:
+            unknown[key] = values[0].open[0]
+        else:
+            # an open word behind a value is the next argument
+            settings.append((key, " ".join(word.text for word in closed) or "true"))
+    entry = _entry(words)
+    return Launch(trainer, entry, command.line, settings, unknown, config, None)
+
+
+def _flags_with_all(words: Sequence[Word]) -> Iterator[tuple[str, list[Word]]]:
+    """--name and every word up to the next flag; --name=value has that one."""
+    key, values = None, []
+    for word in words:
+        if not re.match(r"--[A-Za-z_]", word.text):
+            values.append(word)
+            continue
+        if key is not None:
+            yield key, values
+        name, equals, value = word.text.partition("=")
+        key = flag_name(name)
+        values = [Word(value, word.open)] if equals else []
+    if key is not None:
+        yield key, values
+
+
 # TRL
 
 
@@ -127,8 +203,6 @@ def _is_trl(words: Sequence[Word]) -> bool:
     texts = [word.text for word in words]
     if texts[:2] == ["trl", "grpo"]:
         return True
-    if "swift" in texts[:3]:
-        return "rlhf" in texts and "grpo" in texts
     python = any(text.endswith(".py") or text == "-m" for text in texts)
     return python and ("--config" in texts or "--num_generations" in texts)
 

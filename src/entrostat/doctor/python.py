@@ -52,6 +52,12 @@ def _without_magics(code: str) -> str:
     return re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)
 
 
+def docstring(text: str) -> str:
+    """The docstring of a Python source that can be read, without the fences of code."""
+    found = ast.get_docstring(ast.parse(text)) or ""
+    return re.sub(r"^```.*$", "", found, flags=re.MULTILINE)
+
+
 def read_calls(text: str) -> list[Call]:
     """The configurations of a Python source, in its order. ValueError where it is none."""
     try:

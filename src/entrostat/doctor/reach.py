@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from entrostat.doctor.finding import Finding, Found
+from entrostat.doctor.others import OTHERS, Trainer
+from entrostat.doctor.others_checks import responses
 from entrostat.doctor.settings import Settings
 from entrostat.doctor.trl import micro_batches
 from entrostat.doctor.verl import ROLLOUT
@@ -30,6 +32,17 @@ LOGGED: Mapping[str, Logged] = {
         kl="the KL of a rollout, actor/ppo_kl (a mean over its updates)",
     ),
 }
+SIZES = frozenset(
+    {
+        "data.train_batch_size",
+        f"{ROLLOUT}.n",
+        "generation_batch_size",
+        "per_device_train_batch_size",
+        "steps_per_generation",
+        "gradient_accumulation_steps",
+    }
+)
+"""What makes the number of responses in verl and in TRL."""
 
 
 def reached(
@@ -56,28 +69,33 @@ def reached(
     ]
     if clipped is None and always_one:
         clipped = 0.0
-    responses = responses_of(settings, processes)
-    sentence = reach(clipped=clipped, kl=kl, responses=responses)
+    count = responses_of(settings, processes)
+    sentence = reach(clipped=clipped, kl=kl, responses=count)
     no_share = clipped is None
     # where too little is clipped, no KL changes the sentence
     no_kl = kl is None and (clipped is None or clipped >= LEAST_CLIPPED)
     look_at = None
     if no_share or no_kl:
         where = _where_to_look(settings.trainer, no_share=no_share, no_kl=no_kl)
-        look_at = f"{where} {_counted(settings, responses, processes)}"
+        look_at = f"{where} {_counted(settings, count, processes)}"
     return {
         "clipped": clipped,
         "kl": kl,
-        "responses": responses,
+        "responses": count,
         "sentence": sentence,
         "look_at": look_at,
     }
 
 
-def responses_of(settings: Settings, processes: int) -> int:
-    """Completions per rollout, over all processes."""
+def responses_of(settings: Settings, processes: int) -> int | None:
+    """Completions per rollout, over all processes; None where the settings do not say."""
+    if settings.trainer in OTHERS:
+        return responses(settings)
+    if settings.unknown & SIZES:
+        return None
     if settings.trainer == "verl":
-        return settings["data.train_batch_size"] * settings[f"{ROLLOUT}.n"]
+        prompts = settings["data.train_batch_size"]
+        return None if prompts is None else prompts * settings[f"{ROLLOUT}.n"]
     if settings["generation_batch_size"] is not None:
         return settings["generation_batch_size"]
     per_micro_batch = settings["per_device_train_batch_size"] * processes
@@ -86,20 +104,30 @@ def responses_of(settings: Settings, processes: int) -> int:
 
 def _where_to_look(trainer: str, *, no_share: bool, no_kl: bool) -> str:
     """Which numbers of the log are missing, and the options that take them."""
+    logged = LOGGED[trainer] if trainer in LOGGED else _logged_by(OTHERS[trainer])
     numbers, options = [], []
     if no_share:
-        numbers.append(LOGGED[trainer].share)
+        numbers.append(logged.share)
         options.append("--clipped SHARE")
     if no_kl:
-        numbers.append(LOGGED[trainer].kl)
+        numbers.append(logged.kl)
         options.append("--kl NATS")
     return (
         f"Look in the run's log for {'; and '.join(numbers)}; give {' '.join(options)}."
     )
 
 
-def _counted(settings: Settings, responses: int, processes: int) -> str:
+def _logged_by(trainer: Trainer) -> Logged:
+    return Logged(
+        share=f"the share of clipped tokens, {trainer.clip_metric}",
+        kl="the KL of a rollout from the policy before its updates",
+    )
+
+
+def _counted(settings: Settings, responses: int | None, processes: int) -> str:
     """How many responses there are, and by what."""
+    if responses is None:
+        return "The settings do not say how many responses a rollout has."
     counted_by = "by this configuration"
     if settings.trainer == "trl" and settings["generation_batch_size"] is None:
         counted_by += f" and --processes {processes}"

@@ -16,7 +16,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import yaml
 
@@ -31,6 +31,8 @@ MAX_WORD = 10_000
 """Characters of a value on the command line."""
 MAX_REASON = 200
 """Characters of another library's message."""
+WANDB_OWN = ("wandb_version", "_wandb")
+"""What wandb writes into a run's config.yaml beside the run's own settings."""
 SUFFIXES = (".json", ".yaml", ".yml", ".toml")
 SHELL = (".sh", ".bash", ".sbatch", ".slurm")
 SCRIPTS = (*SHELL, ".py", ".ipynb")
@@ -60,8 +62,12 @@ class Source:
     """What of a script was not read or is not known, a sentence each."""
     processes: int | None = None
     """Processes of the run, where a script says it."""
-    trainer: Literal["trl", "verl"] | None = None
-    """Where a script says it."""
+    trainer: str | None = None
+    """Where a script says it: `trl`, `verl` or one of doctor/others.py."""
+    open: frozenset[str] = frozenset()
+    """Settings whose value a script does not show."""
+    stale: str = ""
+    """What in a script shows that rollouts are of an older policy."""
 
 
 # Files
@@ -83,7 +89,21 @@ def read_file(path: Path) -> Mapping[str, Any]:
         raise ValueError(f"{path}: {reason(error)}") from None
     if not _is_fields(fields):
         raise ValueError(f"{path} must hold fields by name, got {short(fields)}")
-    return fields
+    return _unwrapped(fields)
+
+
+def _unwrapped(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings themselves, where wandb's config.yaml has each one under `value`."""
+    own = {key: each for key, each in fields.items() if key not in WANDB_OWN}
+    wrapped = [isinstance(each, Mapping) and "value" in each for each in own.values()]
+    if not own or not all(wrapped):
+        return fields
+    return {key: each["value"] for key, each in own.items()}
+
+
+def is_interpolation(value: Any) -> bool:
+    """Whether it is text with a ${...} in it, which stands for another value."""
+    return isinstance(value, str) and "${" in value
 
 
 def text_of(path: Path) -> str:

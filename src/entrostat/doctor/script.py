@@ -4,6 +4,7 @@ The result is a Source, as of any configuration. What the script does not show i
 notes.
 """
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +13,21 @@ from typing import Any
 from entrostat.doctor import trl, verl
 from entrostat.doctor.bash import read_bash
 from entrostat.doctor.launch import Launch, launches
-from entrostat.doctor.python import Call, read_calls, read_notebook
+from entrostat.doctor.others import OTHERS
+from entrostat.doctor.python import Call, docstring, read_calls, read_notebook
 from entrostat.doctor.read import (
     SHELL,
+    SUFFIXES,
     Override,
     Source,
     parsed_word,
     read_file,
     text_of,
 )
+from entrostat.doctor.settings import NOT_JUDGED
 
+VERL_BASES = ("ppo_trainer", "ppo_megatron_trainer")
+"""verl's own configurations, whose values are the defaults anyway."""
 PARSERS = ("TrlParser", "HfArgumentParser")
 """Classes by which a Python script takes its settings from its command line."""
 
@@ -47,23 +53,18 @@ def _shell(path: Path, text: str) -> Source:
     if not found.launches:
         why = f" ({'; '.join(notes[:3])})" if notes else ""
         raise ValueError(
-            f"no command in it starts TRL or verl{why}: give the file with the settings, "
+            f"no command in it starts a trainer that is read{why}: give the file with the settings, "
             "or KEY=VALUE words"
         )
     first, *more = found.launches
-    if re.search(r"async|one_step_off", first.entry):
-        notes.append(
-            f"{first.entry} trains on rollouts of an older policy: what is said of one "
-            "update per rollout may not hold there"
-        )
+    stale = first.entry if re.search(r"async|one_step_off", first.entry) else ""
     for launch in more:
         notes.append(f"line {launch.line} starts another run, which was not read")
     fields: Mapping[str, Any] = {}
     if first.config is not None:
         fields, note = _config(first, path.parent)
         notes += note
-    overrides, unread = _overrides(first)
-    notes += unread
+    overrides = _overrides(first)
     notes += _open_notes(first.open, first.trainer)
     return Source(
         f"{path}, line {first.line}",
@@ -72,51 +73,52 @@ def _shell(path: Path, text: str) -> Source:
         notes=tuple(notes),
         processes=first.processes,
         trainer=first.trainer,
+        open=frozenset(first.open),
+        stale=stale,
     )
 
 
 def _config(launch: Launch, folder: Path) -> tuple[Mapping[str, Any], list[str]]:
     """The file of settings that a command names, where it can be found from the working
     directory or from the script's folder and those above it."""
-    name = launch.config or ""
+    name = re.sub(r"^\$\(pwd\)/|^\$\{(PWD|pwd)\}/", "", launch.config or "")
+    if Path(name).stem in VERL_BASES:
+        return {}, []
     names = [name] if Path(name).suffix else [f"{name}.yaml", f"{name}.yml"]
     places = [Path(), folder, *list(folder.resolve().parents)[:3]]
     for place in places:
         for each in names:
             file = place / each
-            if file.suffix in (".yaml", ".yml", ".json") and file.is_file():
+            if file.suffix in SUFFIXES and file.is_file():
                 return read_file(file), []
-    trainer = "verl" if launch.trainer == "verl" else "TRL"
     return {}, [
-        f"the file {name} was not found, so {trainer}'s own defaults stand in its place"
+        f"the file {name} was not found, so the trainer's own defaults stand in its place"
     ]
 
 
-def _overrides(launch: Launch) -> tuple[list[Override], list[str]]:
+def _overrides(launch: Launch) -> list[Override]:
     overrides: list[Override] = []
-    notes: list[str] = []
     for key, value in launch.settings:
         plain = key.lstrip("+")
         # ~KEY takes a setting away, KEY@PACKAGE and GROUP/NAME choose another file
         if not re.fullmatch(r"[A-Za-z_][\w.]*", plain):
             continue
-        if plain == "data.train_batch_size" and value == "0":
-            # the asynchronous mains stream samples, and have no batch of prompts
-            notes.append("data.train_batch_size 0 is that of a streaming trainer")
-            continue
         overrides.append(Override(plain, parsed_word(value), added=key != plain))
-    return overrides, notes
+    return overrides
 
 
 def _open_notes(unknown: Mapping[str, str], trainer: str) -> list[str]:
     """A note for each setting that the doctor would read, if the script showed it."""
-    kinds = verl.KINDS if trainer == "verl" else trl.KINDS
+    if trainer in OTHERS:
+        settings = OTHERS[trainer].settings.values()
+        kinds = {name for each in settings for name in (each.name, *each.before)}
+    else:
+        kinds = verl.KINDS if trainer == "verl" else trl.KINDS
     notes = []
     for key, what in unknown.items():
         if key in kinds:
             notes.append(
-                f"{key} is not known, and its default was taken: the script does not "
-                f"show {what}"
+                f"{key} is not known, as the script does not show {what}: {NOT_JUDGED}"
             )
     return notes
 
@@ -128,6 +130,9 @@ def _python(path: Path, text: str) -> Source:
     source = read_notebook(text) if path.suffix.lower() == ".ipynb" else text
     calls = read_calls(source)
     if not calls:
+        documented = _documented(path, source)
+        if documented is not None:
+            return documented
         parser = next((name for name in PARSERS if name in source), None)
         hint = "give the file with the settings, or KEY=VALUE words"
         if parser is not None:
@@ -145,7 +150,24 @@ def _python(path: Path, text: str) -> Source:
     notes += [f"{key}: {what}" for key, what in first.open.items() if "*" in key]
     notes += _open_notes(first.open, "trl")
     name = _named(path, first)
-    return Source(name, first.fields, notes=tuple(notes), trainer="trl")
+    return Source(
+        name,
+        first.fields,
+        notes=tuple(notes),
+        trainer="trl",
+        open=frozenset(first.open),
+    )
+
+
+def _documented(path: Path, source: str) -> Source | None:
+    """The command that the docstring of a script for GRPO shows; None where there is
+    none."""
+    text = docstring(source)
+    if "GRPOConfig" not in source or not launches(read_bash(text)).launches:
+        return None
+    found = _shell(path, text)
+    note = "its settings come from its command line: the one in its docstring was read"
+    return dataclasses.replace(found, name=str(path), notes=(note, *found.notes))
 
 
 def _named(path: Path, call: Call) -> str:

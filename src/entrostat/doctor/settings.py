@@ -3,20 +3,32 @@ defaults."""
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from entrostat.texts import did_you_mean
 
 MAX_TEXT = 60
 """Characters of a value in a message."""
+NOT_JUDGED = "what depends on it was not judged"
+MAX_NAMES = 60
+"""Names in one note."""
 Kind = Literal[
-    "count", "count?", "number", "number?", "flag", "word", "word?", "options?"
+    "count",
+    "count?",
+    "number",
+    "number?",
+    "pair?",
+    "flag",
+    "word",
+    "word?",
+    "options?",
 ]
 """What a value must be; with a question mark it may be null."""
 WANTED: Mapping[str, str] = {
     "count": "a whole number of at least 1",
     "number": "a number",
+    "pair": "two numbers",
     "flag": "true or false",
     "word": "text",
     "options": "a mapping",
@@ -30,7 +42,8 @@ class Settings:
     """A trainer's configuration. `values` and `defaults` have the same names, those that
     the doctor reads."""
 
-    trainer: Literal["trl", "verl"]
+    trainer: str
+    """`trl`, `verl` or one of doctor/others.py."""
     version: str
     """Of the trainer whose defaults were filled in."""
     values: Mapping[str, Any]
@@ -39,6 +52,15 @@ class Settings:
     """What shows that unsloth is in use; empty where nothing does."""
     notes: tuple[str, ...] = ()
     """What was not read, or is not known, a sentence each."""
+    stale: str = ""
+    """What shows that rollouts are of an older policy; empty where nothing does."""
+    named: frozenset[str] = frozenset()
+    """The settings that were given."""
+    unknown: frozenset[str] = frozenset()
+    """Settings that were given and whose value is not known: their defaults stand in
+    `values`, and what depends on one is not judged."""
+    misplaced: tuple[tuple[str, str], ...] = ()
+    """Settings that stand where the trainer refuses them, each with the one meant."""
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -93,6 +115,9 @@ def _converted(value: Any, kind: str) -> Any:
         if math.isnan(number):
             raise ValueError
         return number
+    if kind == "pair":
+        first, second = value.split() if isinstance(value, str) else value
+        return float(first), float(second)
     if not isinstance(value, _TYPES[kind]):
         raise TypeError
     return value
@@ -119,13 +144,30 @@ def near_name(name: str, known: Iterable[str]) -> str:
     return did_you_mean(name[:MAX_TEXT], sorted(known)).strip() or "no name is near"
 
 
-def first_few(notes: Sequence[str], most: int = 3) -> list[str]:
-    """The first of many sentences, and how many more there are."""
-    notes = list(dict.fromkeys(notes))
-    few = notes[:most]
-    if len(notes) > most:
-        few.append(f"{len(notes) - most} more names are not known")
-    return few
+def listed(names: Iterable[str], most: int = MAX_NAMES) -> str:
+    """Names of a file, each once and of bounded length, and how many more there are.
+
+    >>> listed(["b", "a", "b"]), listed(["a", "b"], most=1)
+    ('b, a', 'a and 1 more')
+    """
+    once = list(dict.fromkeys(names))
+    text = ", ".join(plain(name, 2 * MAX_TEXT) for name in once[:most])
+    return text + (f" and {len(once) - most} more" if len(once) > most else "")
+
+
+def plain(text: str, most: int | None = MAX_TEXT) -> str:
+    """Text of a file as a terminal may have it: printable, and of bounded length.
+
+    >>> plain("\\x1b[31mred")
+    '?[31mred'
+    """
+    safe = "".join(c if c.isprintable() else "?" for c in text)
+    return safe if most is None or len(safe) <= most else safe[: most - 3] + "..."
+
+
+def unresolved(name: str, value: Any) -> str:
+    """The note on a value that names what the file does not hold."""
+    return f"{name} is {plain(str(value))}, which is not resolved: {NOT_JUDGED}"
 
 
 def shown(values: Mapping[str, Any]) -> str:

@@ -11,17 +11,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from entrostat.doctor.read import Source
-from entrostat.doctor.settings import (
-    Kind,
-    Settings,
-    checked,
-    first_few,
-    near_name,
-    short,
-)
-from entrostat.texts import near
-from entrostat.trainers import TRL_LOSSES, trl_steps_per_generation
+from entrostat.doctor.names import unknown_notes
+from entrostat.doctor.read import Source, is_interpolation
+from entrostat.doctor.settings import Kind, Settings, checked, unresolved
+from entrostat.trainers import trl_steps_per_generation
 
 KINDS: Mapping[str, Kind] = {
     "steps_per_generation": "count?",
@@ -47,6 +40,8 @@ KINDS: Mapping[str, Kind] = {
     "generation_kwargs": "options?",
     "use_vllm": "flag",
     "vllm_importance_sampling_correction": "flag",
+    "importance_sampling_level": "word",
+    "disable_dropout": "flag",
     "entropy_coef": "number",
     "use_adaptive_entropy": "flag",
 }
@@ -82,15 +77,9 @@ def script_names() -> frozenset[str]:
     return frozenset(names)
 
 
-def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
-    """The fields of `source` over GRPOConfig's defaults.
-
-    Args:
-        ignore_unknown: pass over fields that GRPOConfig does not have.
-
-    Raises:
-        ValueError: an unknown field, or a value of a wrong type.
-    """
+def trl_settings(source: Source) -> Settings:
+    """The fields of `source` over GRPOConfig's defaults. ValueError for a value of a
+    wrong type."""
     import trl
     from trl.trainer.grpo_config import GRPOConfig
 
@@ -98,41 +87,40 @@ def trl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
     for override in source.overrides:
         given[override.key] = override.value
     unsloth = _unsloth(given, source.owner)
+    notes = list(source.notes)
     # the class of an imported object may have fields of its own
-    unknown: list[str] = []
-    if not ignore_unknown and source.owner is None:
-        unknown = list(_unknown_names(given, unsloth=bool(unsloth)))
-    # a script's command line holds its own options too
-    if unknown and source.trainer is None:
-        raise ValueError(
-            f"{source.name}: {unknown[0]}; "
-            "--ignore-unknown passes over fields of a script of your own"
-        )
+    if source.owner is None:
+        known = field_names()
+        unknown = dict.fromkeys(_unknown_names(given, unsloth=bool(unsloth)), known)
+        notes += unknown_notes("trl", trl.__version__, unknown)
+    unknown_values = set(source.open)
+    for name in KINDS:
+        if is_interpolation(given.get(name)):
+            notes.append(unresolved(name, given.pop(name)))
+            unknown_values.add(name)
     defaults: dict[str, Any] = {}
     for field in dataclasses.fields(GRPOConfig):
         if field.name in KINDS:
             defaults[field.name] = field.default
     values = defaults | _values(source.name, given)
-    loss_type = values["loss_type"]
-    if loss_type not in TRL_LOSSES:
-        raise ValueError(
-            f"{source.name}: unknown loss_type {short(loss_type)}: "
-            f"{near(str(loss_type)[:60], TRL_LOSSES)}"
-        )
-    notes = (*source.notes, *first_few(unknown))
-    return Settings("trl", trl.__version__, values, defaults, unsloth, notes)
+    return Settings(
+        "trl",
+        trl.__version__,
+        values,
+        defaults,
+        unsloth,
+        tuple(notes),
+        named=frozenset(given),
+        unknown=frozenset(unknown_values - given.keys()),
+    )
 
 
 def _unknown_names(given: Mapping[str, Any], *, unsloth: bool) -> Iterator[str]:
-    """A sentence for each field that neither TRL nor, where it is in use, unsloth
-    has."""
-    known = field_names()
+    """Fields that neither TRL nor, where it is in use, unsloth has."""
+    known = field_names() | script_names()
     for name in given:
-        if name in known or name in script_names():
-            continue
-        if unsloth and _is_unsloths(name):
-            continue
-        yield f"GRPOConfig has no field {short(name)}: {near_name(name, known)}"
+        if name not in known and not (unsloth and _is_unsloths(name)):
+            yield name
 
 
 def _values(where: str, given: Mapping[str, Any]) -> dict[str, Any]:

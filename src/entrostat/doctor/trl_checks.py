@@ -1,7 +1,7 @@
 """What in a GRPOConfig does nothing, or something else than it says. By the source of
 TRL 1.16; tests/doctor/test_trl_faults.py shows each finding on the installed TRL."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entrostat.doctor.checks import (
     Edge,
@@ -10,17 +10,25 @@ from entrostat.doctor.checks import (
     one_update,
     run_checks,
     sampling_cut,
+    sequence_window,
+    unknown_word,
     upper_edge,
 )
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.settings import Settings, shown
 from entrostat.doctor.trl import SAMPLER, SAMPLER_OFF, micro_batches
-from entrostat.strategies import Strategy, strategy_name
+from entrostat.strategies import strategy_name
 from entrostat.trainers import TRL_LOSSES, thresholds, trl_always_fresh
+
+if TYPE_CHECKING:
+    from entrostat.strategies import Strategy
+
+TIGHT = 0.01
+"""Half-widths up to here are of the size of what dropout does to a ratio."""
 
 
 def trl_findings(
-    settings: Settings, strategy: Strategy | None = None, *, processes: int = 1
+    settings: Settings, strategy: "Strategy | None" = None, *, processes: int = 1
 ) -> list[Found]:
     """What is found in a GRPOConfig, under TRL's own thresholds or those of an entrostat
     strategy."""
@@ -30,6 +38,9 @@ def trl_findings(
         _dual_clip,
         _threshold_ignored,
         _cap_under_one,
+        _sequence_window,
+        _dropout,
+        _unknown_word,
         _temperature,
         _sampling_cut,
         _vllm_correction_off,
@@ -41,15 +52,26 @@ def trl_findings(
 
 def _ratio_always_one(run: Run) -> Found | None:
     """No update falls within a rollout, and nothing acts where the ratio is 1."""
+    batching = _batching(run)
+    if run.acts_on_fresh or not trl_always_fresh(**batching):
+        return None
+    return one_update(batching)
+
+
+def _batching(run: Run) -> dict[str, int]:
+    """What makes the number of updates per rollout."""
     settings = run.settings
-    batching: dict[str, int] = {
+    return {
         "steps_per_generation": micro_batches(settings, run.processes),
         "num_iterations": settings["num_iterations"],
         "gradient_accumulation_steps": settings["gradient_accumulation_steps"],
     }
-    if run.acts_on_fresh or not trl_always_fresh(**batching):
-        return None
-    return one_update(batching)
+
+
+def _reads(run: Run) -> tuple[str, ...]:
+    """The thresholds of the loss; all where it is somebody's own."""
+    loss = TRL_LOSSES.get(run.loss)
+    return thresholds(TRL_LOSSES) if loss is None else loss.reads
 
 
 def _dual_clip(run: Run) -> Found | None:
@@ -58,7 +80,7 @@ def _dual_clip(run: Run) -> Found | None:
     Over that end it caps the ratio where A < 0 alone, as it is meant to.
     """
     delta = run.settings["delta"]
-    if delta is None or "delta" not in TRL_LOSSES[run.loss].reads:
+    if delta is None or "delta" not in _reads(run):
         return None
     edge = upper_edge(run, own=_own_edge(run.settings))
     if delta > 1 + edge.half_width:
@@ -81,7 +103,7 @@ def _own_edge(settings: Settings) -> Edge:
 def _threshold_ignored(run: Run) -> Found | None:
     """A threshold was changed that the loss does not read."""
     settings = run.settings
-    read = set(TRL_LOSSES[run.loss].reads)
+    read = set(_reads(run))
     # TRL takes epsilon for both sides then
     if "epsilon_high" in read and settings["epsilon_high"] is None:
         read.add("epsilon")
@@ -112,6 +134,34 @@ def _cap_under_one(run: Run) -> Found | None:
     said = f"loss_type cispo caps the ratio itself at {cap.name} {cap.half_width:g}"
     values = {"loss_type": "cispo", cap.name: cap.half_width}
     return Found(Finding.CAP_UNDER_ONE, said, values)
+
+
+def _sequence_window(run: Run) -> Found | None:
+    """The ratio is a sequence's, and the window one of tokens. A strategy has its own."""
+    level = run.settings["importance_sampling_level"]
+    reads_window = {"epsilon", "epsilon_high"} <= set(_reads(run))
+    if level != "sequence" or not reads_window or run.strategy is not None:
+        return None
+    low, high = run.settings["epsilon"], _own_edge(run.settings).half_width
+    return sequence_window(low, high, {"epsilon": low, "epsilon_high": high})
+
+
+def _dropout(run: Run) -> Found | None:
+    """The window is so tight that dropout alone may leave it. Where every ratio is 1 by
+    construction there is no second pass."""
+    settings = run.settings
+    low, high = settings["epsilon"], _own_edge(settings).half_width
+    tight = min(low, high) <= TIGHT and "epsilon" in _reads(run)
+    if settings["disable_dropout"] or not tight or run.strategy is not None:
+        return None
+    if trl_always_fresh(**_batching(run)):
+        return None
+    values = {"disable_dropout": False, "epsilon": low, "epsilon_high": high}
+    return Found(Finding.DROPOUT, shown(values), values)
+
+
+def _unknown_word(run: Run) -> Found | None:
+    return unknown_word("loss_type", run.loss, TRL_LOSSES)
 
 
 def _sampler(settings: Settings) -> dict[str, Any]:

@@ -6,27 +6,24 @@ installed, its own are read, as a file.
 """
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from entrostat.doctor.read import Source, read_file
-from entrostat.doctor.settings import (
-    Kind,
-    Settings,
-    checked,
-    first_few,
-    near_name,
-    short,
-)
+from entrostat.doctor.names import unknown_notes
+from entrostat.doctor.read import Source, is_interpolation, parsed_word, read_file
+from entrostat.doctor.settings import Kind, Settings, checked, plain, unresolved
 from entrostat.trainers import TESTED_VERL
 
 DEFAULTS = Path(__file__).with_name(f"verl-{TESTED_VERL}.yaml")
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 LOSS, CORRECTION = f"{ACTOR}.policy_loss", "algorithm.rollout_correction"
 
+TRAINER_MODE = "trainer.v1.trainer_mode"
+
 KINDS: Mapping[str, Kind] = {
-    "data.train_batch_size": "count",
+    "data.train_batch_size": "count?",
     f"{ACTOR}.ppo_mini_batch_size": "count",
     f"{ACTOR}.ppo_epochs": "count",
     f"{ACTOR}.clip_ratio": "number",
@@ -51,10 +48,21 @@ KINDS: Mapping[str, Kind] = {
     f"{ROLLOUT}.top_p": "number",
     f"{ROLLOUT}.top_k": "number",
     f"{CORRECTION}.bypass_mode": "flag",
+    f"{CORRECTION}.loss_type": "word?",
+    f"{CORRECTION}.rollout_is": "word?",
+    f"{CORRECTION}.rollout_rs": "word?",
+    "trainer.use_v1": "flag",
+    TRAINER_MODE: "word",
+    f"{ACTOR}.calculate_entropy": "flag",
+    f"{LOSS}._target_": "word?",
 }
 """The settings that the doctor reads."""
 FREE = frozenset({"defaults", "hydra", "model_engine"})
 """Names at the top that are Hydra's."""
+INTERPOLATION = re.compile(
+    r"\$\{(oc\.select:)?(?P<name>[\w.]+)(,(?P<default>[^${}]*))?\}"
+)
+UNRESOLVED = object()
 MAX_INTERPOLATIONS = 10
 """So many values that name another are followed: they may go in a circle."""
 
@@ -64,32 +72,63 @@ def sections() -> set[str]:
     return set(read_file(DEFAULTS))
 
 
-def verl_settings(source: Source, *, ignore_unknown: bool = False) -> Settings:
-    """The settings of `source` over verl's defaults.
-
-    Args:
-        ignore_unknown: pass over settings that verl does not have.
-
-    Raises:
-        ValueError: an unknown setting, or a value of a wrong type.
-    """
+def verl_settings(source: Source) -> Settings:
+    """The settings of `source` over verl's defaults. ValueError for a value of a wrong
+    type."""
     known, version = _known()
-    unknown = [] if ignore_unknown else list(_unknown_settings(source, known))
-    # a script may be one of a fork, with settings of its own
-    if unknown and source.trainer is None:
-        raise ValueError(
-            f"{source.name}: {unknown[0]}; "
-            "--ignore-unknown passes over settings of a recipe of your own"
-        )
+    unknown: dict[str, Iterable[str]] = {}
+    for name in _unknown_settings(source, known):
+        beside = _at(known, name.rpartition(".")[0]) if "." in name else known
+        # nothing stands beside it where a key has dots of its own
+        unknown[name] = beside if isinstance(beside, Mapping) else ()
+    notes = [*source.notes, *unknown_notes("verl", version, unknown)]
     tree = _merged(known, source.fields)
+    given = source.fields
     for override in source.overrides:
-        tree = _merged(tree, _nested(override.key, override.value))
-    values, defaults = {}, {}
+        above = _nested(override.key, override.value)
+        tree, given = _merged(tree, above), _merged(given, above)
+    values, defaults, unread = {}, {}, set()
     for name, kind in KINDS.items():
-        values[name] = checked(name, _resolved(tree, name), kind, source.name)
         defaults[name] = _at(known, name)
-    notes = (*source.notes, *first_few(unknown))
-    return Settings("verl", version, values, defaults, notes=notes)
+        value = _resolved(tree, name)
+        if value is UNRESOLVED:
+            notes.append(unresolved(name, _at(tree, name)))
+            unread.add(name)
+            value = _resolved(known, name)
+        if name == "data.train_batch_size" and value in (0, "0"):
+            value = None
+        values[name] = checked(name, value, kind, source.name)
+    stale = source.stale or _stale(tree)
+    if stale:
+        notes.append(
+            f"{stale} trains on rollouts of an older policy: whether every ratio is 1 "
+            "was not judged"
+        )
+    misplaced = tuple(_misplaced(source, known, tree))
+    return Settings(
+        "verl",
+        version,
+        values,
+        defaults,
+        notes=tuple(notes),
+        stale=stale,
+        named=frozenset(_names(given)),
+        unknown=frozenset(unread | (source.open - set(_names(given)))),
+        misplaced=misplaced,
+    )
+
+
+def _stale(tree: Mapping[str, Any]) -> str:
+    """What shows that rollouts are of an older policy; empty where nothing does."""
+    mode = _at(tree, TRAINER_MODE)
+    if isinstance(mode, str) and "async" in mode:
+        return f"{TRAINER_MODE} {plain(mode)}"
+    if "async_training" in tree:
+        return "async_training"
+    # streamed: there is no batch of prompts
+    if _at(tree, "data.train_batch_size") in (0, "0"):
+        return "data.train_batch_size 0"
+    return ""
 
 
 def _known() -> tuple[dict[str, Any], str]:
@@ -111,7 +150,7 @@ def _known() -> tuple[dict[str, Any], str]:
 
 
 def _unknown_settings(source: Source, known: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each name that verl does not have."""
+    """Each name that verl does not have."""
     trees = [source.fields]
     for override in source.overrides:
         # +KEY=VALUE is meant as new
@@ -120,16 +159,38 @@ def _unknown_settings(source: Source, known: Mapping[str, Any]) -> Iterator[str]
     for tree in trees:
         for name in _unknown_names(tree, known):
             if name not in FREE:
-                yield _no_setting(name, known)
+                yield name
 
 
-def _no_setting(name: str, known: Mapping[str, Any]) -> str:
-    """What is said of an unknown name, with those near it in the same section."""
-    parent, _, last = name.rpartition(".")
-    beside = _at(known, parent) if parent else known
-    # nothing stands beside it where a key has dots of its own
-    names = beside if isinstance(beside, Mapping) else ()
-    return f"verl has no setting {short(name)}: {near_name(last, names)}"
+def _misplaced(
+    source: Source, known: Mapping[str, Any], tree: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Added names that a section of verl's cannot have, each with the one that was
+    meant: the same last word, one section further out."""
+    for override in source.overrides:
+        parent, _, last = override.key.rpartition(".")
+        section = _at(known, parent) if override.added and parent else None
+        # of a section with a class verl makes an object, which refuses other names
+        if not isinstance(section, Mapping) or "_target_" not in section:
+            continue
+        # another class may have it, and what is entrostat's has a check of its own
+        if (
+            override.key in KINDS
+            or _at(tree, f"{parent}._target_") != section["_target_"]
+        ):
+            continue
+        outer = parent.rpartition(".")[0]
+        beside = _at(known, outer)
+        if last not in section and isinstance(beside, Mapping) and last in beside:
+            yield override.key, f"{outer}.{last}"
+
+
+def _names(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names of a tree."""
+    for key, value in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{prefix}{key}.")
 
 
 def _unknown_names(
@@ -179,17 +240,17 @@ def _at(tree: Any, name: str) -> Any:
 
 
 def _resolved(tree: Mapping[str, Any], name: str) -> Any:
-    """The value, through plain interpolations ${a.b.c}; others stay text."""
+    """The value, through interpolations ${a.b.c} and ${oc.select:a.b.c,DEFAULT};
+    UNRESOLVED where one names what is not there, or does something else."""
     value = _at(tree, name)
     for _ in range(MAX_INTERPOLATIONS):
-        if not _is_plain_interpolation(value):
-            break
-        value = _at(tree, value[2:-1])
-    return value
-
-
-def _is_plain_interpolation(value: Any) -> bool:
-    # one with a colon calls a function, as ${oc.select:a.b,1} does
-    if not isinstance(value, str) or ":" in value:
-        return False
-    return value.startswith("${") and value.endswith("}")
+        if not is_interpolation(value):
+            return value
+        match = INTERPOLATION.fullmatch(value)
+        if match is None:
+            return UNRESOLVED
+        found = _at(tree, match["name"])
+        if found is None and match["default"] is None:
+            return UNRESOLVED
+        value = found if found is not None else parsed_word(match["default"])
+    return UNRESOLVED

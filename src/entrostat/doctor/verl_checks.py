@@ -4,7 +4,7 @@ verl."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entrostat.doctor.checks import (
     Edge,
@@ -13,15 +13,18 @@ from entrostat.doctor.checks import (
     one_update,
     run_checks,
     sampling_cut,
+    sequence_window,
+    unknown_word,
     upper_edge,
 )
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.read import reason
 from entrostat.doctor.settings import Kind, Settings, checked, shown
-from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS, ROLLOUT
-from entrostat.strategies import STRATEGIES, Strategy, make_strategy
+from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS, ROLLOUT, TRAINER_MODE
+from entrostat.strategies import STRATEGIES, make_strategy
 from entrostat.trainers import (
     VERL_LOSSES,
+    VERL_NEEDED,
     VERL_PLUGIN,
     VERL_WINDOW,
     Loss,
@@ -29,6 +32,9 @@ from entrostat.trainers import (
     thresholds,
     verl_updates_per_rollout,
 )
+
+if TYPE_CHECKING:
+    from entrostat.strategies import Strategy
 
 CLIP_RATIO, CLIP_LOW, CLIP_HIGH = (f"{ACTOR}.{name}" for name in VERL_WINDOW)
 DUAL_CLIPPED = ("vanilla", VERL_PLUGIN)
@@ -44,6 +50,14 @@ ENTROPY_IS: Mapping[str, str] = {
     "length",
 }
 """What actor/entropy is under each loss_agg_mode but token-mean."""
+AGGREGATIONS = ("token-mean", *ENTROPY_IS)
+OWN_AGGREGATION: Mapping[str, str] = {
+    "sapo": "seq-mean-token-mean",
+    "geo_mean": "a mean over sequences",
+}
+"""Loss modes that do not read loss_agg_mode, and what they do."""
+DPPO_CAP = 20
+"""What dppo takes for clip_ratio_c where a configuration has none."""
 SAMPLER_OFF: Mapping[str, tuple[Any, ...]] = {
     f"{ROLLOUT}.top_p": (1,),
     f"{ROLLOUT}.top_k": (-1, 0),
@@ -54,7 +68,9 @@ OPTION_KINDS: Mapping[type, Kind] = {float: "number", bool: "flag"}
 checks itself."""
 
 
-def verl_findings(settings: Settings, strategy: Strategy | None = None) -> list[Found]:
+def verl_findings(
+    settings: Settings, strategy: "Strategy | None" = None
+) -> list[Found]:
     """What is found in verl's configuration, under its own thresholds or those of an
     entrostat strategy.
 
@@ -64,6 +80,9 @@ def verl_findings(settings: Settings, strategy: Strategy | None = None) -> list[
     # also in bypass mode: v1 keeps this mode, and v0 sets another one on the driver
     # alone, when its workers have this one
     mode = settings[f"{LOSS}.loss_mode"] if strategy is None else VERL_PLUGIN
+    off = _plugin_off(settings) if strategy is None else None
+    if off is not None and mode == VERL_PLUGIN:
+        return [off]
     if mode == VERL_PLUGIN and strategy is None:
         strategy = _named_strategy(settings)
     run = Run(settings, mode, strategy)
@@ -72,15 +91,41 @@ def verl_findings(settings: Settings, strategy: Strategy | None = None) -> list[
         _clip_ratio_alone,
         _dual_clip,
         _threshold_ignored,
+        _aggregation_ignored,
         _entropy_aggregation,
+        _sequence_window,
+        _truncated_ratio,
+        _bypass_mode,
+        _wrong_section,
+        _unknown_word,
         _temperature,
         _sampling_cut,
         _bonus_and_controller,
     )
-    return run_checks(checks, run)
+    return ([] if off is None else [off]) + run_checks(checks, run)
 
 
-def _named_strategy(settings: Settings) -> Strategy:
+def _plugin_off(settings: Settings) -> Found | None:
+    """Something of entrostat's is set, and not all that the plug-in needs."""
+    own = [f"{LOSS}.{name}" for name in ("strategy", "options")]
+    asked = [name for name in own if name in settings.named]
+    missing = {}
+    for name, value in VERL_NEEDED.items():
+        v0 = name == TRAINER_MODE and not settings["trainer.use_v1"]
+        if settings[name] == value and name in settings.named:
+            asked.append(name)
+        elif settings[name] != value and not v0:
+            missing[name] = value
+    # somebody's own class may have fields of the same names
+    target = str(settings[f"{LOSS}._target_"] or "")
+    if not asked or not missing or not target.startswith(("verl.", "entrostat.")):
+        return None
+    lines = ", ".join(f"{name}={value}" for name, value in missing.items())
+    said = f"{asked[0]} asks for entrostat, and missing is: {lines}"
+    return Found(Finding.PLUGIN_OFF, said, settings.of(missing))
+
+
+def _named_strategy(settings: Settings) -> "Strategy":
     """The strategy that the configuration names, with its options."""
     name = settings[f"{LOSS}.strategy"]
     options = dict(settings[f"{LOSS}.options"] or {})
@@ -111,6 +156,8 @@ def _ratio_always_one(run: Run) -> Found | None:
         )
     )
     batch, mini_batch, epochs = sizes.values()
+    if run.settings.stale or batch is None:
+        return None
     updates = verl_updates_per_rollout(
         train_batch_size=batch, ppo_mini_batch_size=mini_batch, ppo_epochs=epochs
     )
@@ -193,10 +240,76 @@ def _entropy_aggregation(run: Run) -> Found | None:
     loss."""
     name = f"{ACTOR}.loss_agg_mode"
     mode = run.settings[name]
-    if mode not in ENTROPY_IS:
+    # in bypass mode there is no actor/entropy
+    if mode not in ENTROPY_IS or run.settings[f"{CORRECTION}.bypass_mode"]:
         return None
     said = f"loss_agg_mode {mode}: actor/entropy is {ENTROPY_IS[mode]}"
     return Found(Finding.ENTROPY_AGGREGATION, said, {name: mode})
+
+
+def _aggregation_ignored(run: Run) -> Found | None:
+    """loss_agg_mode was set, and the loss aggregates in a way of its own."""
+    name = f"{ACTOR}.loss_agg_mode"
+    if run.loss not in OWN_AGGREGATION or not run.settings.changed(name):
+        return None
+    mode = run.settings[name]
+    own = OWN_AGGREGATION[run.loss]
+    if mode == own:
+        return None
+    said = f"loss_mode {run.loss} does not read loss_agg_mode {mode}: it is {own}"
+    return Found(Finding.AGGREGATION_IGNORED, said, {name: mode})
+
+
+def _sequence_window(run: Run) -> Found | None:
+    """gspo's ratio is a sequence's, and the window one of tokens."""
+    if run.loss != "gspo":
+        return None
+    low, high = _window(run.settings)
+    return sequence_window(low, high, {CLIP_LOW: low, CLIP_HIGH: high})
+
+
+def _truncated_ratio(run: Run) -> Found | None:
+    """Under dppo clip_ratio_c caps the weight of every token."""
+    name = f"{ACTOR}.clip_ratio_c"
+    cap = run.settings[name]
+    if not run.loss.startswith("dppo_") or cap >= DPPO_CAP:
+        return None
+    said = f"loss_mode {run.loss} caps each token's weight at clip_ratio_c {cap:g}"
+    return Found(Finding.TRUNCATED_RATIO, said, {name: cap})
+
+
+def _bypass_mode(run: Run) -> Found | None:
+    """What rollout_correction sets beside bypass_mode is read by nobody."""
+    mode = f"{CORRECTION}.bypass_mode"
+    if not run.settings[mode]:
+        return None
+    unread = {}
+    for name in ("loss_type", "rollout_is", "rollout_rs"):
+        full_name = f"{CORRECTION}.{name}"
+        if run.settings.changed(full_name):
+            unread[full_name] = run.settings[full_name]
+    said = "bypass_mode true: no actor/entropy is logged"
+    if unread:
+        said += f", and nothing reads {shown(unread)}"
+    return Found(Finding.BYPASS_MODE, said, {mode: True, **unread})
+
+
+def _wrong_section(run: Run) -> Found | None:
+    """A name was added to a section that refuses it, and stands further out."""
+    if not run.settings.misplaced:
+        return None
+    pairs = [f"+{given} (meant: {meant})" for given, meant in run.settings.misplaced]
+    return Found(Finding.WRONG_SECTION, ", ".join(pairs), {})
+
+
+def _unknown_word(run: Run) -> Found | None:
+    """A mode that verl does not have, a typo away from one that it has."""
+    words = {f"{LOSS}.loss_mode": VERL_LOSSES, f"{ACTOR}.loss_agg_mode": AGGREGATIONS}
+    for name, known in words.items():
+        found = unknown_word(name, run.settings[name], known)
+        if found is not None:
+            return found
+    return None
 
 
 def _temperature(run: Run) -> Found | None:
