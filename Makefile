@@ -6,11 +6,17 @@ STAMP := $(VENV)/.installed
 VERL := .venv-verl
 DOCS := .venv-docs
 RELEASE := .venv-release
+DOCTOR := .venv-doctor
 # the release that test-trl-other tries
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: demo test test-verl test-trl-other claims docs pictures release repository bench-gpu clean
+.PHONY: doctor demo test test-verl test-trl-other claims docs pictures release repository bench-gpu clean
+
+# make doctor RUN=path/to/run.sh: a small environment of its own, without torch
+doctor: $(DOCTOR)/.installed
+	@test -n "$(RUN)" || { echo "make doctor RUN=path/to/your/run.sh (or a Python script, a notebook, a configuration)" >&2; exit 2; }
+	@$(DOCTOR)/bin/python -m entrostat doctor $(RUN) || test $$? -eq 1
 
 demo: $(STAMP)
 	$(BIN)/entrostat compare --engine fast --task chain --learning-rate 2e-4 --prompts 16 --steps 200 --seeds 3 \
@@ -82,6 +88,14 @@ $(DOCS)/.installed: constraints-docs.txt
 	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r constraints-docs.txt
 	touch $@
 
+# what the doctor imports, at the versions of constraints.txt; the package itself without its requirements
+$(DOCTOR)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "entrostat needs Python 3.11 or newer; set PYTHON=/path/to/it" >&2; exit 2; }
+	$(PYTHON) -m venv $(DOCTOR)
+	$(DOCTOR)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt tyro rich pyyaml tree-sitter tree-sitter-bash
+	$(DOCTOR)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
 $(RELEASE)/.installed:
 	$(PYTHON) -m venv $(RELEASE)
 	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check build==1.6.1 twine==7.0.0
@@ -93,4 +107,4 @@ $(OTHER_TRL)/.installed: $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VERL) $(DOCS) $(RELEASE) .trl-other build dist
+	rm -rf $(VENV) $(VERL) $(DOCS) $(RELEASE) $(DOCTOR) .trl-other build dist

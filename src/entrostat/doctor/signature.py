@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from entrostat.doctor import trl, verl
+from entrostat.doctor import trl_fields, verl
 from entrostat.doctor.others import OTHERS
 from entrostat.doctor.others_settings import leaves
 from entrostat.doctor.read import Source
@@ -87,8 +87,8 @@ def _is_trl(names: set[str]) -> bool:
         return True
     # a GRPOConfig is flat: what is below a name is the field's own
     fields = {name for name in names if "." not in name}
-    # TRL takes seconds to import: only a file that nothing else claims comes here
-    return bool(fields) and fields <= trl.field_names() | trl.script_names()
+    known = trl_fields.fields()
+    return bool(fields) and fields <= known.names | known.script
 
 
 def _why_none(names: set[str]) -> str:

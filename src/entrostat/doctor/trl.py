@@ -1,11 +1,8 @@
 """The fields of a GRPOConfig that the doctor reads, over TRL's defaults.
 
-GRPOConfig refuses a machine without a GPU, so none is made: the defaults are those of
-its dataclass fields.
+GRPOConfig refuses a machine without a GPU, so none is made.
 """
 
-import dataclasses
-import functools
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +11,7 @@ from typing import Any
 from entrostat.doctor.names import unknown_notes
 from entrostat.doctor.read import Source, is_interpolation
 from entrostat.doctor.settings import Kind, Settings, checked, unresolved
+from entrostat.doctor.trl_fields import fields
 from entrostat.trainers import trl_steps_per_generation
 
 KINDS: Mapping[str, Kind] = {
@@ -57,32 +55,10 @@ SAMPLER = ("temperature", *SAMPLER_OFF)
 """What generation_kwargs can set over the field of the same name."""
 
 
-def field_names() -> set[str]:
-    """GRPOConfig's fields in the installed TRL. ImportError where it is not installed."""
-    # here and below: TRL takes seconds to import
-    from trl.trainer.grpo_config import GRPOConfig
-
-    return {field.name for field in dataclasses.fields(GRPOConfig)}
-
-
-@functools.cache
-def script_names() -> frozenset[str]:
-    """What else `trl grpo --config` reads from the same file."""
-    from trl.scripts.grpo import GRPOScriptArguments
-    from trl.trainer.model_config import ModelConfig
-
-    names = {"config", "env", "datasets"}
-    for kind in (GRPOScriptArguments, ModelConfig):
-        names.update(field.name for field in dataclasses.fields(kind))
-    return frozenset(names)
-
-
 def trl_settings(source: Source) -> Settings:
     """The fields of `source` over GRPOConfig's defaults. ValueError for a value of a
     wrong type."""
-    import trl
-    from trl.trainer.grpo_config import GRPOConfig
-
+    trl = fields()
     given = dict(source.fields)
     for override in source.overrides:
         given[override.key] = override.value
@@ -90,22 +66,19 @@ def trl_settings(source: Source) -> Settings:
     notes = list(source.notes)
     # the class of an imported object may have fields of its own
     if source.owner is None:
-        known = field_names()
+        known = trl.names
         unknown = dict.fromkeys(_unknown_names(given, unsloth=bool(unsloth)), known)
-        notes += unknown_notes("trl", trl.__version__, unknown)
+        notes += unknown_notes("trl", trl.version, unknown)
     unknown_values = set(source.open)
     for name in KINDS:
         if is_interpolation(given.get(name)):
             notes.append(unresolved(name, given.pop(name)))
             unknown_values.add(name)
-    defaults: dict[str, Any] = {}
-    for field in dataclasses.fields(GRPOConfig):
-        if field.name in KINDS:
-            defaults[field.name] = field.default
+    defaults = {name: x for name, x in trl.defaults.items() if name in KINDS}
     values = defaults | _values(source.name, given)
     return Settings(
         "trl",
-        trl.__version__,
+        trl.version,
         values,
         defaults,
         unsloth,
@@ -117,7 +90,7 @@ def trl_settings(source: Source) -> Settings:
 
 def _unknown_names(given: Mapping[str, Any], *, unsloth: bool) -> Iterator[str]:
     """Fields that neither TRL nor, where it is in use, unsloth has."""
-    known = field_names() | script_names()
+    known = fields().names | fields().script
     for name in given:
         if name not in known and not (unsloth and _is_unsloths(name)):
             yield name
