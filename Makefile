@@ -11,7 +11,7 @@ DOCTOR := .venv-doctor
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: doctor demo test test-verl test-trl-other claims docs pictures release repository bench-gpu clean
+.PHONY: doctor demo test test-verl test-trl-other claims docs pictures cast release repository bench-gpu clean
 
 # make doctor RUN=path/to/run.sh: a small environment of its own, without torch
 doctor: $(DOCTOR)/.installed
@@ -52,6 +52,11 @@ docs: $(DOCS)/.installed
 # docs/glossary/*.svg
 pictures: $(DOCS)/.installed
 	$(DOCS)/bin/python dev/pictures.py
+
+# the recording in README.md: docs/doctor.cast, and docs/doctor.svg from it
+cast: $(DOCS)/.installed $(DOCTOR)/.installed
+	$(DOCS)/bin/asciinema rec --quiet --overwrite --cols 100 --rows 28 -c dev/cast.sh docs/doctor.cast
+	$(DOCS)/bin/termtosvg render docs/doctor.cast docs/doctor.svg -t window_frame -D 3000
 
 # wheel and sdist, checked; then the wheel alone in a bare environment, where each command says which extra it lacks
 release: $(RELEASE)/.installed
