@@ -167,3 +167,10 @@ def test_a_full_disk_is_one_line_and_the_run_resumes(command):
     command.run("train", "--resume", "run")
     command.run("train", *command.small, *FAST, "--out", "whole", "grpo")
     assert bytes_of(command, "run") == bytes_of(command, "whole")
+
+
+def test_a_run_that_diverges_is_one_line(command):
+    options = ("--learning-rate", "1e10", *FAST, "--out", "run")
+    out = command.run("train", *command.small, *options, "grpo", code=2)
+    said = out.stderr.strip().splitlines()[-1]
+    assert "the norm of a gradient is nan: the run has diverged; resume from an earlier checkpoint with a lower" in said

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from entrostat.engines.diverged import diverged
 from entrostat.engines.passes import THRESHOLDS
 from entrostat.strategies import strategy_name
 
@@ -72,12 +73,12 @@ def check_finite(
     numbers. A loss in fp16 may overflow: its update is then left out by the scaler."""
     both = torch.stack([loss.detach().float(), entropy.detach().sum().float()])
     of_loss, of_entropy = both.tolist()
-    update = trainer.state.global_step
+    update = f"update {trainer.state.global_step}"
     if not math.isfinite(of_loss) and not trainer.args.fp16:
         raise diverged("the loss", of_loss, update)
     if math.isfinite(of_loss) and not math.isfinite(of_entropy):
         raise RuntimeError(
-            f"at update {update} the policy's entropy is {of_entropy}, though its "
+            f"at {update} the policy's entropy is {of_entropy}, though its "
             "log-probabilities are numbers: a logit is -inf, and the LM head is sharded "
             "or scales its logits; replace -inf in it by -1e4, which is as impossible"
         )
@@ -91,8 +92,8 @@ def explaining(trainer: Any) -> Iterator[None]:
     except RuntimeError as error:
         if all(_is_sound(weight) for weight in trainer.model.parameters()):
             raise
-        step = trainer.state.global_step
-        raise diverged("a weight", math.nan, step) from error
+        update = f"update {trainer.state.global_step}"
+        raise diverged("a weight", math.nan, update) from error
 
 
 def _is_sound(weight: Tensor) -> bool:
@@ -100,10 +101,3 @@ def _is_sound(weight: Tensor) -> bool:
     -inf bars a token."""
     local = weight.to_local() if isinstance(weight, DTensor) else weight
     return bool((local < math.inf).all())
-
-
-def diverged(what: str, value: float, update: int) -> RuntimeError:
-    return RuntimeError(
-        f"at update {update} {what} is {value}: the run has diverged; resume from an "
-        "earlier checkpoint with a lower learning_rate or max_grad_norm"
-    )

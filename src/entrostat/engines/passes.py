@@ -178,7 +178,7 @@ class PassMixin(Base):
         if entropy is None or bool(entropy.isfinite().all()):
             return
         self._check_no_bonus(entropy)
-        if labels is None or labels[:, 1:].shape != entropy.shape:
+        if not states or labels is None or labels[:, 1:].shape != entropy.shape:
             return
         bad = ~entropy.isfinite()
         stats_at = self._head.at_tokens(

@@ -104,7 +104,8 @@ class EntropyControlMixin(MeasureMixin):
 
     Raises:
         ValueError: at construction, the strategy cannot act in this configuration.
-        RuntimeError: TRL has been rewritten (unsloth) or is not a tested version.
+        RuntimeError: TRL has been rewritten (unsloth) or is not a tested version; in a
+            run, what guards.py and passes.py stop it for.
     """
 
     def __init__(

@@ -55,13 +55,14 @@ class Surface:
     # TRL's and transformers' attributes
 
     args: Any
-    """trl, dump, ppo: the GRPOConfig."""
+    """trl, passes, measure, dump, ppo, guards: the GRPOConfig."""
     state: Any
-    """trl, dump, ppo: `global_step` and `max_steps`."""
+    """trl, measure, dump, guards: `global_step`, and in trl `max_steps`."""
     model: Any
     """trl, dump, ppo: the policy; its `training` tells updates from evaluation."""
     accelerator: Any
-    """trl, dump, ppo: sums over ranks, and their numbers."""
+    """trl, passes, measure, scored, dump, ppo: sums over ranks, their numbers, and what
+    they have wrapped a model in."""
     processing_class: Any
     """dump: decodes tokens."""
     _tokenizer: Any

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from entrostat.clip import ClipBounds, ClipEvents
+from entrostat.engines.diverged import diverged
 from entrostat.engines.fast import (
     Passed,
     Rollout,
@@ -208,7 +209,7 @@ class _Training:
         """The updates on a rollout, in place."""
         config, sampled = self.config, rollout.sampled
         self.update = 0
-        return update(
+        passed = update(
             self.model,
             self.adam,
             sampled,
@@ -220,6 +221,10 @@ class _Training:
             objectives=[self.controller.pair],
             see=self._see,
         )
+        norm = float(passed.norm)
+        if not math.isfinite(norm):
+            raise diverged("the norm of a gradient", norm, f"rollout {self.done}")
+        return passed
 
     def _see(self, seen: Seen) -> None:
         """Counts an update's tokens as TRL's engine does."""
