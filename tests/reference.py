@@ -233,3 +233,59 @@ def ce_gppo(logratios, advantages, low, high, beta_low, beta_high):
         edge = {"low": beta_low * (1 - low), "high": beta_high * (1 + high), None: exp(lr)}[event]
         out.append((-edge * a, -edge * a))
     return out
+
+
+def weighted(weights, logratios, advantages, low, high):
+    """PPO's clipped loss on advantages that are multiplied by weights first."""
+    rescaled = [w * a for w, a in zip(weights, advantages, strict=True)]
+    return [
+        (clip_loss(lr, a, low, high), clip_gradient(lr, a, low, high))
+        for lr, a in zip(logratios, rescaled, strict=True)
+    ]
+
+
+def repo_weights(logprobs, advantages, zeta):
+    """REPO-R: A > 0 times 1 - zeta ln p, A < 0 times 1 + zeta ln p, the sign never turned."""
+    return [
+        max(1 - zeta * lp, 0.0) if a > 0 else max(1 + zeta * lp, 0.0)
+        for lp, a in zip(logprobs, advantages, strict=True)
+    ]
+
+
+def repo_zetas(entropies, target, zeta, least, most):
+    """The gain of each rollout: twice or half its size, over to the other sign at the least."""
+    zetas = [zeta]
+    for entropy in entropies[1:]:
+        if math.isnan(entropy):
+            zetas.append(zetas[-1])
+            continue
+        size, positive, raise_it = abs(zetas[-1]), zetas[-1] > 0, entropy < target
+        if positive == raise_it:
+            size = min(2 * size, most)
+        elif size / 2 < least:
+            size, positive = least, not positive
+        else:
+            size = size / 2
+        zetas.append(size if positive else -size)
+    return zetas
+
+
+def stare_weights(old_logprobs, advantages, weight, share):
+    """STARE: right tokens among the most surprising `share`, by linear interpolation between order statistics."""
+    surprisals = sorted(-lp for lp in old_logprobs)
+    place = (1 - share) * (len(surprisals) - 1)
+    below = int(place)
+    above = min(below + 1, len(surprisals) - 1)
+    edge = surprisals[below] + (place - below) * (surprisals[above] - surprisals[below])
+    return [weight if -lp >= edge and a > 0 else 1.0 for lp, a in zip(old_logprobs, advantages, strict=True)]
+
+
+def mai_highs(entropies, target, eps, delta, k_max):
+    """The largest ratio of each rollout under MAI-Thinking-1's rule."""
+    k, highs = 0.0, []
+    for entropy in entropies:
+        if not math.isnan(entropy):
+            step = delta if entropy < target else -delta
+            k = min(max(k + step, 0.0), k_max)
+        highs.append(1 / (1 - eps) + k)
+    return highs

@@ -154,7 +154,8 @@ def test_no_bound_is_over_the_highest(name, chosen, values, history):
 def test_the_highest_is_reached(name, chosen):
     """By some token in some state: a looser one would tell of a window that is not there."""
     strategy = make_strategy(name, **chosen)
-    states = [observed(strategy, history) for history in ([1.0], [1.0, 0.1], [1.0, 0.1, 0.1, 0.1], [0.1, 1.0, 1.0])]
+    histories = ([1.0], [1.0, 0.1], [1.0, 0.1, 0.1, 0.1], [0.1, 1.0, 1.0], [0.1] * 20)
+    states = [observed(strategy, history) for history in histories]
     highs = torch.stack([strategy.bounds(s, policy([-0.01, -1.0, -9.0, -40.0])).high for s in states])
     assert highs.max().item() == pytest.approx(strategy.highest, rel=1e-6)
 

@@ -76,7 +76,7 @@ def test_it_reads_all_of_it(name, options):
 
 
 def test_what_needs_the_entropy_of_the_rollout_alone_says_so():
-    assert {name for name in STRATEGIES if make_strategy(name).controls_entropy} == {"od", "thermostat"}
+    assert {name for name in STRATEGIES if make_strategy(name).controls_entropy} == {"adapo", "mai", "od", "thermostat"}
     assert make_strategy("od").reads == Reads.MEAN_ENTROPY
     assert OBJECTIVES["entropic"]().reads == Reads.MEAN_ENTROPY
 

@@ -369,3 +369,32 @@ def test_before_anything_is_measured_it_is_plain_clipping(entropy):
     low, high = Thermostat(eps=0.3).bounds(ThermostatState(), stats)
     assert torch.equal(low, torch.full((1, 2), 0.3))
     assert torch.equal(high, low)
+
+
+# A floor
+
+
+@given(st.lists(st.floats(0.01, 2.0), min_size=2, max_size=40))
+def test_a_floor_never_presses_entropy_down(entropies):
+    thermostat = Thermostat(target=0.3, hold="floor")
+    state = thermostat.init()
+    for i, entropy in enumerate(entropies):
+        state = thermostat.observe(state, summary(entropy, progress=i / len(entropies), updates=8))
+        assert 0 <= state.pressure <= thermostat.pressure_limit
+        # and the reference is never over the target
+        assert state.reference <= math.log(0.3) + 1e-9
+
+
+def test_a_floor_acts_where_entropy_falls_under_it_and_rests_over_it():
+    floor, both = Thermostat(target=0.3, hold="floor"), Thermostat(target=0.3)
+    pressures = {"floor": [], "both": []}
+    # entropy rises to three times the floor, as where a wrong habit is unlearned, and then falls through it
+    rise_and_fall = [0.3 * 1.1**k for k in range(12)] + [0.86 * 0.9**k for k in range(16)]
+    for name, thermostat in (("floor", floor), ("both", both)):
+        state = thermostat.init()
+        for i, entropy in enumerate(rise_and_fall):
+            state = thermostat.observe(state, summary(entropy, progress=i / 40, updates=8))
+            pressures[name].append(state.pressure)
+    assert pressures["floor"][:12] == [0.0] * 12
+    assert min(pressures["both"][:12]) < -1
+    assert pressures["floor"][-1] > 0.5

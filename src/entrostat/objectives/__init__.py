@@ -23,6 +23,10 @@ OBJECTIVES: "Registry[Objective]" = Registry(
         "clip-cov": "entrostat.objectives.covariance:ClipCov",
         "kl-cov": "entrostat.objectives.covariance:KlCov",
         "ce-gppo": "entrostat.objectives.gppo:CeGppo",
+        "repo": "entrostat.objectives.repo:Repo",
+        "stare": "entrostat.objectives.stare:Stare",
+        "entrocraft": "entrostat.objectives.entrocraft:Entrocraft",
+        "w-reinforce": "entrostat.objectives.w_reinforce:WReinforce",
     },
 )
 

@@ -2,7 +2,7 @@
 trainer's loss stands on."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,10 +36,10 @@ class OnClipped(Objective):
     def __post_init__(self):
         not_negative(self, "low", "high")
 
-    def init(self) -> Counted:
+    def init(self) -> Any:
         return Counted()
 
-    def observe(self, state: Counted, summary: RolloutSummary) -> Counted:
+    def observe(self, state: Any, summary: RolloutSummary) -> Any:
         return Counted(state.rollouts + 1)
 
     def events(self, inputs: LossInputs) -> ClipEvents:

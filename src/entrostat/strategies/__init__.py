@@ -55,6 +55,8 @@ STRATEGIES: "Registry[Strategy]" = Registry(
         "dynamic": "entrostat.strategies.dynamic:WholeRun",
         "dcpo": "entrostat.strategies.dcpo:Dcpo",
         "regions": "entrostat.strategies.regions:Regions",
+        "mai": "entrostat.strategies.adaptive:Mai",
+        "adapo": "entrostat.strategies.adaptive:Adapo",
         "thermostat": "entrostat.strategies.thermostat:Thermostat",
     },
 )

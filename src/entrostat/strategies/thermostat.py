@@ -110,6 +110,9 @@ class Thermostat(Strategy):
     tilt: Literal["surprisal", "bracket"] = "surprisal"
     """What moves a token's window: ln p + H, or Q_a - E[Q],
     which costs a forward pass per rollout."""
+    hold: Literal["floor", "both"] = "both"
+    """floor: act only against entropy under the target.
+    both: act against entropy over it too."""
     eps: float = 0.2
     """Half-width of the window."""
     rate: float = 0.03
@@ -131,6 +134,8 @@ class Thermostat(Strategy):
             )
         if self.tilt not in ("surprisal", "bracket"):
             raise ValueError(f"tilt must be surprisal or bracket, got {self.tilt!r}")
+        if self.hold not in ("floor", "both"):
+            raise ValueError(f"hold must be floor or both, got {self.hold!r}")
         checked("eps", self.eps, low=1e-4, high=1.0, why="in [1e-4, 1]")
         checked("rate", self.rate, low=1e-4, high=1.0, why="in [1e-4, 1]")
         checked("response", self.response, low=0.01, high=1.0, why="in [0.01, 1]")
@@ -296,7 +301,9 @@ class Thermostat(Strategy):
         """
         reference += self._paced(math.log(target) - reference)
         slack = REACH * self.rate
-        return min(max(reference, h - slack), h + slack)
+        reference = min(max(reference, h - slack), h + slack)
+        # over a floor entropy is free, and the reference does not follow it up
+        return min(reference, math.log(target)) if self.hold == "floor" else reference
 
     def _paced(self, distance: float) -> float:
         """The part of a distance, in ln nats, that one rollout may go."""
@@ -311,7 +318,8 @@ class Thermostat(Strategy):
     ) -> float:
         """u for this rollout; `ahead` is what the reference will move by after it."""
         limit = self.pressure_limit
-        hold = min(max(-plant.drift / plant.gain, -limit), limit)
+        least = 0.0 if self.hold == "floor" else -limit
+        hold = min(max(-plant.drift / plant.gain, least), limit)
         kept = self.momentum**updates
         # rollouts by which the optimizer's momentum delays the answer to a pressure
         delay = late(updates, self.momentum) / (1 - kept) if kept < 1 else 0.0
@@ -320,7 +328,7 @@ class Thermostat(Strategy):
         cautious_gain = plant.gain + plant.gg / plant.gain
         # by the time this pressure is felt, the reference has moved on too
         wanted = self.response * (reference + delay * ahead - settled) + ahead
-        return min(max(hold + wanted / cautious_gain, -limit), limit)
+        return min(max(hold + wanted / cautious_gain, least), limit)
 
     def _scale(self, summary: RolloutSummary, before: float) -> float:
         """The rollout's mean size of the tilt; as before where nothing was measured."""
