@@ -213,7 +213,7 @@ def test_a_dry_run_refuses_what_the_run_would(command, recipe):
     assert "'clip-lower' cannot act" in said
     many = ["--eval-problems", "9999"]
     assert "countdown has 297" in command.run("train", "--config", recipe(), *many, "--dry-run", code=2).stderr
-    assert "is no folder" in command.run("train", "--dry-run", "--model", "./gone", "grpo", code=2).stderr
+    assert "there is no such folder" in command.run("train", "--dry-run", "--model", "./gone", "grpo", code=2).stderr
     assert "--dry-run is of one new run" in command.run("train", "--dry-run", code=2).stderr
 
 
