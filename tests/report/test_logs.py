@@ -10,6 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 import entrostat
 from entrostat.cli import main
 from entrostat.report import load_run, read_runs, write_csv, write_report
+from entrostat.report.metric_names import in_our_names
+from entrostat.report.results import score_names, terms
 from entrostat.report.story import happened
 
 FALL = [0.43, 0.40, 0.30, 0.20, 0.15, 0.12, 0.11, 0.11, 0.11, 0.11]
@@ -79,15 +81,14 @@ def test_verls_file_logger(tmp_path):
 def test_verls_console_with_rays_prefix_and_colours(tmp_path):
     lines = ["Training Progress:   0%|          | 0/3", "\x1b[36m(TaskRunner pid=71)\x1b[0m some words step:x - y"]
     for step in (1, 2, 3):
-        numbers = (
-            f"actor/entropy:{0.4 / step} - actor/pg_clipfrac:np.float64(0.001) - timing_s/step:12.5 - actor/lr:1e-06"
-        )
+        numbers = f"actor/entropy:{0.4 / step} - actor/pg_clipfrac:np.float64(0.001) - timing_s/step:12.5 - critic/score/mean:0.5\x1b[0m"
         lines.append(f"\x1b[36m(TaskRunner pid=71)\x1b[0m step:{step} - {numbers}")
     (tmp_path / "slurm-1.out").write_text("\n".join(lines))
     run = load_run(tmp_path)
     assert run.known("entropy") == {1: 0.4, 2: 0.2, 3: 0.4 / 3}
     assert run.known("clipped") == {1: 0.001, 2: 0.001, 3: 0.001}
     assert run.known("seconds_of_step")[2] == 12.5
+    assert run.known("reward")[3] == 0.5
 
 
 def test_tensorboard_events(tmp_path):
@@ -136,12 +137,26 @@ def test_trackios_database(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["project.db"]
 
 
+def test_the_samplers_entropy_goes_before_that_of_the_updates():
+    assert in_our_names({"entropy": 0.1, "entrostat/entropy": 0.2})["entropy"] == 0.2
+    assert in_our_names({"train/actor/entropy": 0.3, "entropy": 0.1})["entropy"] == 0.3
+
+
+def test_the_table_of_a_log_says_what_it_is_of(tmp_path):
+    lines = [json.dumps(verl_line(step, entropy)) for step, entropy in enumerate(FALL, 1)]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
+    runs = read_runs([tmp_path / "x.jsonl"])
+    assert score_names(runs) == ()
+    assert [term for term, _ in terms(runs)] == ["entropy"]
+    assert runs[0].entropies() == (FALL[0], FALL[-1])
+
+
 def test_a_folder_of_runs(tmp_path):
     for name in ("a", "b"):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "log.jsonl").write_text(json.dumps(verl_line(1, 0.4)) + "\n" + json.dumps(verl_line(2, 0.3)))
-    assert [run.label for run in read_runs([tmp_path])] == ["log", "log"]
+    assert [run.label for run in read_runs([tmp_path])] == ["a/log", "b/log"]
     with pytest.raises(ValueError, match="holds 2 runs"):
         load_run(tmp_path)
 

@@ -39,6 +39,8 @@ def report(args: list[str]) -> int:
     from entrostat.report import read_runs, write_csv, write_report
     from entrostat.report.story import happened
 
+    if options.csv is not None and options.csv.exists():
+        raise ValueError(f"--csv {options.csv} exists: give another file name")
     print(write_report(list(options.runs), options.out))
     runs = read_runs(options.runs)
     if options.csv is not None:

@@ -5,9 +5,10 @@ logs.py those of runs that are not entrostat's own.
 """
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from entrostat.report.logs import Log, logs
@@ -26,6 +27,9 @@ from entrostat.report.untrusted import (
 
 LONGEST_LABEL = 60
 """Characters."""
+PARTS = 20
+"""The first and last number of a log are means over one of so many parts of it: one
+rollout is noisy."""
 
 EXPERIMENT = (
     "task",
@@ -109,8 +113,11 @@ class Run:
     def entropies(self) -> tuple[float | None, float | None]:
         """Mean token entropy at the start and at the end, in nats.
 
-        Those of the summary; where it has none, of the first and the last row.
+        Those of the summary; where it has none, of the first and the last row; of another
+        program's log the means of its first and last part.
         """
+        if self.foreign:
+            return ends(list(self.known("entropy").values()))
         summary = self.summary or {}
         start = number(summary.get("entropy_start"))
         end = number(summary.get("entropy_end"))
@@ -185,7 +192,7 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if path.resolve() not in seen:
             seen[path.resolve()] = _runs_of(path)
-    runs = [run for found in seen.values() for run in found]
+    runs = _told_apart([run for found in seen.values() for run in found])
     if not runs:
         raise ValueError("a report needs at least one run's folder, got none")
     return _named(_sorted(_labelled(runs)))
@@ -215,6 +222,30 @@ def _runs_in(path: Path) -> list[Run]:
     if (path / "metrics.jsonl").is_file():
         return [_read_run(path)]
     return [_from_log(log) for log in logs(path)]
+
+
+def _told_apart(runs: list[Run]) -> list[Run]:
+    """The runs with the folder in front of a log's label that another log has too.
+
+    Runs of one label are taken as seeds of one experiment, which logs are not.
+    """
+    labels = [run.label for run in runs if run.foreign]
+    told = []
+    for run in runs:
+        if run.foreign and labels.count(run.label) > 1:
+            folder = run.path.resolve().parent.name
+            label = text(f"{folder}/{run.label}", LONGEST_LABEL)
+            run = replace(run, label=label)
+        told.append(run)
+    return told
+
+
+def ends(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """The means of the first and of the last part of a log; None where it is empty."""
+    if not values:
+        return None, None
+    part = max(1, len(values) // PARTS)
+    return fmean(values[:part]), fmean(values[-part:])
 
 
 def _from_log(log: Log) -> Run:

@@ -59,6 +59,8 @@ def score_names(runs: Sequence[Run]) -> tuple[str, ...]:
         kind, _, n = name.partition("@")
         return kind, int(n)
 
+    if not names and all(run.foreign for run in runs):
+        return ()
     return tuple(sorted(names, key=place)) or DEFAULT_SCORES
 
 
@@ -104,6 +106,11 @@ def best_label(runs: Sequence[Run], name: str) -> str | None:
 
 def terms(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """What the columns mean, a line each."""
+    if all(run.foreign for run in runs):
+        meaning = (
+            "in nats per token, means of the first and the last twentieth of the log"
+        )
+        return [("entropy", meaning)]
     meaning = (
         "mean entropy of the sampling policy, in nats per token, on held-out problems "
         "before and after training"

@@ -8,11 +8,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from entrostat.reach import LEAST_CLIPPED
-from entrostat.report.read import Run
+from entrostat.report.read import PARTS, Run, ends
 
-ENDS = 20
-"""A run's first and last number are means over one of so many parts of it: one rollout is
-noisy."""
 LEAST_CHANGE = 0.1
 """Of the start's entropy. A smaller change is none that is worth a word."""
 MOST_OF_IT = 0.8
@@ -27,15 +24,16 @@ def happened(run: Run) -> str:
     parts = [_of_entropy(entropy, "step" if run.foreign else "rollout")]
     reward = list(run.known("reward").values())
     if len(reward) > 1:
-        start, end = _ends(reward)
-        parts.append(f"reward went from {start:.2f} to {end:.2f}")
+        start, end = ends(reward)
+        parts.append(f"reward went from {start or 0:.2f} to {end or 0:.2f}")
     parts.append(_of_clipping(run))
     return "; ".join(filter(None, parts))
 
 
 def _of_entropy(entropy: Mapping[int, float], step: str) -> str:
     values = list(entropy.values())
-    start, end = _ends(values)
+    start, end = ends(values)
+    assert start is not None and end is not None
     steps = list(entropy)
     length = f"{steps[-1] - steps[0] + 1} {step}s"
     change = end - start
@@ -71,13 +69,7 @@ def _of_clipping(run: Run) -> str:
     return f"{text}: clip settings can hardly act here" if share < least else text
 
 
-def _ends(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of the first and of the last part."""
-    part = max(1, len(values) // ENDS)
-    return fmean(values[:part]), fmean(values[-part:])
-
-
 def _smooth(values: Sequence[float]) -> list[float]:
     """Each value's mean over the part of the run that ends with it."""
-    part = max(1, len(values) // ENDS)
+    part = max(1, len(values) // PARTS)
     return [fmean(values[max(0, i - part + 1) : i + 1]) for i in range(len(values))]
