@@ -81,7 +81,8 @@ def test_verls_file_logger(tmp_path):
 def test_verls_console_with_rays_prefix_and_colours(tmp_path):
     lines = ["Training Progress:   0%|          | 0/3", "\x1b[36m(TaskRunner pid=71)\x1b[0m some words step:x - y"]
     for step in (1, 2, 3):
-        numbers = f"actor/entropy:{0.4 / step} - actor/pg_clipfrac:np.float64(0.001) - timing_s/step:12.5 - critic/score/mean:0.5\x1b[0m"
+        numbers = f"actor/entropy:{0.4 / step} - actor/pg_clipfrac:np.float64(0.001) - timing_s/step:12.5"
+        numbers += " - critic/score/mean:0.5\x1b[0m"
         lines.append(f"\x1b[36m(TaskRunner pid=71)\x1b[0m step:{step} - {numbers}")
     (tmp_path / "slurm-1.out").write_text("\n".join(lines))
     run = load_run(tmp_path)
