@@ -104,7 +104,7 @@ def test_texts_of_the_dump_reach_the_terminal_as_escapes(capsys, tmp_path):
     columns["text"] = [[HOSTILE[i] for i in row] for row in columns["tokens"]]
     columns["prompt"] = [HOSTILE[i % len(HOSTILE)] for i in columns["group"]]
     dump.write(tmp_path / "a.parquet", **columns)
-    code, out, err = run(capsys, tmp_path)
+    code, out, err = run(capsys, tmp_path, "--full")
     assert (code, err) == (0, "")
     assert not set(out) & set("\x1b\r\x07\x00\u202e\u2028")
     assert r'"\x1b[31mred"' in out and "[bold]markup" in out
@@ -211,7 +211,7 @@ def test_bytes_that_are_no_text_are_shown_as_such(capsys, make_dump):
     pq.write_table(table.set_column(at, table.schema.field("text"), texts), folder / dump.file_name(0))
     made = as_json(capsys, folder, "--html", folder / "page.html")
     assert {part["label"] for part in made["breakdowns"]["token"]} == {"\ufffd\ufffd<"}
-    assert "\ufffd\ufffd<" in run(capsys, folder)[1]
+    assert "\ufffd\ufffd<" in run(capsys, folder, "--full")[1]
 
 
 @settings(max_examples=50)
@@ -248,7 +248,7 @@ def test_a_dump_without_entropy_says_what_is_left(capsys, make_dump):
     assert made["change"] is None and made["map"] is None and made["advice"] is None and made["causes"] == []
     assert "region" not in made["breakdowns"] and "prompt" not in made["breakdowns"]
     assert "kept" not in made["breakdowns"]["position"][0]
-    code, out, _ = run(capsys, folder)
+    code, out, _ = run(capsys, folder, "--full")
     assert code == 0 and "no column entropy" in out.replace("\n", " ") and "By position" in out
 
 
@@ -266,3 +266,28 @@ def test_a_rollout_without_a_trained_token_has_no_predicted_change(capsys, tmp_p
     _, out, _ = run(capsys, tmp_path, "--json")
     made = json.loads(out, parse_constant=refuse)
     assert [point["step"] for point in made["measured"]["points"]] == [0]
+
+
+def test_without_sums_over_the_vocabulary_no_cause_is_named(capsys, make_dump):
+    folder, _ = make_dump((0, 1), without={"sum_p2", "sum_p2_logp"})
+    made = as_json(capsys, folder)
+    assert made["measure"] == "entropy_change_own_term"
+    assert made["causes"] == [] and made["advice"] is None
+    said = " ".join(made["sentences"])
+    assert "Record sum_p2 and sum_p2_logp" in said
+    assert "(E1)" not in said and "would have held" not in said
+
+
+def test_a_rewritten_dump_says_what_is_taken(capsys, make_dump):
+    folder, _ = make_dump((0,))
+    file = folder / dump.file_name(0)
+    pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+    left_out = as_json(capsys, folder)["left_out"]
+    assert any("1 of 1 files say no version" in line for line in left_out)
+
+
+def test_tables_come_with_full_alone(capsys, make_dump):
+    folder, _ = make_dump((3,))
+    short, full = run(capsys, folder)[1], run(capsys, folder, "--full")[1]
+    assert "By region" not in short and "--full prints the tables" in short
+    assert "By region" in full and len(short.splitlines()) < 30

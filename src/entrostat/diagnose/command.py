@@ -35,4 +35,4 @@ def answer(options: Diagnose) -> tuple[Json, Any]:
         write_page(diagnosis, viewer(attribution, options.responses), options.html)
         diagnosis["page"] = str(options.html)
         print(f"page: {options.html}", file=sys.stderr)
-    return diagnosis, shown(diagnosis)
+    return diagnosis, shown(diagnosis, full=options.full)

@@ -24,5 +24,8 @@ class Diagnose:
     """The least reward of a right answer."""
     skip_bad: bool = False
     """Leave out rows and files that can't be read, and count them."""
+    full: bool = False
+    """Print the tables too: by region, position, token and prompt, and the map of other
+    thresholds."""
     json: bool = False
     """Print the result as JSON."""

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from entrostat import dump
 from entrostat.dump.prime_rl import EXPORTED
+from entrostat.dump.schema import KEY
 from entrostat.dump.tokens import BOUNDED
 from entrostat.texts import first_line
 from entrostat.trainers import loss_in_dump
@@ -84,6 +85,8 @@ class _Facts:
     loss: str
     weighed_by: frozenset[str]
     """By what else than r A the trainer weighs tokens."""
+    versioned: bool = True
+    """Whether the file says its version, and with it what was noted of the run."""
 
 
 def plan(
@@ -128,6 +131,7 @@ def plan(
         *_without_columns(columns, losses, level),
         *_without_window(losses, level),
         *_without_weights(weighed_by),
+        *_without_version(facts),
     )
     all_clamp = all(loss_in_dump(loss).clamps for loss in losses)
     return Plan(
@@ -143,7 +147,7 @@ def plan(
 
 
 def _facts(file: Path) -> _Facts:
-    columns = _columns(file)
+    columns, versioned = _columns(file)
     notes = dump.notes(file)
     level = _word(notes.get("importance_sampling_level", "token"))
     # an objective stands over the loss type beneath it
@@ -157,15 +161,20 @@ def _facts(file: Path) -> _Facts:
     weights = notes.get("weighed_by", [])
     if not isinstance(weights, list):
         weights = [weights]
-    return _Facts(columns, level, loss, frozenset(map(_word, weights)))
+    return _Facts(columns, level, loss, frozenset(map(_word, weights)), versioned)
 
 
-def _columns(file: Path) -> frozenset[str]:
-    """The columns of a dump that the file has. ValueError where it is no Parquet."""
+def _columns(file: Path) -> tuple[frozenset[str], bool]:
+    """The columns of a dump that the file has, and whether it says its version.
+
+    ValueError where it is no Parquet.
+    """
     if file.suffix == ".jsonl":
-        return EXPORTED
+        return EXPORTED, True
     try:
-        return frozenset(pq.read_schema(file).names).intersection(dump.COLUMNS)
+        schema = pq.read_schema(file)
+        columns = frozenset(schema.names).intersection(dump.COLUMNS)
+        return columns, KEY in (schema.metadata or {})
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{file}: no whole Parquet file ({first_line(error)}): write the dump again"
@@ -253,4 +262,15 @@ def _without_weights(weighed_by: frozenset[str]) -> Iterator[str]:
             f"the trainer also weighs tokens by {', '.join(sorted(weighed_by))}, some "
             "perhaps by 0, and a dump does not hold these weights: the change is that of "
             "r A"
+        )
+
+
+def _without_version(facts: Sequence[_Facts]) -> Iterator[str]:
+    """A line where another program has written files again, and left out what was noted
+    of the run."""
+    bare = sum(not each.versioned for each in facts)
+    if bare:
+        yield (
+            f"{bare} of {len(facts)} files say no version, as where Polars, pandas or "
+            "DuckDB wrote them again: taken as version 1, of a run with GRPO's loss"
         )

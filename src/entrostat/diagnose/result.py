@@ -55,8 +55,9 @@ def result(
     has_change = plan.measure is not None
     has_ratios = plan.has("old_logprobs")
     change = kept(attribution)
-    change_causes = causes(attribution)
-    advice = advise(attribution)
+    # without the sums a cause could have the wrong sign
+    change_causes = causes(attribution) if plan.exact else []
+    advice = advise(attribution) if plan.exact else None
     measured = series(attribution, paths)
     reach = numbers(attribution)
     return _json(

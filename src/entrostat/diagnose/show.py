@@ -18,8 +18,8 @@ MAP_HIGHS = (0.1, 0.15, 0.2, 0.28, 0.5, "inf")
 """Thresholds of the map that are shown, beside the advised ones; --json has all."""
 
 
-def shown(diagnosis: Json) -> RenderableType:
-    """Tables and sentences of `entrostat.diagnose.result.result`.
+def shown(diagnosis: Json, *, full: bool) -> RenderableType:
+    """Sentences of `entrostat.diagnose.result.result`, and with `full` its tables.
 
     Text from the dump never acts as markup, nor on the terminal.
     """
@@ -28,6 +28,19 @@ def shown(diagnosis: Json) -> RenderableType:
         content += [Text(line), Text("")]
     for line in left_out_lines(diagnosis):
         content.append(Text(line, style="yellow"))
+    if full:
+        content += _tables(diagnosis)
+    else:
+        content.append(
+            Text("--full prints the tables, --html PAGE.html writes a page.")
+        )
+    for line in diagnosis["limits"]:
+        content.append(Text(line, style="dim"))
+    return Group(*content)
+
+
+def _tables(diagnosis: Json) -> list[RenderableType]:
+    content: list[RenderableType] = []
     for name in TITLES:
         if name in diagnosis["breakdowns"]:
             content.append(_breakdown(name, diagnosis["breakdowns"][name]))
@@ -42,9 +55,7 @@ def shown(diagnosis: Json) -> RenderableType:
         content.append(_map(diagnosis["map"], diagnosis["advice"]))
     if diagnosis["measured"]["points"]:
         content.append(_measured(diagnosis["measured"]["points"]))
-    for line in diagnosis["limits"]:
-        content.append(Text(line, style="dim"))
-    return Group(*content)
+    return content
 
 
 def _titled(title: str) -> Table:

@@ -14,6 +14,11 @@ SURE = 0.99
 FEW_GROUPS = 20
 MOST_BLAMED = 4
 UNIT = "nats per unit step per trained token"
+NO_SUMS = (
+    "What moved entropy is not named, and no thresholds are advised: the dump has no sums "
+    "over the vocabulary, and a token's own term alone may have the other sign. Record "
+    "sum_p2 and sum_p2_logp (entrostat.token_stats gives them; docs/dump.md)."
+)
 
 
 def sentences(
@@ -28,6 +33,9 @@ def sentences(
     lines = _measured(series)
     lines.append(_predicted(attribution, change))
     if plan.measure is None or not change.value:
+        return lines
+    if not plan.exact:
+        lines.append(NO_SUMS)
         return lines
     if sure(change):
         if _went_the_other_way(series, change):
@@ -177,11 +185,14 @@ def _advice(
     if advice.holding is not None:
         effect += f"; in {advice.holding:.0%} of resamples it holds"
     if advice.holds:
-        return f"{pair} would have held entropy: {effect}."
+        return (
+            f"{pair} would have held entropy by this first-order estimate: {effect}. "
+            "Tried on such a run, half of the fall remained."
+        )
     if advice.sure is not None:
         effect += f", and in {advice.sure:.0%} it helps"
     return (
-        "No pair of thresholds on the grid would have held entropy. "
+        "No pair of thresholds on the grid would have held entropy, to first order. "
         f"{pair} comes nearest: {effect}."
     )
 

@@ -15,6 +15,20 @@ Bad = Callable[[str, int], None]
 or the rest of one."""
 
 
+ROUNDING = 1e-3
+"""Nats by which a logarithm of a probability may be over 0, or an entropy under it: half
+precision."""
+_LOGPROB = (1, ": the logarithm of a probability is at most 0")
+_ENTROPY = (-1, ": an entropy is at least 0")
+SIGNS = {
+    "logprobs": _LOGPROB,
+    "old_logprobs": _LOGPROB,
+    "entropy": _ENTROPY,
+    "old_entropy": _ENTROPY,
+}
+"""Columns with a sign that they cannot have, and why."""
+
+
 class _Place(NamedTuple):
     """Where a batch of rows stands, for errors."""
 
@@ -177,10 +191,14 @@ def _check_tokens(columns: dict[str, pa.Array], place: _Place) -> None:
         values = _numpy(array.flatten())
         allowed = ~np.isnan(values) if name in MAY_BE_INFINITE else np.isfinite(values)
         wrong = trained & ~allowed
+        why = ""
+        if name in SIGNS and not wrong.any():
+            sign, why = SIGNS[name]
+            wrong = trained & (sign * values > ROUNDING)
         if wrong.any():
             entry = _first(wrong)
             row, position = _row_of(array, entry)
-            problem = f"{values[entry]} at trained position {position}"
+            problem = f"{values[entry]} at trained position {position}{why}"
             raise place.error(row, name, problem)
 
 

@@ -66,7 +66,8 @@ def notes(path: Path | str) -> dict[str, Any]:
     if first.suffix == ".jsonl":
         return {}
     with _opened(first) as parquet:
-        return read_metadata(parquet.metadata.metadata, str(first))
+        names = _arrow_schema(parquet, str(first)).names
+        return read_metadata(parquet.metadata.metadata, str(first), names)
 
 
 def _wanted(columns: Sequence[str] | None) -> list[str]:
@@ -96,8 +97,8 @@ def _read_parquet(
 ) -> Iterator[pa.RecordBatch]:
     where = str(file)
     with _opened(file) as parquet:
-        notes = read_metadata(parquet.metadata.metadata, where)
         schema = _arrow_schema(parquet, where)
+        notes = read_metadata(parquet.metadata.metadata, where, schema.names)
         check_columns(schema, where)
         names = [name for name in wanted if name in schema.names]
         if not parquet.metadata.num_rows:

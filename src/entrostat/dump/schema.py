@@ -14,6 +14,7 @@ that are not trained on (mask False) numbers mean nothing; the writer puts NaN.
 """
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -126,16 +127,29 @@ def metadata(notes: dict[str, Any]) -> dict[bytes, bytes]:
     return {KEY: json.dumps(content).encode()}
 
 
-def read_metadata(metadata: dict[bytes, bytes] | None, where: str) -> dict[str, Any]:
+def read_metadata(
+    metadata: dict[bytes, bytes] | None, where: str, names: Collection[str]
+) -> dict[str, Any]:
     """The notes in the metadata of the file `where`.
+
+    Polars, pandas and DuckDB leave the metadata out of what they write, so a file without
+    it may be a rewritten dump: where it has all columns that a dump needs, it is taken as
+    version 1 without notes.
+
+    Args:
+        names: of its columns.
 
     Raises:
         ValueError: it is no dump, or one of another version.
     """
     if metadata is None or KEY not in metadata:
+        needed = [name for name, column in COLUMNS.items() if column.required]
+        missing = [name for name in needed if name not in names]
+        if not missing:
+            return {}
         raise ValueError(
-            f"{where}: no dump (its metadata has no {KEY.decode()!r}): write dumps "
-            "with entrostat.dump.write"
+            f"{where}: no dump (its metadata has no {KEY.decode()!r}, and it has no "
+            f"column {missing[0]!r}): write dumps with entrostat.dump.write"
         )
     try:
         content = json.loads(metadata[KEY])

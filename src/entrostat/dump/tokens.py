@@ -63,7 +63,7 @@ def per_token(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
 def _by_token(schema: pa.Schema) -> bool:
     """Whether each token's own ratio is clipped, by the notes of the rows."""
     metadata = schema.metadata or {}
-    notes = read_metadata(metadata, "rows") if KEY in metadata else {}
+    notes = read_metadata(metadata, "rows", schema.names) if KEY in metadata else {}
     return notes.get("importance_sampling_level", "token") == "token"
 
 
