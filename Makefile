@@ -7,11 +7,15 @@ VERL := .venv-verl
 DOCS := .venv-docs
 RELEASE := .venv-release
 DOCTOR := .venv-doctor
+SKYRL := .venv-skyrl
+# python3.12 as it is, or the newest that pyenv has
+PYTHON312 ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null || \
+	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | grep '^3\.12' | tail -1) python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null)
 # the release that test-trl-other tries
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: doctor demo test test-verl test-trl-other claims docs pictures cast release repository bench-gpu clean
+.PHONY: doctor demo test test-verl test-skyrl test-trl-other claims docs pictures cast release repository bench-gpu clean
 
 # make doctor RUN=path/to/run.sh: a small environment of its own, without torch
 doctor: $(DOCTOR)/.installed
@@ -33,6 +37,15 @@ test-verl: $(VERL)/.installed
 	$(VERL)/bin/pyright -p tests/with_verl --pythonpath $(VERL)/bin/python
 	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -c tests/with_verl/pytest.ini tests/with_verl tests/doctor/test_verl_faults.py \
 		tests/doctor/test_verl_bypass.py
+
+# SkyRL's own loss and registry under our bounds, on a CPU; its wheel wants Python 3.12
+test-skyrl:
+ifeq ($(PYTHON312),)
+	@echo "test-skyrl skipped: there is no python3.12; PYTHON312=/path/to/it runs it" >&2
+else
+	$(MAKE) $(SKYRL)/.installed
+	OMP_NUM_THREADS=1 $(SKYRL)/bin/pytest -q -c tests/with_skyrl/pytest.ini tests/with_skyrl
+endif
 
 # another release of TRL, laid over the environment of `test`: a name that it lacks is said in one sentence (and no test
 # runs), and what runs is stock TRL. Stock 1.15.0 trains on a CPU only under Triton's interpreter, which takes a minute
@@ -88,6 +101,12 @@ $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt -e '.[verl,math]' pyright pytest
 	touch $@
 
+$(SKYRL)/.installed: constraints-skyrl.txt
+	$(PYTHON312) -m venv $(SKYRL)
+	$(SKYRL)/bin/pip install --quiet --disable-pip-version-check --no-deps -r constraints-skyrl.txt
+	$(SKYRL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
 $(DOCS)/.installed: constraints-docs.txt
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r constraints-docs.txt
@@ -112,4 +131,4 @@ $(OTHER_TRL)/.installed: $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VERL) $(DOCS) $(RELEASE) $(DOCTOR) .trl-other build dist
+	rm -rf $(VENV) $(VERL) $(SKYRL) $(DOCS) $(RELEASE) $(DOCTOR) .trl-other build dist

@@ -91,7 +91,7 @@ def test_verls_own_window_is_not_read():
 def test_a_bonus_is_a_finding_beside_a_controller(name):
     cap = f"{ACTOR}.clip_ratio_c=1e6"
     seen = found(*ours(name), f"{ACTOR}.entropy_coeff=0.001", cap)
-    assert set(seen) == ({Finding.BONUS_AND_CONTROLLER} if name in ("od", "thermostat") else set())
+    assert set(seen) == ({Finding.BONUS_AND_CONTROLLER} if make_strategy(name).controls_entropy else set())
     assert not found(f"{ACTOR}.entropy_coeff=0.001")
 
 

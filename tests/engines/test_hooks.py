@@ -1,7 +1,7 @@
-"""SkyRL, prime-rl and slime: hooks with the signatures of their releases, and their own losses under our bounds.
+"""prime-rl and slime: hooks with the signatures of their releases, and their own losses under our bounds.
 
-None of the three is installed. Each stand-in has the parameters of the named release, and its loss in the few lines
-that matter: the ratio, a window around it, a sum.
+Neither can be installed here (SkyRL's hook is tested on SkyRL itself, tests/with_skyrl). Each stand-in has the
+parameters of the named release, and its loss in the few lines that matter: the ratio, a window around it, a sum.
 """
 
 import dataclasses
@@ -13,30 +13,12 @@ import pytest
 import torch
 
 from entrostat import STRATEGIES, TokenStats, make_strategy
-from entrostat.engines import prime_rl, skyrl, slime
+from entrostat.engines import prime_rl, slime
 from entrostat.strategies import Reads, RolloutSummary
 from entrostat.strategies.static import Static
 
 ABLE = ("grpo", "clip-higher", "clip-lower", "dynamic", "dcpo")
-OBSERVING = ("id", "did", "od")
-
-
-@dataclasses.dataclass
-class SkyRLConfig:
-    """Of AlgorithmConfig, tag skyrl-v0.3.0, skyrl/train/config/config.py: what the loss reads."""
-
-    policy_loss_type: str = "entrostat"
-    eps_clip_low: float = 0.2
-    eps_clip_high: float = 0.2
-
-
-def ppo_policy_loss(log_probs, old_log_probs, advantages, config, loss_mask=None, rollout_logprobs=None):
-    """Tag skyrl-v0.3.0, skyrl/backends/skyrl_train/utils/ppo_utils.py, ppo_policy_loss."""
-    assert config.policy_loss_type in ("regular", "dual_clip")
-    ratio = (log_probs - old_log_probs).exp()
-    window = ratio.clamp(1 - config.eps_clip_low, 1 + config.eps_clip_high)
-    loss = -torch.min(ratio * advantages, window * advantages)
-    return (loss * loss_mask).sum(), {"clip_ratio": 0.0}
+OBSERVING = ("id", "did", "od", "mai", "adapo")
 
 
 @dataclasses.dataclass
@@ -84,15 +66,6 @@ def wanted(strategy, state, old, now, advantages, mask):
     return total, slope
 
 
-def through_skyrl(strategy, state, old, now, advantages, mask):
-    hook = skyrl.policy_loss(ppo_policy_loss, strategy, None if state is None else lambda: state)
-    config = SkyRLConfig()
-    loss, metrics = hook(now, old, advantages, config=config, loss_mask=mask.float(), rollout_logprobs=None)
-    assert config == SkyRLConfig()
-    assert metrics == {"clip_ratio": 0.0}
-    return loss
-
-
 def through_slime(strategy, state, old, now, advantages, mask):
     hook = slime.policy_loss(policy_loss_function, strategy, None if state is None else lambda: state)
     args = SimpleNamespace(use_rollout_logprobs=False, advantage_estimator="grpo", eps_clip=0.2, eps_clip_high=0.28)
@@ -102,7 +75,7 @@ def through_slime(strategy, state, old, now, advantages, mask):
     return loss
 
 
-@pytest.mark.parametrize("through", [through_skyrl, through_slime])
+@pytest.mark.parametrize("through", [through_slime])
 @pytest.mark.parametrize("name", [*ABLE, *OBSERVING])
 def test_their_loss_runs_under_the_strategys_bounds(through, name):
     strategy, given = make_strategy(name), world()
@@ -156,14 +129,12 @@ def test_what_a_hook_does_not_carry_is_refused():
         strategy = make_strategy(name)
         said = "observes each rollout" if name in OBSERVING else "needs the old policy's entropy"
         with pytest.raises(ValueError, match=f"{name}.*{said}"):
-            skyrl.policy_loss(ppo_policy_loss, strategy)
-        with pytest.raises(ValueError, match=f"{name}.*{said}"):
             slime.policy_loss(policy_loss_function, strategy)
         with pytest.raises(ValueError, match=f"{name}.*{said}"):
             prime_rl.policy_loss(inputs, strategy=name)
     # a state of the caller's does not bring the entropy that the bounds read
     with pytest.raises(ValueError, match="entropy at each token"):
-        skyrl.policy_loss(ppo_policy_loss, make_strategy("thermostat"), make_strategy("thermostat").init)
+        slime.policy_loss(policy_loss_function, make_strategy("thermostat"), make_strategy("thermostat").init)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +150,7 @@ class Own(Static):
         return self.needs
 
 
-@pytest.mark.parametrize("through", [through_skyrl, through_slime])
+@pytest.mark.parametrize("through", [through_slime])
 def test_a_strategy_of_ones_own_is_judged_by_what_it_reads(through):
     given = world()
     for able in (Own(), Own(needs=Reads.MEAN_ENTROPY)):
@@ -206,7 +177,6 @@ def test_the_signatures_are_those_of_the_releases():
         return list(inspect.signature(function).parameters)
 
     strategy = make_strategy("grpo")
-    assert names(skyrl.policy_loss(ppo_policy_loss, strategy)) == names(ppo_policy_loss)
     assert names(slime.policy_loss(policy_loss_function, strategy)) == names(policy_loss_function)
     # prime-rl calls custom_fn(inputs, **kwargs) and reads .loss and .metrics (setup_rl_loss_fn, compute_loss)
     assert names(prime_rl.policy_loss)[0] == "inputs"
