@@ -157,7 +157,7 @@ class AdaptiveEntropy(TrlMethod):
 
 Method = Strategy | TrlMethod | Objective
 
-SETTINGS: Mapping[str, tuple[Mapping[str, float], ...]] = MappingProxyType(
+SETTINGS: Mapping[str, tuple[Mapping[str, float | str], ...]] = MappingProxyType(
     {
         "trl:gspo": (
             {"low": 3e-4, "high": 4e-4},
@@ -189,6 +189,15 @@ SETTINGS: Mapping[str, tuple[Mapping[str, float], ...]] = MappingProxyType(
             {"kp": 5.0, "ki": 0.05},
             {"kp": 20.0, "ki": 0.2},
         ),
+        "objective:repo": ({"zeta_max": 0.5}, {"zeta_max": 0.1}, {"zeta_max": 0.02}),
+        "objective:stare": ({"weight": 1.1}, {"weight": 1.5}, {"weight": 3.0}),
+        # the published band, one for the lab's entropies, and one that does not move
+        "objective:entrocraft": (
+            {"band_low": "linear:0.6:0.1", "band_high": "linear:0.7:0.2"},
+            {"band_low": "linear:0.3:0.05", "band_high": "linear:0.4:0.1"},
+            {"band_low": 0.05, "band_high": 0.3},
+        ),
+        "objective:w-reinforce": ({"weight": 0.1}, {"weight": 0.5}, {"weight": 0.8}),
     }
 )
 """What a comparison chooses from, the published setting first where there is one;
