@@ -99,6 +99,29 @@ def test_tokens_of_other_losses_are_not_trained_on_here(whole, export):
     assert row["mask"] == [False, False, True, True, True]
 
 
+def present(**changes):
+    """The same sequence as the export of commit 559b447 writes it: without losses, rewards and run_id."""
+    made = record()
+    for name in ("losses", "rewards", "run_id", "export_step"):
+        del made[name]
+    weights = {"rl_weights": [None] * 5, "ce_weights": [None] * 5, "ref_kl_weights": [None] * 5}
+    return made | weights | changes
+
+
+def test_the_present_export_has_no_rewards_and_weights_of_0_leave_the_mask(whole, export):
+    (row,) = whole(export(present()))
+    assert row["mask"] == [False, False, True, True, True]
+    assert row["reward"] is None
+    assert row["clipped"] == [0, 0, 0, 0, -1]
+    (row,) = whole(export(present(rl_weights=[1.0, 1.0, 0.5, 0.0, 1.0])))
+    assert row["mask"] == [False, False, True, False, True]
+
+
+def test_the_present_export_is_diagnosed(export):
+    attribution, _ = attribute([export(present(), present(rl_weights=[0.0] * 5))])
+    assert attribution.tokens == 3
+
+
 def test_nulls_where_nothing_is_trained_do_not_matter(whole, export):
     nulls = {name: [None] * 5 for name in ("advantages", "rewards", "is_masked_low", "is_masked_high")}
     (row,) = whole(export(record(losses=[{}] * 5, **nulls)))
@@ -118,6 +141,7 @@ def test_nulls_where_nothing_is_trained_do_not_matter(whole, export):
         (record(entropy=["a"] * 5), "row 1: could not convert string to float"),
         (record(rewards=1.0), "row 1: rewards must be a list with one entry a token"),
         (record(rewards=[1.0]), "row 1: rewards has 1 entries, the mask 5"),
+        (record(losses=None, rl_weights=[1.0]), "row 1: rl_weights has 1 entries, the mask 5"),
         (record(token_ids=[[1, 2]] * 5), "row 1: token_ids must be a list with one entry a token"),
         (record(advantages=[1e300] * 5), "row 1: column 'advantages': inf at trained position 2"),
         (record(losses=[1] * 5), "row 1: losses must be a list of one object a token"),

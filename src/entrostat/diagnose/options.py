@@ -8,7 +8,8 @@ from tyro.conf import Positional
 
 @dataclasses.dataclass(frozen=True)
 class Diagnose:
-    """Why entropy moved: its first-order change in dumped rollouts by cause, and thresholds that would have held it.
+    """Why entropy moved: its first-order change in dumped rollouts by cause, and what other
+    thresholds would have done by that estimate.
 
     Dumps come from `entrostat train --dump-every`, from the TRL engine (dump_every=...), from anybody's tensors by
     entrostat.dump, or from prime-rl's token export (docs/dump.md).

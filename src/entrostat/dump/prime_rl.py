@@ -1,15 +1,16 @@
 """prime-rl's token export as rows of a dump.
 
 Source: PrimeIntellect-ai/prime-rl, src/prime_rl/trainer/rl/token_export.py and train.py
-at commit 004274e (schema_version 1, `trainer.enable_token_export`): JSON lines in
-token_exports/step_N/rank_R.jsonl, a line per sequence with lists aligned to its tokens,
-prompt included.
+at commits 004274e and 559b447 (both schema_version 1, `trainer.enable_token_export`): JSON
+lines in token_exports/step_N/rank_R.jsonl, a line per sequence with lists aligned to its
+tokens, prompt included. The two forms are told apart by their fields: the later one has no
+losses and no rewards.
 
     step, sample   export_step (step where it is missing); sequences counted over the
                    ranks of the step
     tokens         token_ids, the prompt's too
-    mask           tokens of the channel "rl" in losses; loss_mask where there is no
-                   losses
+    mask           tokens of the channel "rl" in losses; without losses loss_mask, less
+                   the tokens of rl_weights 0 (null: all have weight 1)
     advantages, entropy
                    of the same names; entropy is that of the pass being trained, at the
                    sampler's temperature
@@ -20,7 +21,7 @@ prompt included.
     clipped        is_masked_low (-1) and is_masked_high (1): its trust region bounds
                    the difference of probabilities and not the ratio, so there is no low
                    and no high
-    reward         rewards, at the first trained token
+    reward         rewards, at the first trained token; none in the later form
     update         0: a step is one optimizer update
 
 There is no prompt group, no token text and no sum over the vocabulary in it.
@@ -161,26 +162,40 @@ def _columns(record: dict[str, Any], step: int, sample: int) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for column, field in _FIELDS.items():
         columns[column] = [_list(record, field)]
-    rewards = _list(record, "rewards")
-    if len(rewards) != len(mask):
-        raise ValueError(f"rewards has {len(rewards)} entries, the mask {len(mask)}")
-    # the same at every trained token; none is NaN, which stands for not scored
-    reward = np.append(rewards[mask], np.nan)[:1]
     return columns | {
         "step": step,
         "sample": np.array([sample]),
         "update": 0,
-        "reward": reward,
+        "reward": _reward(record, mask),
         "tokens": [_list(record, "token_ids", None)],
         "mask": [mask],
         "clipped": [high.astype(np.int8) - low.astype(np.int8)],
     }
 
 
+def _reward(record: dict[str, Any], mask: np.ndarray) -> np.ndarray:
+    """(1,); NaN, which stands for not scored, where the export has none."""
+    if "rewards" not in record:
+        return np.array([np.nan])
+    rewards = _list(record, "rewards")
+    if len(rewards) != len(mask):
+        raise ValueError(f"rewards has {len(rewards)} entries, the mask {len(mask)}")
+    # the same at every trained token
+    return np.append(rewards[mask], np.nan)[:1]
+
+
 def _mask(record: dict[str, Any]) -> np.ndarray:
     losses = record.get("losses")
     if losses is None:
-        return _list(record, "loss_mask", bool)
+        mask = _list(record, "loss_mask", bool)
+        if "rl_weights" not in record:
+            return mask
+        weights = _list(record, "rl_weights")
+        if len(weights) != len(mask):
+            lengths = f"{len(weights)} entries, the mask {len(mask)}"
+            raise ValueError(f"rl_weights has {lengths}")
+        # null has become NaN, which is not 0: the default weight is 1
+        return mask & (weights != 0)
     problem = "losses must be a list of one object a token"
     if not isinstance(losses, list):
         raise ValueError(problem)
