@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 from verl.trainer.ppo.utils import create_rl_dataset
 from verl.utils.reward_score import default_compute_score
@@ -53,17 +54,20 @@ def run(*words, code=0):
     return done
 
 
-def read_by_verl(recipe, tokenizer):
-    with initialize_config_dir(str(RECIPES), version_base=None):
+def read_by_verl(recipe, home, tokenizer):
+    """A recipe's files are under HOME, which is another one while they are looked up and no longer: Ray keeps what it
+    finds there."""
+    with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(RECIPES), version_base=None):
+        patch.setenv("HOME", str(home))
         data = compose(config_name=recipe).data
+        OmegaConf.resolve(data)
     data.filter_overlong_prompts_workers = 1
     sets = (create_rl_dataset(files, data, tokenizer, None) for files in (data.train_files, data.val_files))
     return [[rows[i] for i in range(len(rows))] for rows in sets]
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
+def home(tmp_path):
     return tmp_path
 
 
@@ -73,7 +77,7 @@ def test_gsm8k_is_read_and_rewarded_by_verl(home, tiny_model):
     folder = home / "data" / "gsm8k"
     said = run("gsm8k", folder, "--copy", home / "copy").stdout
     assert f"{folder}: 2 problems, 1 of test" in said
-    train, test = read_by_verl("2509.26114-gsm8k-qwen2.5-3b", AutoTokenizer.from_pretrained(tiny_model))
+    train, test = read_by_verl("2509.26114-gsm8k-qwen2.5-3b", home, AutoTokenizer.from_pretrained(tiny_model))
     assert (len(train), len(test)) == (2, 1)
     for row, answer in zip([*train, *test], ("72", "24000", "13"), strict=True):
         truth = row["reward_model"]["ground_truth"]
@@ -88,7 +92,7 @@ def test_dapo_is_read_and_rewarded_by_verl_with_aime_for_its_test(home, tiny_mod
     pandas.DataFrame(rows).to_parquet(home / "copy" / "train.parquet")
     write(home / "aime.jsonl", AIME)
     run("dapo-math-17k", home / "data/dapo-math-17k", "--copy", home / "copy", "--test", home / "aime.jsonl")
-    train, test = read_by_verl("2602.09782-qwen2.5-7b-id", AutoTokenizer.from_pretrained(tiny_model))
+    train, test = read_by_verl("2602.09782-qwen2.5-7b-id", home, AutoTokenizer.from_pretrained(tiny_model))
     # the repeated problem is gone
     assert (len(train), len(test)) == (2, 2)
     for row, answer in zip([*train, *test], ("34", "41", "120", "122"), strict=True):
