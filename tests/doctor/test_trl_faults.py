@@ -131,8 +131,10 @@ def test_delta_is_found_where_it_takes_the_gradient_inside_a_strategys_window(lo
     strategy = make_strategy(name)
     old = TokenStats(torch.tensor([[-0.01, -1.0, -9.0, -40.0]]), torch.full((1, 4), 0.4))
     highs, state = [], strategy.init()
-    for i, entropy in enumerate([1.0, 0.1, 0.1, 0.1]):
-        state = strategy.observe(state, RolloutSummary(i / 4, entropy, 0.1, 0.5))
+    # long enough for a threshold that moves by steps to come to its end
+    history = [1.0, *[0.1] * 19]
+    for i, entropy in enumerate(history):
+        state = strategy.observe(state, RolloutSummary(i / len(history), entropy, 0.1, 0.5))
         highs.append(strategy.bounds(state, old).high)
     high = torch.stack(highs).amax(0)
     logratio = (0.999 * (1 + high.clamp(max=1e4))).log()

@@ -25,12 +25,10 @@ def test_registry_names_each_task():
 
 
 @pytest.mark.parametrize(("name", "near"), [("countdwn", "did you mean countdown?"), ("paths", "did you mean path?")])
-def test_unknown_task_names_the_near_ones_and_all(name, near):
+def test_unknown_task_names_the_near_ones(name, near):
     with pytest.raises(ValueError, match="unknown task") as caught:
         make_task(name)
-    assert near in str(caught.value)
-    assert str(caught.value).endswith("countdown, path, chain, times")
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == f"unknown task {name!r}: {near}"
 
 
 def test_unknown_task_far_from_all_names_all():
