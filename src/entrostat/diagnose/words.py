@@ -186,8 +186,8 @@ def _advice(
         effect += f"; in {advice.holding:.0%} of resamples it holds"
     if advice.holds:
         return (
-            f"{pair} would have held entropy by this first-order estimate: {effect}. "
-            "Tried on such a run, half of the fall remained."
+            f"{pair} would have held entropy by this first-order estimate, which speaks of "
+            f"signs and not of sizes: {effect}."
         )
     if advice.sure is not None:
         effect += f", and in {advice.sure:.0%} it helps"
