@@ -17,7 +17,7 @@ from entrostat.objectives import Objective
 from entrostat.objectives.clipped import OnClipped
 from entrostat.schedule import Schedule, parse_schedule
 from entrostat.strategies import Strategy
-from entrostat.strategies.base import checked, not_negative
+from entrostat.strategies.base import check_target, checked, not_negative
 from entrostat.strategies.static import Grpo
 
 
@@ -140,8 +140,7 @@ class AdaptiveEntropy(TrlMethod):
     """Largest weight."""
 
     def __post_init__(self):
-        lowest = parse_schedule(self.target).span[0]
-        checked("target", lowest, low=1e-4, why="over 0 nats throughout")
+        check_target("target", self.target)
         not_negative(self, "delta", "coef_max", most=1e3)
 
     def recipe(self) -> Recipe:

@@ -18,7 +18,12 @@ from torch import Tensor
 from entrostat.objectives.base import LossInputs
 from entrostat.objectives.weighted import Weighted
 from entrostat.schedule import parse_schedule
-from entrostat.strategies.base import Reads, RolloutSummary, checked, require_stats
+from entrostat.strategies.base import (
+    Reads,
+    RolloutSummary,
+    check_target,
+    measured_entropy,
+)
 
 
 class EntrocraftState(NamedTuple):
@@ -45,8 +50,7 @@ class Entrocraft(Weighted):
     def __post_init__(self):
         super().__post_init__()
         for name in ("band_low", "band_high"):
-            lowest = parse_schedule(getattr(self, name)).span[0]
-            checked(name, lowest, low=1e-4, why="over 0 nats throughout")
+            check_target(name, getattr(self, name))
         for progress in (0.0, 0.5, 1.0):
             low, high = self._band(progress, 0)
             if low > high:
@@ -67,12 +71,11 @@ class Entrocraft(Weighted):
         self, state: EntrocraftState, summary: RolloutSummary
     ) -> EntrocraftState:
         """Chooses what is dropped. With an entropy of NaN that is nothing."""
-        require_stats(self, summary)
-        assert summary.entropy is not None
+        entropy = measured_entropy(self, summary)
         low, high = self._band(summary.progress, state.rollouts)
         dropped = 0
-        if math.isfinite(summary.entropy):
-            dropped = int(summary.entropy < low) - int(summary.entropy > high)
+        if math.isfinite(entropy):
+            dropped = int(entropy < low) - int(entropy > high)
         return EntrocraftState(state.rollouts + 1, (low + high) / 2, dropped)
 
     def _band(self, progress: float, rollouts: int) -> tuple[float, float]:

@@ -32,9 +32,10 @@ from entrostat.schedule import parse_schedule
 from entrostat.strategies.base import (
     Reads,
     RolloutSummary,
+    check_target,
     checked,
+    measured_entropy,
     not_negative,
-    require_stats,
 )
 
 
@@ -68,8 +69,7 @@ class Entropic(Objective):
     """Tokens over this probability take part."""
 
     def __post_init__(self):
-        lowest = parse_schedule(self.target).span[0]
-        checked("target", lowest, low=1e-4, why="over 0 nats throughout")
+        check_target("target", self.target)
         not_negative(self, "kp", "ki", most=1e6)
         checked("threshold", self.threshold, low=0.0, high=1.0, why="a probability")
 
@@ -86,13 +86,12 @@ class Entropic(Objective):
 
         Raises ValueError where the engine gives no entropy.
         """
-        require_stats(self, summary)
-        assert summary.entropy is not None
+        entropy = measured_entropy(self, summary)
         target = parse_schedule(self.target)(summary.progress, state.rollouts)
         state = state._replace(rollouts=state.rollouts + 1, target=target)
-        if not math.isfinite(summary.entropy):
+        if not math.isfinite(entropy):
             return state
-        error = summary.entropy - target
+        error = entropy - target
         alpha = min(max(self.kp * error + self.ki * state.total, -1.0), 1.0)
         return state._replace(total=state.total + error, alpha=alpha)
 

@@ -22,7 +22,13 @@ from torch import Tensor
 from entrostat.objectives.base import LossInputs
 from entrostat.objectives.weighted import Weighted
 from entrostat.schedule import parse_schedule
-from entrostat.strategies.base import Reads, RolloutSummary, checked, require_stats
+from entrostat.strategies.base import (
+    Reads,
+    RolloutSummary,
+    check_target,
+    checked,
+    measured_entropy,
+)
 
 
 class RepoState(NamedTuple):
@@ -51,8 +57,7 @@ class Repo(Weighted):
 
     def __post_init__(self):
         super().__post_init__()
-        lowest = parse_schedule(self.target).span[0]
-        checked("target", lowest, low=1e-4, why="over 0 nats throughout")
+        check_target("target", self.target)
         checked("zeta_min", self.zeta_min, low=1e-9, high=1.0, why="in [1e-9, 1]")
         checked(
             "zeta_max",
@@ -79,12 +84,11 @@ class Repo(Weighted):
     def observe(self, state: RepoState, summary: RolloutSummary) -> RepoState:
         """The first rollout has `zeta` as given; from then on it moves once per rollout.
         With an entropy of NaN it stays."""
-        require_stats(self, summary)
-        assert summary.entropy is not None
+        entropy = measured_entropy(self, summary)
         target = parse_schedule(self.target)(summary.progress, state.rollouts)
         zeta = state.zeta or self.zeta
-        if state.rollouts and math.isfinite(summary.entropy):
-            zeta = self._moved(zeta, up=summary.entropy < target)
+        if state.rollouts and math.isfinite(entropy):
+            zeta = self._moved(zeta, up=entropy < target)
         return RepoState(state.rollouts + 1, target, zeta)
 
     def _moved(self, zeta: float, *, up: bool) -> float:

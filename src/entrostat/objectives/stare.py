@@ -21,9 +21,10 @@ from entrostat.schedule import parse_schedule
 from entrostat.strategies.base import (
     Reads,
     RolloutSummary,
+    check_target,
     checked,
+    measured_entropy,
     not_negative,
-    require_stats,
 )
 
 
@@ -52,8 +53,7 @@ class Stare(Weighted):
 
     def __post_init__(self):
         super().__post_init__()
-        lowest = parse_schedule(self.target).span[0]
-        checked("target", lowest, low=1e-4, why="over 0 nats throughout")
+        check_target("target", self.target)
         not_negative(self, "weight", most=1e3)
         checked("share", self.share, low=1e-6, high=1.0, why="in (0, 1]")
 
@@ -66,12 +66,11 @@ class Stare(Weighted):
 
     def observe(self, state: StareState, summary: RolloutSummary) -> StareState:
         """Opens or closes the gate. With an entropy of NaN it stays."""
-        require_stats(self, summary)
-        assert summary.entropy is not None
+        entropy = measured_entropy(self, summary)
         target = parse_schedule(self.target)(summary.progress, state.rollouts)
         is_open = state.open
-        if math.isfinite(summary.entropy):
-            is_open = int(summary.entropy < target)
+        if math.isfinite(entropy):
+            is_open = int(entropy < target)
         return StareState(state.rollouts + 1, target, is_open)
 
     def weights(self, state: StareState, inputs: LossInputs) -> Tensor:

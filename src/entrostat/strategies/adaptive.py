@@ -15,6 +15,7 @@ and divided by it while H is over, and stays between `low` and `most`.
 
 import dataclasses
 import math
+from abc import abstractmethod
 from typing import NamedTuple
 
 from entrostat.clip import ClipBounds
@@ -24,10 +25,11 @@ from entrostat.strategies.base import (
     Reads,
     RolloutSummary,
     Strategy,
+    check_target,
     checked,
     full,
+    measured_entropy,
     not_negative,
-    require_stats,
 )
 
 
@@ -50,8 +52,7 @@ class Adaptive(Strategy):
     """Entropy aimed at, nats per token, or a schedule: linear:A:B, ..."""
 
     def __post_init__(self):
-        lowest = parse_schedule(self.target).span[0]
-        checked("target", lowest, low=1e-4, why="over 0 nats throughout")
+        check_target("target", self.target)
 
     @property
     def reads(self) -> Reads:
@@ -66,35 +67,35 @@ class Adaptive(Strategy):
         return False
 
     @property
+    @abstractmethod
     def first_high(self) -> float:
         """Half-width above 1 before anything is observed."""
-        raise NotImplementedError
 
+    @property
+    @abstractmethod
+    def constant_low(self) -> float:
+        """Half-width below 1, which does not move."""
+
+    @abstractmethod
     def moved(self, high: float, *, up: bool) -> float:
         """The half-width after a rollout whose entropy was under the target (`up`) or
         not."""
-        raise NotImplementedError
-
-    def half_width_below(self) -> float:
-        """Half-width below 1, constant."""
-        raise NotImplementedError
 
     def init(self) -> AdaptiveState:
         return AdaptiveState()
 
     def observe(self, state: AdaptiveState, summary: RolloutSummary) -> AdaptiveState:
         """Moves the threshold. With an entropy of NaN it stays."""
-        require_stats(self, summary)
-        assert summary.entropy is not None
+        entropy = measured_entropy(self, summary)
         target = parse_schedule(self.target)(summary.progress, state.rollouts)
         high = state.high or self.first_high
-        if math.isfinite(summary.entropy):
-            high = self.moved(high, up=summary.entropy < target)
+        if math.isfinite(entropy):
+            high = self.moved(high, up=entropy < target)
         return AdaptiveState(state.rollouts + 1, target, high)
 
     def bounds(self, state: AdaptiveState, old: TokenStats) -> ClipBounds:
         high = state.high or self.first_high
-        return ClipBounds(full(old, self.half_width_below()), full(old, high))
+        return ClipBounds(full(old, self.constant_low), full(old, high))
 
     def signals(self, state: AdaptiveState) -> dict[str, float]:
         """target in nats; high, the half-width above 1."""
@@ -132,7 +133,8 @@ class Mai(Adaptive):
         stepped = high + (self.delta if up else -self.delta)
         return min(max(stepped, self.first_high), self.highest)
 
-    def half_width_below(self) -> float:
+    @property
+    def constant_low(self) -> float:
         return self.eps
 
 
@@ -169,5 +171,6 @@ class Adapo(Adaptive):
         stepped = high * self.factor if up else high / self.factor
         return min(max(stepped, self.low), self.most)
 
-    def half_width_below(self) -> float:
+    @property
+    def constant_low(self) -> float:
         return self.low

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats
+from entrostat.schedule import parse_schedule
 
 
 class RolloutSummary(NamedTuple):
@@ -219,6 +220,16 @@ def require_stats(owner: Part, given: RolloutSummary | TokenStats) -> None:
                 )
 
 
+def measured_entropy(owner: Part, summary: RolloutSummary) -> float:
+    """The rollout's mean entropy, in nats; NaN where no token was trained on.
+
+    Raises ValueError where `summary` lacks a statistic that `owner` reads.
+    """
+    require_stats(owner, summary)
+    assert summary.entropy is not None
+    return summary.entropy
+
+
 def full(old: TokenStats, value: float) -> Tensor:
     """`value` for every token of `old`, float32 (b t)."""
     return torch.full_like(
@@ -252,6 +263,13 @@ def not_negative(owner: object, *options: str, most: float = math.inf) -> None:
     """Raises ValueError unless these options of `owner` are at least 0."""
     for name in options:
         checked(name, getattr(owner, name), low=0.0, high=most, why="at least 0")
+
+
+def check_target(name: str, target: str | float) -> None:
+    """Raises ValueError unless a target entropy, a number or a schedule in nats, stays
+    over 0."""
+    lowest = parse_schedule(target).span[0]
+    checked(name, lowest, low=1e-4, why="over 0 nats throughout")
 
 
 def state_to_json(state: Any) -> dict[str, float | int]:

@@ -12,7 +12,7 @@ from entrostat.strategies.base import (
     RolloutSummary,
     checked,
     full,
-    require_stats,
+    measured_entropy,
 )
 from entrostat.strategies.phased import Dynamic
 
@@ -65,9 +65,7 @@ class Od(Dynamic):
 
         Raises ValueError where the engine gives no entropy.
         """
-        require_stats(self, summary)
-        entropy = summary.entropy
-        assert entropy is not None
+        entropy = measured_entropy(self, summary)
         state = state._replace(rollouts=state.rollouts + 1)
         if not math.isfinite(entropy):
             return state

@@ -25,6 +25,7 @@ from entrostat.strategies.base import (
     RolloutSummary,
     Strategy,
     checked,
+    measured_entropy,
     require_stats,
 )
 
@@ -181,17 +182,16 @@ class Thermostat(Strategy):
         Raises ValueError where the engine gives no entropy or no size of the tilt, and,
         at the first measured rollout, for a target that the vocabulary cannot reach.
         """
-        require_stats(self, summary)
-        assert summary.entropy is not None
+        entropy = measured_entropy(self, summary)
         plant = self._after_the_last_rollout(state)
         state = state._replace(
             rollouts=state.rollouts + 1,
             active=0 if summary.active == 0 else 1,
             updates=summary.updates or state.updates,
         )
-        if not math.isfinite(summary.entropy):
+        if not math.isfinite(entropy):
             return state._replace(**plant._asdict())
-        entropy = max(summary.entropy, LEAST_ENTROPY)
+        entropy = max(entropy, LEAST_ENTROPY)
         # the standard error of ln H is that of H over H
         error = (summary.entropy_error or BLIND_ERROR * entropy) / entropy
         if state.measured:
