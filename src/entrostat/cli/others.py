@@ -36,13 +36,13 @@ def report(args: list[str]) -> int:
     options = parse(Report, args, "entrostat report")
     if not options.runs:
         raise ValueError("no run given: entrostat report RUN...")
-    from entrostat.report import read_runs, write_csv, write_report
+    from entrostat.report import read_runs, write_csv, write_page
     from entrostat.report.story import happened
 
     if options.csv is not None and options.csv.exists():
         raise ValueError(f"--csv {options.csv} exists: give another file name")
-    print(write_report(list(options.runs), options.out))
     runs = read_runs(options.runs)
+    print(write_page(runs, options.out))
     if options.csv is not None:
         print(write_csv(runs, options.csv))
     for run in runs:

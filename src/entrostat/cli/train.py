@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 # seconds, and other commands need neither.
 
 
+class Asked(NamedTuple):
+    """What the arguments ask for: to go on with a folder, or `options` and a method."""
+
+    again: Resume | None
+    options: Any = None
+    method: "Method | None" = None
+    """None: the demo."""
+
+
 class Started(NamedTuple):
     """The runs that the arguments name, each with a folder."""
 
@@ -45,8 +54,7 @@ def train(args: list[str]) -> int:
     """`entrostat train`: the exit code. Of several ranks the first speaks, writes and has
     an exit code."""
     # a wrong argument is said before torch is imported; of several ranks the first says it
-    if not is_one_of_many():
-        _check(args)
+    asked = None if is_one_of_many() else _asked(args)
     from entrostat.lab.ranks import ElsewhereError, is_lone, join
 
     if is_lone():
@@ -59,30 +67,32 @@ def train(args: list[str]) -> int:
         one_process()
     ranks = join()
     if "--dry-run" in args:
-        return ranks.first(lambda: _dry_run(args))
+        return ranks.first(lambda: _dry_run(asked or _asked(args)))
     try:
-        return _run(ranks.first(lambda: _start(args, ranks)), ranks)
+        started = ranks.first(lambda: _start(asked or _asked(args), args, ranks))
+        return _run(started, ranks)
     except ElsewhereError:
         # rank 0 says what went wrong
         return 0
 
 
-def _check(args: list[str]) -> None:
+def _asked(args: list[str]) -> Asked:
     """Raises ValueError, or ends after --help, for arguments that no run can have."""
-    if resumption(args, "entrostat train") is None:
-        _parsed(args)
+    again = resumption(args, "entrostat train")
+    if again is not None:
+        return Asked(again)
+    return Asked(None, *_parsed(args))
 
 
 def _names_a_run(arg: str) -> bool:
     return arg in METHODS or arg.startswith(("--resume", "--config"))
 
 
-def _start(args: list[str], ranks: Any) -> Started:
+def _start(asked: Asked, args: list[str], ranks: Any) -> Started:
     """Makes the folders of new runs, or opens those to go on with."""
-    again = resumption(args, "entrostat train")
+    again, options, chosen = asked
     if again is not None:
         return Started(_existing(again, ranks), again.resume, again.json)
-    options, chosen = _parsed(args)
     ranks.share(options.run)
     command = ["entrostat", "train", *args]
     if chosen is None:
@@ -192,12 +202,13 @@ def _naming(path: str) -> Iterator[None]:
 # The runs
 
 
-def _dry_run(args: list[str]) -> int:
+def _dry_run(asked: Asked) -> int:
     """Says what the run would be, and writes nothing."""
     from entrostat.lab.dryrun import dry_run, shown
 
-    options, chosen = _parsed(args)
-    if chosen is None or options.resume is not None:
+    # --resume takes no --dry-run beside it
+    _, options, chosen = asked
+    if chosen is None:
         raise ValueError(
             "--dry-run is of one new run: name a method, or a --config that does, "
             "and no --resume"

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,16 +98,27 @@ def parse(
 
 def _check_options(kind: Any, args: list[str], prog: str) -> None:
     """Raises ValueError for an option that there is not, naming near ones."""
-    known = [option(name) for name in option_names(kind)]
+    for arg in _unknown_options(kind, args):
+        typed = arg.partition("=")[0]
+        close = did_you_mean(typed, _known_options(kind)).strip()
+        raise ValueError(
+            f"unknown option {typed!r}: {close or f'{prog} --help lists them'}"
+        )
+
+
+def _unknown_options(kind: Any, args: list[str]) -> Iterator[str]:
+    """The arguments that look like an option, and are none of `kind`."""
+    known = set(_known_options(kind))
     for arg in args:
         typed = arg.partition("=")[0]
         # a flag that is on by default is switched off by --no-
         positive = typed.replace("--no-", "--", 1)
-        if typed.startswith("--") and not {typed, positive} & set(known):
-            close = did_you_mean(typed, known).strip()
-            raise ValueError(
-                f"unknown option {typed!r}: {close or f'{prog} --help lists them'}"
-            )
+        if typed.startswith("--") and not {typed, positive} & known:
+            yield arg
+
+
+def _known_options(kind: Any) -> list[str]:
+    return [option(name) for name in option_names(kind)]
 
 
 def _parse_error(text: str, words: Sequence[str]) -> str:
@@ -127,10 +138,8 @@ def method(name: str, args: list[str], command: str) -> "Method":
     """The method of that name, its options from `args`. ValueError for a name or an option
     that there is not."""
     kind = METHODS.kind(name)
-    own = set(option_names(kind))
-    for arg in args:
-        typed = arg.partition("=")[0].removeprefix("--").replace("-", "_")
-        if arg.startswith("--") and typed not in own and typed in _run_options():
+    for arg in _unknown_options(kind, args):
+        if arg.partition("=")[0] in _run_options():
             raise ValueError(
                 f"{arg} is an option of the run, and those come before the method: "
                 f"entrostat {command} {arg} ... {name}"
@@ -139,10 +148,11 @@ def method(name: str, args: list[str], command: str) -> "Method":
 
 
 def _run_options() -> set[str]:
-    """Names of the options that every run has."""
+    """The options that every run has."""
     from entrostat.lab.config import TrainConfig
 
-    return {*option_names(TrainConfig), "out", "config", "json", "dry_run", "seeds"}
+    others = {"--out", "--config", "--json", "--dry-run", "--seeds"}
+    return {*_known_options(TrainConfig), *others}
 
 
 def split_word(word: str) -> list[str]:

@@ -271,6 +271,7 @@ def _without_version(facts: Sequence[_Facts]) -> Iterator[str]:
     bare = sum(not each.versioned for each in facts)
     if bare:
         yield (
-            f"{bare} of {len(facts)} files say no version, as where Polars, pandas or "
-            "DuckDB wrote them again: taken as version 1, of a run with GRPO's loss"
+            f"what the dump noted of its run: {bare} of {len(facts)} files say no version, "
+            "as where Polars, pandas or DuckDB wrote them again; taken as version 1, of a "
+            "run with GRPO's loss"
         )

@@ -111,9 +111,7 @@ class RegionMeter:
         low = _at(events.low, flat)
         high = _at(events.high, flat)
         shut = torch.zeros_like(low) if dropped is None else _at(dropped, flat)
-        counted = [torch.ones_like(low), low, high, shut]
-        counted += [region == each for each in REGIONS]
-        counts = torch.stack(counted).sum(1).float()
+        counts = _count(low, high, shut, region)
         changes = counts.new_zeros(2 * len(REGIONS))
         if len(flat):
             share = share if full_stats is not None else 1.0
@@ -163,6 +161,18 @@ class RegionMeter:
 
 def _at(values: Tensor, flat: Tensor) -> Tensor:
     return values.reshape(-1)[flat]
+
+
+def _count(
+    low: Bool[Tensor, " n"],
+    high: Bool[Tensor, " n"],
+    shut: Bool[Tensor, " n"],
+    region: Int[Tensor, " n"],
+) -> Float[Tensor, " 8"]:
+    """How many of n tokens there are of each of `_COUNTS`."""
+    counted = [torch.ones_like(low), low, high, shut]
+    counted += [region == each for each in REGIONS]
+    return torch.stack(counted).sum(1).float()
 
 
 def _systematic(

@@ -28,7 +28,8 @@ from entrostat.lab.budget import (
 )
 from entrostat.lab.checkup import checkup
 from entrostat.lab.config import TrainConfig
-from entrostat.lab.load import is_path, load_tokenizer
+from entrostat.lab.find_model import is_path
+from entrostat.lab.load import load_tokenizer
 from entrostat.lab.methods import Method, label, recipe, to_json
 from entrostat.lab.quiet import quiet
 from entrostat.lab.ranks import world_size

@@ -8,7 +8,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from entrostat.lab.config import TrainConfig
 from entrostat.lab.find_model import find_model
-from entrostat.lab.find_model import is_path as is_path
 from entrostat.lab.tasks import make_task
 from entrostat.texts import first_line
 

@@ -17,7 +17,7 @@ from entrostat.report.page import MARKER, page
 from entrostat.report.read import Run, read_runs
 from entrostat.report.untrusted import text
 
-__all__ = ["Run", "load_run", "read_runs", "write_csv", "write_report"]
+__all__ = ["Run", "load_run", "read_runs", "write_csv", "write_page", "write_report"]
 
 
 def write_report(
@@ -34,9 +34,13 @@ def write_report(
     FileExistsError when `out` exists and is no report, ImportError where plotly is
     missing, OSError when the file cannot be written.
     """
-    out = Path(out)
+    return write_page(read_runs(map(Path, runs)), Path(out), title=title)
+
+
+def write_page(runs: Sequence[Run], out: Path, *, title: str | None = None) -> Path:
+    """`write_report` of runs that are read already."""
     _check_replaceable(out)
-    content = page(read_runs(map(Path, runs)), title)
+    content = page(runs, title)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, content)
     return out

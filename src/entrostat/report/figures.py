@@ -112,11 +112,16 @@ def clip_shares(runs: Sequence[Run]) -> Figure | None:
         "and A < 0; cutting these raises entropy. High side: ratio over 1 + high and "
         "A > 0; cutting these lowers it."
     )
-    curves = [Curve("clip_low", panel=0), Curve("clip_high", panel=1)]
-    panels = [Panel("low side", "share of tokens", "~%"), Panel("high side", "", "~%")]
-    if _has(runs, "clipped"):
-        curves.append(Curve("clipped", panel=2))
-        panels.append(Panel("both sides together", "share of tokens", "~%"))
+    curves = [
+        Curve("clip_low", panel=0),
+        Curve("clip_high", panel=1),
+        Curve("clipped", panel=2),
+    ]
+    panels = [
+        Panel("low side", "share of tokens", "~%"),
+        Panel("high side", "", "~%"),
+        Panel("both sides together", "share of tokens", "~%"),
+    ]
     return curves_figure(runs, "clip", "Clip shares", caption, curves, panels)
 
 
