@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import reference
@@ -64,15 +64,44 @@ def test_a_breakdown_is_the_reference_s(make_dump, name, seeds):
     assert (found.tokens, skipped.rows, skipped.files) == (len(tokens), 0, 0)
 
 
+ROUNDING = 2.0**-24
+"""Of float32, relative: a dump's numbers are at most so far from those that the reference works with."""
+
+
+def stored_error(columns, tokens):
+    """How far the sum of changes may be off since a dump holds float32, to first order in the rounding.
+
+    The bracket p (l + H) - S1 - H S2 (l = ln p, S1 = sum p^2 ln p, S2 = sum p^2) cancels: it may be a hundredth of its
+    terms. So the error is of the size of the terms, by its derivatives: p (1 + l + H) in l, p - S2 in H, 1 and H in the
+    sums. The ratio and the advantage are those of the dump on both sides.
+    """
+    error = 0.0
+    for token in tokens:
+        row, at = token["sample"], token["position"]
+        names = ("logprobs", "entropy", "sum_p2", "sum_p2_logp")
+        logprob, entropy, sum_p2, sum_p2_logp = (columns[name][row][at] for name in names)
+        p = math.exp(logprob)
+        of_logprob = abs(p * (1 + logprob + entropy) * logprob)
+        of_entropy = abs((p - sum_p2) * entropy)
+        of_sums = abs(sum_p2_logp) + abs(entropy * sum_p2)
+        weight = abs(token["advantage"]) * math.exp(token["logratio"])
+        error += weight * ROUNDING * (of_logprob + of_entropy + of_sums)
+    return error
+
+
 @settings(max_examples=40)
+# one token whose bracket is a twelfth of its terms: it is 2.9e-6 off, and 8.7e-6 is what float32 allows
+@example([1633867741], 1, 1, 2)
 @given(st.lists(st.integers(0, 2**32), min_size=1, max_size=3), st.integers(1, 5), st.integers(1, 5), st.integers(2, 9))
 def test_every_breakdown_adds_up_to_the_same_total(seeds, prompts, samples, longest):
     with tempfile.TemporaryDirectory() as folder:
         tokens = []
+        stored = 0.0
         for step, seed in enumerate(seeds):
             columns, more = made_up(seed, step=step, prompts=prompts, samples=samples, longest=longest)
             dump.write(Path(folder) / dump.file_name(step), **columns)
             tokens += more
+            stored += stored_error(columns, more)
         if not tokens:
             with pytest.raises(ValueError, match="no trained token"):
                 attribute([folder])
@@ -83,7 +112,8 @@ def test_every_breakdown_adds_up_to_the_same_total(seeds, prompts, samples, long
     for name in SPLITS:
         split = getattr(found, name)
         assert split.tokens.sum(0).tolist() == want[0], name
-        assert split.change.sum(0) == pytest.approx(want[1], abs=1e-6 * scale), name
+        # the sums themselves are in float64
+        assert split.change.sum(0) == pytest.approx(want[1], abs=stored + 1e-12 * scale), name
         assert split.change.sum(0) == pytest.approx(found.regions.change.sum(0), abs=1e-12 * scale + 1e-300), name
 
 
