@@ -298,7 +298,7 @@ class Walk:
         for run in moving:
             control = batch.controls[run]
             control.observe(fast.summary(taken, advantages, run, **known))
-            low[run], high[run] = control.bounds(fast.of_run(taken.old, run))
+            low[run], high[run] = control.bounds(fast.of_run(taken.old, run), taken.mask[run])
         return ClipBounds(low, high)
 
 

@@ -59,6 +59,7 @@ def calls() -> dict[str, Callable[[], None]]:
     from entrostat.engines.verl.config import EntrostatLossConfig
     from entrostat.engines.verl.loss import KEY, MicroBatch, With, policy_loss
     from entrostat.strategies import RolloutSummary
+    from entrostat.strategies.check import CheckedBounds
 
     draw = torch.Generator().manual_seed(0)
     shape = (ROWS, WIDTH)
@@ -73,13 +74,15 @@ def calls() -> dict[str, Callable[[], None]]:
     def side(chosen: PolicyLossConfig, fn: Any, now: torch.Tensor | None) -> Callable[[], None]:
         known = {"strategy": "fsdp2", "rollout_n": 1, "ppo_micro_batch_size_per_gpu": 1, "global_batch_info": tokens}
         actor = FSDPActorConfig(policy_loss=chosen, **known)
+        # a rank makes it once
+        checked = CheckedBounds(chosen.make()) if isinstance(chosen, EntrostatLossConfig) else None
 
         def work() -> None:
             config: Any = actor
-            if isinstance(chosen, EntrostatLossConfig):
-                strategy = chosen.make()
+            if checked is not None:
+                strategy = checked.strategy
                 state = strategy.observe(strategy.init(), told)
-                config = With(actor, **{KEY: MicroBatch(strategy, state, entropy, now)})
+                config = With(actor, **{KEY: MicroBatch(checked, state, entropy, now)})
             new.grad = None
             loss, _ = fn(old, new, advantages, mask, "token-mean", config, None)
             loss.backward()

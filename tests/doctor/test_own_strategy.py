@@ -1,25 +1,9 @@
 """A strategy of one's own is judged by what it says of itself, not by its name."""
 
-import dataclasses
-
 import pytest
 
 from entrostat.doctor import Finding, findings, read, settings
-from entrostat.strategies.static import Static
-
-
-@dataclasses.dataclass(frozen=True)
-class Own(Static):
-    """Somebody's own, which may close a loop on entropy; its `target` says nothing of that."""
-
-    low: float = 0.2
-    high: float = 0.2
-    target: float = 0.3
-    controls: bool = False
-
-    @property
-    def controls_entropy(self):
-        return self.controls
+from own_strategy import Own
 
 
 @pytest.mark.parametrize("controls", [False, True])

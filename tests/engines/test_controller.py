@@ -1,43 +1,18 @@
 """The controller of a run: both parts observe, both states travel, and what an engine does not give is refused."""
 
-import dataclasses
 import json
 
 import pytest
 import torch
 
-from entrostat import ClipBounds, RolloutSummary
+from entrostat import RolloutSummary
 from entrostat.engines.controller import Controller, check_reads
 from entrostat.engines.overrides import check_overrides
 from entrostat.objectives.entropic import Entropic
-from entrostat.strategies import NoState, Reads, Strategy, make_strategy
+from entrostat.strategies import Reads, make_strategy
+from own_strategy import Own, Silent
 
 SUMMARY = RolloutSummary(progress=0.1, entropy=0.4, excess_surprisal=0.3)
-
-
-@dataclasses.dataclass(frozen=True)
-class Own(Strategy):
-    """Somebody's own, which reads what it is made with."""
-
-    needs: Reads = Reads.LOGPROBS
-
-    @property
-    def reads(self):
-        return self.needs
-
-    @property
-    def per_token(self):
-        return False
-
-    def init(self):
-        return NoState()
-
-    def observe(self, state, summary):
-        return state
-
-    def bounds(self, state, old):
-        half = torch.full_like(old.logprobs, 0.2)
-        return ClipBounds(half, half)
 
 
 def test_both_states_go_through_json():
@@ -73,7 +48,7 @@ def test_without_parts_there_is_nothing_to_remember():
     assert idle.payload() == {"strategy": None, "state": {}}
     assert idle.signals() == {}
     assert idle.reads == Reads.LOGPROBS
-    assert Controller(Own(Reads.TOKEN_ENTROPY), Entropic()).reads == Reads.TOKEN_ENTROPY | Reads.MEAN_ENTROPY
+    assert Controller(Own(needs=Reads.TOKEN_ENTROPY), Entropic()).reads == Reads.TOKEN_ENTROPY | Reads.MEAN_ENTROPY
 
 
 @pytest.mark.parametrize(
@@ -89,10 +64,10 @@ def test_without_parts_there_is_nothing_to_remember():
 )
 def test_a_strategy_of_ones_own_is_judged_by_what_it_reads(needs, given, missing):
     if missing is None:
-        check_reads(Own(needs), given, "which is not there")
+        check_reads(Own(needs=needs), given, "which is not there")
         return
     with pytest.raises(ValueError, match=f"strategy 'Own' needs .*{missing}, which is not there"):
-        check_reads(Own(needs), given, "which is not there")
+        check_reads(Own(needs=needs), given, "which is not there")
 
 
 def test_a_method_that_the_trainer_no_longer_has_is_an_error_of_one_sentence():
@@ -107,3 +82,18 @@ def test_a_method_that_the_trainer_no_longer_has_is_an_error_of_one_sentence():
     with pytest.raises(RuntimeError, match=r"Theirs has no load, which Ours overrides: install their 1\.0") as caught:
         check_overrides(Ours, Theirs, ["save", "load"], "their 1.0")
     assert "\n" not in str(caught.value)
+
+
+class HalfKnown(Silent):
+    """Bounds of NaN, under which TRL's loss would be 0 and train unclipped."""
+
+    def bounds(self, state, old):
+        return super().bounds(state, old)._replace(high=torch.full_like(old.logprobs, torch.nan))
+
+
+def test_trls_trainer_looks_at_a_strategy_of_ones_own_at_its_first_use(lab):
+    trainer = lab.trainer(args=lab.config(max_steps=4), strategy=HalfKnown())
+    with pytest.raises(ValueError, match=r"HalfKnown.bounds\(\) gives a high of NaN for \d+ of \d+ tokens"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+    lab.trainer(args=lab.config(max_steps=4), strategy=Own()).train()

@@ -15,7 +15,7 @@ import torch
 from entrostat import STRATEGIES, TokenStats, make_strategy
 from entrostat.engines import prime_rl, slime
 from entrostat.strategies import Reads, RolloutSummary
-from entrostat.strategies.static import Static
+from own_strategy import Own
 
 ABLE = ("grpo", "clip-higher", "clip-lower", "dynamic", "dcpo")
 OBSERVING = ("id", "did", "od", "mai", "adapo")
@@ -135,19 +135,6 @@ def test_what_a_hook_does_not_carry_is_refused():
     # a state of the caller's does not bring the entropy that the bounds read
     with pytest.raises(ValueError, match="entropy at each token"):
         slime.policy_loss(policy_loss_function, make_strategy("thermostat"), make_strategy("thermostat").init)
-
-
-@dataclasses.dataclass(frozen=True)
-class Own(Static):
-    """Somebody's own: constant bounds, and it reads what it is made with."""
-
-    low: float = 0.1
-    high: float = 0.3
-    needs: Reads = Reads.LOGPROBS
-
-    @property
-    def reads(self):
-        return self.needs
 
 
 @pytest.mark.parametrize("through", [through_slime])

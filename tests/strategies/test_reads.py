@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from entrostat import ClipBounds, RolloutSummary, TokenStats
+from entrostat import RolloutSummary, TokenStats
 from entrostat.objectives import OBJECTIVES
-from entrostat.strategies import STRATEGIES, NoState, Reads, Strategy, make_strategy
+from entrostat.strategies import STRATEGIES, NoState, Reads, make_strategy
 from entrostat.strategies.base import STATISTICS, require_stats
+from own_strategy import Silent
 
 LOGPROBS = torch.tensor([[-0.01, -1.0, -9.0]])
 SUMMARY = {"entropy": 0.4, "excess_surprisal": 0.3, "bracket": 0.1}
@@ -16,26 +17,7 @@ CASES = [*((name, {}) for name in sorted(STRATEGIES)), ("thermostat", {"tilt": "
 
 
 @dataclasses.dataclass(frozen=True)
-class Own(Strategy):
-    """Somebody's own: it says nothing of itself."""
-
-    @property
-    def per_token(self):
-        return False
-
-    def init(self):
-        return NoState()
-
-    def observe(self, state, summary):
-        return state
-
-    def bounds(self, state, old):
-        half = torch.full_like(old.logprobs, 0.2)
-        return ClipBounds(half, half)
-
-
-@dataclasses.dataclass(frozen=True)
-class OwnReader(Own):
+class OwnReader(Silent):
     """Somebody's own that reads entropy at each token, declared as a class attribute."""
 
     reads = Reads.TOKEN_ENTROPY
@@ -91,7 +73,7 @@ def test_each_statistic_has_its_own_source():
 
 
 def test_a_strategy_of_ones_own_needs_no_declaration():
-    strategy = Own()
+    strategy = Silent()
     assert strategy.reads == Reads.LOGPROBS
     assert not strategy.controls_entropy
     require_stats(strategy, TokenStats(LOGPROBS))

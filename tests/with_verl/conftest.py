@@ -7,6 +7,8 @@ import pytest
 
 RIG = Path(__file__).parent / "rig"
 sys.path.insert(0, str(RIG))
+# own_strategy.py
+sys.path.append(str(RIG.parents[1]))
 
 
 @pytest.fixture(scope="session")

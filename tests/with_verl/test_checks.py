@@ -1,6 +1,5 @@
 """What is refused before a run, on configurations that verl's own Hydra composes, and the summary of a step."""
 
-import dataclasses
 import math
 
 import pytest
@@ -19,7 +18,7 @@ from entrostat.engines.verl.trainer import STATE_FILE, restore
 from entrostat.entropy import TokenStats
 from entrostat.statefile import write_state
 from entrostat.strategies import STRATEGIES, Reads, RolloutSummary, make_strategy
-from entrostat.strategies.static import Static
+from own_strategy import Own
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 LOSS = f"{ACTOR}.policy_loss"
@@ -74,19 +73,6 @@ def test_without_the_entropy_column_the_rest_of_the_strategies_run():
         except ValueError:
             pass
     assert set(STRATEGIES) - set(living) == {"thermostat", "regions"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Own(Static):
-    """Somebody's own: constant bounds, and it reads what it is made with."""
-
-    low: float = 0.1
-    high: float = 0.3
-    needs: Reads = Reads.LOGPROBS
-
-    @property
-    def reads(self):
-        return self.needs
 
 
 def test_a_strategy_of_ones_own_is_judged_by_what_it_reads():

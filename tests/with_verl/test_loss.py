@@ -20,7 +20,9 @@ from entrostat.engines.verl.loss import KEY, MicroBatch, With, policy_loss
 from entrostat.engines.verl.metrics import step_means, token_sums
 from entrostat.engines.window import shut
 from entrostat.entropy import TokenStats
-from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
+from entrostat.strategies import STRATEGIES, NoState, RolloutSummary, make_strategy
+from entrostat.strategies.check import CheckedBounds
+from own_strategy import Silent
 
 MODES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
 
@@ -67,7 +69,7 @@ def call(fn, x, config, mode="token-mean", weights=None):
 
 def under(strategy, state, x, config):
     """Our loss's configuration on a rank, and the micro-batch that is written into."""
-    micro = MicroBatch(strategy, state, x.old_entropy, x.entropy)
+    micro = MicroBatch(CheckedBounds(strategy), state, x.old_entropy, x.entropy)
     return With(config, **{KEY: micro}), micro
 
 
@@ -233,6 +235,24 @@ def test_without_the_trainer_a_strategy_without_state_runs_and_others_are_refuse
         call(policy_loss, x, actor(PolicyLossConfig(loss_mode="entrostat")))
     with pytest.raises(ValueError, match="dump_every is not read by this trainer"):
         call(policy_loss, x, actor(EntrostatLossConfig(strategy="grpo", dump_every=1)))
+
+
+class NotConstant(Silent):
+    """It says that its bounds are all alike, and verl would read the first token's alone."""
+
+    def bounds(self, state, old):
+        return ClipBounds(old.logprobs.exp(), old.logprobs.exp())
+
+
+def test_a_strategy_of_ones_own_is_looked_at_at_its_first_use():
+    x = tokens()
+    options = EntrostatLossConfig(strategy="grpo")
+    config, _ = under(NotConstant(), NoState(), x, actor(options))
+    with pytest.raises(ValueError, match=r"NotConstant.bounds\(\) gives a low from .* per_token is False"):
+        call(policy_loss, x, config)
+    config, micro = under(Silent(), NoState(), x, actor(options))
+    call(policy_loss, x, config)
+    assert micro.bounds == pytest.approx((0.1, 0.3))
 
 
 def test_other_trainers_of_v1_are_refused(monkeypatch):

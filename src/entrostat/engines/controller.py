@@ -6,7 +6,7 @@ once per micro-batch, `payload` into each checkpoint and `load` from it.
 
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entrostat.clip import ClipBounds
@@ -22,6 +22,13 @@ from entrostat.strategies import (
     strategy_name,
 )
 from entrostat.strategies.base import STATISTICS, NoState
+from entrostat.strategies.check import (
+    CheckedBounds,
+    check_initial,
+    check_object,
+    check_observed,
+    check_signals,
+)
 
 
 def check_reads(strategy: Strategy, given: Reads, where: str) -> None:
@@ -44,11 +51,19 @@ class Controller:
 
     Without a strategy the trainer's own thresholds stand; without an objective its own
     loss. The state of what is not there is NoState.
+
+    Raises ValueError for what is no strategy or no objective, and at the first use, or
+    the first after a rollout, for what they return (strategies/check.py).
     """
 
     def __init__(self, strategy: Strategy | None, objective: Objective | None = None):
+        self._bounds = None if strategy is None else CheckedBounds(strategy)
+        if objective is not None:
+            check_object("objective", objective, Objective)
+            check_initial(objective)
         self.strategy = strategy
         self.objective = objective
+        self._signals_are_checked = False
         self.state: Any = NoState() if strategy is None else strategy.init()
         self.objective_state: Any = NoState() if objective is None else objective.init()
 
@@ -63,15 +78,19 @@ class Controller:
 
     def observe(self, summary: RolloutSummary) -> None:
         """Once per rollout, before its updates."""
-        if self.strategy is not None:
-            self.state = self.strategy.observe(self.state, summary)
+        if self.strategy is not None and self._bounds is not None:
+            self.state = _observed(self.strategy, self.state, summary)
+            self._bounds.forget()
         if self.objective is not None:
-            self.objective_state = self.objective.observe(self.objective_state, summary)
+            self.objective_state = _observed(
+                self.objective, self.objective_state, summary
+            )
 
-    def bounds(self, old: TokenStats) -> ClipBounds:
-        """The strategy's half-widths, (b t). Only where there is a strategy."""
-        assert self.strategy is not None
-        return self.strategy.bounds(self.state, old)
+    def bounds(self, old: TokenStats, mask: Bool[Tensor, "b t"]) -> ClipBounds:
+        """The strategy's half-widths, (b t), which are looked at for the tokens of `mask`
+        alone. Only where there is a strategy."""
+        assert self._bounds is not None
+        return self._bounds(self.state, old, mask)
 
     def correction(self, inputs: LossInputs) -> Float[Tensor, "b t"]:
         """The objective's term per token. Only where there is an objective."""
@@ -87,11 +106,18 @@ class Controller:
 
     def signals(self) -> dict[str, float]:
         """What is worth logging of both; an objective's come last."""
-        signals = {}
-        if self.strategy is not None:
-            signals |= self.strategy.signals(self.state)
-        if self.objective is not None:
-            signals |= self.objective.signals(self.objective_state)
+        signals: dict[str, float] = {}
+        parts = ((self.strategy, self.state), (self.objective, self.objective_state))
+        for part, state in parts:
+            if part is None:
+                continue
+            found = part.signals(state)
+            # a number that is none later on is left out by the engines: no reason to
+            # stop a run
+            if not self._signals_are_checked:
+                check_signals(part, found)
+            signals |= found
+        self._signals_are_checked = True
         return signals
 
     def payload(self) -> dict[str, Any]:
@@ -118,6 +144,13 @@ class Controller:
         state = _state(self.strategy, payload.get("state"))
         objective_state = _state(self.objective, payload.get("objective_state"))
         self.state, self.objective_state = state, objective_state
+
+
+def _observed(part: Strategy | Objective, before: Any, summary: RolloutSummary) -> Any:
+    """The part's state after the rollout. ValueError where it is none."""
+    state = part.observe(before, summary)
+    check_observed(part, before, state)
+    return state
 
 
 def _check_same(

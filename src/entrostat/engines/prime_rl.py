@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from entrostat.clip import clip_events, clip_loss
-from entrostat.engines.hook import check_hook, hook_bounds
-from entrostat.strategies import Strategy, make_strategy
+from entrostat.engines.hook import Hook
+from entrostat.strategies import make_strategy
 
 
 class LossOutputs(NamedTuple):
@@ -48,8 +48,7 @@ def policy_loss(inputs: Any, strategy: str, **options: Any) -> LossOutputs:
     mask = inputs.loss_mask[None]
     advantages = inputs.advantages[None]
     old = inputs.inference_logprobs[None]
-    chosen = _strategy(strategy, **options)
-    low, high = hook_bounds(chosen, None, old, advantages, mask)
+    low, high = _hook(strategy, **options).bounds(old, advantages, mask)
     # masked before the ratio: a token that does not count may hold anything
     logratio = torch.where(mask, inputs.trainer_logprobs[None] - old, 0.0)
     loss = torch.where(mask, clip_loss(logratio, advantages, low=low, high=high), 0.0)
@@ -65,8 +64,6 @@ def policy_loss(inputs: Any, strategy: str, **options: Any) -> LossOutputs:
 
 
 @functools.cache
-def _strategy(name: str, **options: Any) -> Strategy:
-    """The strategy, checked once and not at each sequence."""
-    strategy = make_strategy(name, **options)
-    check_hook(strategy, None, "prime-rl")
-    return strategy
+def _hook(name: str, **options: Any) -> Hook:
+    """The strategy's hook, checked once and not at each sequence."""
+    return Hook(make_strategy(name, **options), None, "prime-rl")

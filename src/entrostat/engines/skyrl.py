@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from entrostat.engines.hook import StateOf, check_hook, hook_bounds
+from entrostat.engines.hook import Hook, StateOf
 from entrostat.strategies import Strategy
 
 PolicyLoss = Callable[..., tuple[Tensor, dict[str, float]]]
@@ -42,7 +42,7 @@ def policy_loss(
 
     Raises ValueError for a strategy that needs what the hook does not carry.
     """
-    check_hook(strategy, state, "SkyRL")
+    hook = Hook(strategy, state, "SkyRL")
 
     def entrostat_policy_loss(
         log_probs: Tensor,
@@ -53,7 +53,7 @@ def policy_loss(
         rollout_logprobs: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
         mask = old_log_probs.isfinite() if loss_mask is None else loss_mask != 0
-        bounds = hook_bounds(strategy, state, old_log_probs, advantages, mask)
+        bounds = hook.bounds(old_log_probs, advantages, mask)
         # a copy: the workers share theirs between calls
         config = copy.copy(config)
         config.policy_loss_type = "regular"

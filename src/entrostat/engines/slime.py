@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entrostat.engines.hook import StateOf, check_hook, hook_bounds
+from entrostat.engines.hook import Hook, StateOf
 from entrostat.strategies import Strategy
 
 PolicyLoss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -44,7 +44,7 @@ def policy_loss(
     called, for an advantage estimator without a window per token, and for a batch
     without old log-probabilities.
     """
-    check_hook(strategy, state, "slime")
+    hook = Hook(strategy, state, "slime")
 
     def entrostat_policy_loss(
         args: Any,
@@ -61,7 +61,7 @@ def policy_loss(
         old_row = torch.cat(_old_logprobs(args, batch))[None]
         advantages = torch.cat(batch["advantages"])[None]
         mask = old_row.isfinite()
-        low, high = hook_bounds(strategy, state, old_row, advantages, mask)
+        low, high = hook.bounds(old_row, advantages, mask)
         # a copy: slime's other losses read the same arguments
         args = copy.copy(args)
         args.eps_clip, args.eps_clip_high = low[0], high[0]

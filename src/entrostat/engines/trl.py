@@ -103,7 +103,9 @@ class EntropyControlMixin(MeasureMixin):
     strategy's and the objective's signals, and what MeasureMixin logs.
 
     Raises:
-        ValueError: at construction, the strategy cannot act in this configuration.
+        ValueError: at construction, the strategy is none, or cannot act in this
+            configuration; at the first use, what it returns is not what a strategy's has
+            to be (strategies/check.py).
         RuntimeError: TRL has been rewritten (unsloth) or is not a tested version; in a
             run, what guards.py and passes.py stop it for.
     """
@@ -116,13 +118,14 @@ class EntropyControlMixin(MeasureMixin):
         **kwargs: Any,
     ):
         check_environment(type(self))
-        super().__init__(*args, **kwargs)
         if isinstance(strategy, str):
             strategy = make_strategy(strategy)
+        # before TRL loads the model
+        self.controller = Controller(strategy, objective)
+        super().__init__(*args, **kwargs)
         check_can_act(self.args, strategy, objective, images=self._is_vlm)
         self.strategy = strategy
         self.objective = objective
-        self.controller = Controller(strategy, objective)
         self.reward_funcs = [
             function if isinstance(function, nn.Module) else guarded(function)
             for function in self.reward_funcs
@@ -306,7 +309,7 @@ class EntropyControlMixin(MeasureMixin):
         """What TRL's thresholds are to be; None leaves its own."""
         if self.strategy is None:
             return None
-        bounds = self.controller.bounds(old)
+        bounds = self.controller.bounds(old, mask)
         if self.importance_sampling_level == "sequence":
             # One ratio per sequence. Only a strategy whose bounds are all alike is let
             # through to here, so any column says it.

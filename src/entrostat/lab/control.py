@@ -39,7 +39,8 @@ def bounds_of(controllers: Sequence[Controller], rollout: Rollout) -> ClipBounds
     lows = []
     highs = []
     for run, controller in enumerate(controllers):
-        low, high = controller.bounds(of_run(rollout.old, run))
+        old = of_run(rollout.old, run)
+        low, high = controller.bounds(old, rollout.mask[run])
         lows.append(low)
         highs.append(high)
     return ClipBounds(torch.stack(lows), torch.stack(highs))

@@ -7,6 +7,7 @@ compute_policy_loss_vanilla, dual clip included, which takes tensors where it ex
 two clip ratios.
 """
 
+import functools
 import json
 from typing import Any
 
@@ -30,6 +31,7 @@ from entrostat.engines.verl.settings import NAME, TARGET, TARGET_KEY, TRAINER_MO
 from entrostat.engines.window import uncrossed
 from entrostat.entropy import TokenStats
 from entrostat.strategies import NoState, Strategy, state_from_json
+from entrostat.strategies.check import CheckedBounds
 
 KEY = "entrostat"
 """What the driver tells of a step, as JSON: under this key of a batch's extra_info. And
@@ -56,12 +58,12 @@ class MicroBatch:
 
     def __init__(
         self,
-        strategy: Strategy,
+        bounds_of: CheckedBounds,
         state: Any,
         old_entropy: Tensor | None,
         entropy: Tensor | None,
     ):
-        self.strategy = strategy
+        self.bounds_of = bounds_of
         self.state = state
         self.old_entropy = old_entropy
         self.entropy = entropy
@@ -76,21 +78,24 @@ class MicroBatch:
     ) -> tuple[Bound, Bound]:
         """The half-widths for verl's clamp: numbers where they are the same for all
         tokens, else (b t)."""
-        if not self.strategy.per_token:
+        old = TokenStats(old_logprobs, self.old_entropy)
+        if not self.bounds_of.per_token:
+            if self.bounds_of.is_new(self.state):
+                # all tokens are looked at, whether they are alike
+                self.bounds_of(self.state, old, mask)
             low, high = self._constant_bounds(old_logprobs)
             # crossed bounds depend on the sign of A, so they differ by token after all
             if low + high >= 0:
                 self.bounds = low, high
                 return self.bounds
-        old = TokenStats(old_logprobs, self.old_entropy)
-        self.bounds = uncrossed(self.strategy.bounds(self.state, old), advantages, mask)
+        self.bounds = uncrossed(self.bounds_of(self.state, old, mask), advantages, mask)
         return self.bounds
 
     def _constant_bounds(self, old_logprobs: Tensor) -> tuple[float, float]:
         """The bounds of the first token, which are those of all."""
         entropy = None if self.old_entropy is None else self.old_entropy[:1, :1]
         first = TokenStats(old_logprobs[:1, :1], entropy)
-        bounds = self.strategy.bounds(self.state, first)
+        bounds = self.bounds_of.strategy.bounds(self.state, first)
         return bounds.low.item(), bounds.high.item()
 
 
@@ -137,7 +142,7 @@ class ControlledLoss:
     def __init__(self, config: ActorConfig, dump: StepDump | None):
         assert isinstance(config.policy_loss, EntrostatLossConfig)
         self.config = config
-        self.strategy = config.policy_loss.make()
+        self.bounds_of = CheckedBounds(config.policy_loss.make())
         self.dump = dump
 
     def __call__(
@@ -179,8 +184,8 @@ class ControlledLoss:
             old_entropy = padded(data, "entropy").float()
         if model_output.get("entropy") is not None:
             entropy = no_padding_2_padding(model_output["entropy"], data).float()
-        state = state_from_json(self.strategy, state)
-        return MicroBatch(self.strategy, state, old_entropy, entropy)
+        state = state_from_json(self.bounds_of.strategy, state)
+        return MicroBatch(self.bounds_of, state, old_entropy, entropy)
 
 
 def padded(data: TensorDict, name: str) -> Tensor:
@@ -201,4 +206,10 @@ def _without_trainer(config: Any) -> MicroBatch:
             "of several policies: there is no one sampler to observe before a step"
         )
     check_without_our_trainer(options, "this trainer")
-    return MicroBatch(options.make(), NoState(), None, None)
+    return MicroBatch(_checked(options.make()), NoState(), None, None)
+
+
+@functools.cache
+def _checked(strategy: Strategy) -> CheckedBounds:
+    """The strategy's bounds, looked at once and not at each micro-batch."""
+    return CheckedBounds(strategy)
