@@ -17,6 +17,8 @@ def test_the_page_quotes_the_shipped_dump(capsys):
     quoted = " ".join(line[1:].strip() for line in lines if line.startswith(">"))
     assert quoted.split() == " ".join([*made["sentences"], made["reach"]["sentence"]]).split()
     assert made["left_out"] == [] and made["rollouts"] == 8
+    for each in made["verdict"]:
+        assert f"    {each['head']:<10}{each['line']}" in lines
 
 
 def test_every_option_is_in_it(capsys):

@@ -239,9 +239,9 @@ def _plot(points: list[Json]) -> Json | None:
         return None
     predicted = [point["predicted"] for point in points]
     measured = [point["measured"] for point in points]
-    x = _axis(predicted, 20, 280)
+    x = _axis(predicted, 20.0, 280.0)
     # SVG counts downwards
-    y = _axis(measured, 185, 15)
+    y = _axis(measured, 185.0, 15.0)
     dots = []
     for point in points:
         dots.append((x(point["predicted"]), y(point["measured"])))

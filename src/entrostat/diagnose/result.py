@@ -4,7 +4,9 @@ Infinity is a string and NaN is null. Changes are nats per unit step per trained
 
 measure        name of the change in entrostat.entropy; null where there is none
 groups         number of prompts; null where the dump does not tell them
-sentences      what it all says
+verdict        five lines, each with its head: what moved entropy, which tokens, what to
+               change, how sure, what was not read
+sentences      what it all says, at length
 limits         what the numbers are not
 left_out       what can't be said for want of a column
 skipped        what --skip-bad left out
@@ -41,7 +43,9 @@ from entrostat.diagnose.grid import HIGHS, LOWS, clipped_sums
 from entrostat.diagnose.reach import numbers
 from entrostat.diagnose.series import series
 from entrostat.diagnose.stream import Skipped
+from entrostat.diagnose.tables import skipped_lines
 from entrostat.diagnose.types import Json
+from entrostat.diagnose.verdict import headed, not_read, verdict
 from entrostat.estimate import Interval
 
 
@@ -49,8 +53,13 @@ def result(
     attribution: Attribution,
     skipped: Skipped,
     paths: Sequence[Path | str],
+    notes: Sequence[str] = (),
 ) -> Json:
-    """The diagnosis; its keys are described at the top of this file."""
+    """The diagnosis; its keys are described at the top of this file.
+
+    Args:
+        notes: what else can't be said, a line each.
+    """
     plan = attribution.plan
     has_change = plan.measure is not None
     has_ratios = plan.has("old_logprobs")
@@ -60,6 +69,11 @@ def result(
     advice = advise(attribution) if plan.exact else None
     measured = series(attribution, paths)
     reach = numbers(attribution)
+    left_out = (*plan.left_out, *notes)
+    lines = verdict(
+        attribution, change, change_causes, advice, measured, reach.sentence
+    )
+    lines.append(not_read(left_out, skipped_lines(skipped.counts())))
     return _json(
         {
             "paths": [str(path) for path in paths],
@@ -68,13 +82,14 @@ def result(
             "completions": attribution.completions,
             "groups": len(attribution.groups.keys) if plan.has("group") else None,
             "rollouts": len(attribution.steps.keys),
+            "verdict": headed(lines),
             "sentences": words.sentences(
                 attribution, change, change_causes, advice, measured
             ),
             "reach": {**reach._asdict(), "sentence": reach.sentence},
             "limits": words.limits(attribution),
-            "left_out": plan.left_out,
-            "skipped": skipped,
+            "left_out": left_out,
+            "skipped": skipped.counts(),
             "change": change if has_change else None,
             "unclipped": unclipped(attribution) if has_change else None,
             "causes": _causes(attribution, change_causes) if has_change else [],

@@ -19,24 +19,34 @@ MAP_HIGHS = (0.1, 0.15, 0.2, 0.28, 0.5, "inf")
 
 
 def shown(diagnosis: Json, *, full: bool) -> RenderableType:
-    """Sentences of `entrostat.diagnose.result.result`, and with `full` its tables.
+    """The verdict of `entrostat.diagnose.result.result`, and with `full` the rest.
 
     Text from the dump never acts as markup, nor on the terminal.
     """
-    content: list[RenderableType] = []
+    content: list[RenderableType] = [verdict_lines(diagnosis)]
+    if not full:
+        return Group(*content)
     for line in [*diagnosis["sentences"], diagnosis["reach"]["sentence"]]:
-        content += [Text(line), Text("")]
-    for line in left_out_lines(diagnosis):
-        content.append(Text(line, style="yellow"))
-    if full:
-        content += _tables(diagnosis)
-    else:
-        content.append(
-            Text("--full prints the tables, --html PAGE.html writes a page.")
-        )
+        content += [Text(""), Text(line)]
+    content += [Text(""), *left_out(diagnosis), *_tables(diagnosis)]
     for line in diagnosis["limits"]:
         content.append(Text(line, style="dim"))
     return Group(*content)
+
+
+def verdict_lines(diagnosis: Json) -> RenderableType:
+    """The five lines; a long one goes on below its beginning."""
+    rendered = Table.grid(padding=(0, 2))
+    rendered.add_column(no_wrap=True)
+    rendered.add_column(overflow="fold")
+    for each in diagnosis["verdict"]:
+        rendered.add_row(Text(each["head"], style="bold"), Text(each["line"]))
+    return rendered
+
+
+def left_out(diagnosis: Json) -> list[RenderableType]:
+    """What could not be read or said, a line each."""
+    return [Text(line, style="yellow") for line in left_out_lines(diagnosis)]
 
 
 def _tables(diagnosis: Json) -> list[RenderableType]:

@@ -8,6 +8,7 @@ from entrostat import dump
 from entrostat.diagnose.attribution import Attribution
 from entrostat.diagnose.attributor import Attributor
 from entrostat.diagnose.plan import Source, plan
+from entrostat.diagnose.types import Json
 
 MOST_TOLD = 5
 
@@ -21,6 +22,10 @@ class Skipped:
     """Files, or the rest of one, whose rows can't be counted."""
     told: list[str] = field(default_factory=list)
     """The first few, a line each."""
+
+    def counts(self) -> Json:
+        """As a JSON-able dict."""
+        return {"rows": self.rows, "files": self.files, "told": self.told}
 
     def add(self, line: str, rows: int = 0) -> None:
         """What `dump.read` calls as `bad`; 0 rows stand for a file."""
@@ -36,6 +41,7 @@ def attribute(
     *,
     right: float = 0.5,
     skip_bad: bool = False,
+    skipped: Skipped | None = None,
 ) -> tuple[Attribution, Skipped]:
     """The attribution of all rows below `paths`, taken together.
 
@@ -43,11 +49,12 @@ def attribute(
         paths: dumps, folders of them, runs' folders.
         right: the least reward of a right answer.
         skip_bad: leave out rows, and files, that can't be read, and count them.
+        skipped: what was left out before; None for nothing.
 
     Raises:
         ValueError: one line with file, row and column.
     """
-    skipped = Skipped()
+    skipped = skipped or Skipped()
     what_to_read = plan(paths, skipped.add if skip_bad else None)
     attributor = Attributor(what_to_read, right=right)
     for number, source in enumerate(what_to_read.sources):

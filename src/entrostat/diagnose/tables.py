@@ -91,13 +91,12 @@ def label_of(name: str, part: Part) -> str:
 
 def left_out_lines(diagnosis: Json) -> list[str]:
     """What the dump can't tell and what --skip-bad left out, a sentence each."""
-    lines = [*diagnosis["left_out"], *skipped_lines(diagnosis)]
+    lines = [*diagnosis["left_out"], *skipped_lines(diagnosis["skipped"])]
     return [f"Left out: {line}." for line in lines]
 
 
-def skipped_lines(diagnosis: Json) -> list[str]:
-    """What --skip-bad left out; text of a dump in it is escaped."""
-    skipped = diagnosis["skipped"]
+def skipped_lines(skipped: Json) -> list[str]:
+    """What --skip-bad left out, its counts first; text of a dump in it is escaped."""
     rows, files = skipped["rows"], skipped["files"]
     if not (rows or files):
         return []

@@ -38,7 +38,7 @@ def sentences(
         lines.append(NO_SUMS)
         return lines
     if sure(change):
-        if _went_the_other_way(series, change):
+        if went_the_other_way(series, change):
             lines.append(
                 "The measured entropy went the other way: first order does not explain "
                 "this run."
@@ -96,7 +96,7 @@ def of_cause(attribution: Attribution, key: str) -> str:
     region, _, event = key.partition(" ")
     raised = region in ("E1", "E2")
     likely = "likely" if region in ("E1", "E3") else "unlikely"
-    if attribution.agree is not None and attribution.agree >= SURE:
+    if says_right_and_wrong(attribution):
         answers = "right answers" if raised else "wrong answers"
         tokens = f"{likely} tokens of {answers} ({region})"
     else:
@@ -106,6 +106,11 @@ def of_cause(attribution: Attribution, key: str) -> str:
     if event == EVENTS[HIGH] and not raised:
         event = "the dual clip"
     return f"{event} on {tokens}"
+
+
+def says_right_and_wrong(attribution: Attribution) -> bool:
+    """Whether the sign of A says which answers are right."""
+    return attribution.agree is not None and attribution.agree >= SURE
 
 
 def _measured(series: Series) -> list[str]:
@@ -138,7 +143,7 @@ def _predicted(attribution: Attribution, change: Interval) -> str:
     )
 
 
-def _went_the_other_way(series: Series, change: Interval) -> bool:
+def went_the_other_way(series: Series, change: Interval) -> bool:
     """Whether entropy moved against the change, beyond the noise of two rollouts."""
     if series.first is None or series.last is None or series.noise is None:
         return False
