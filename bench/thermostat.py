@@ -12,11 +12,8 @@ settings of the other methods; seeds 0 to 4 are compared.
 import dataclasses
 import itertools
 import json
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ import numpy as np
 
 from entrostat.estimate import hierarchical_interval, pass_at_k, seed_interval
 from entrostat.lab.methods import SETTINGS
+from training_runs import read, train_all
 
 RESULT = Path(__file__).parent.parent / "docs" / "results" / "thermostat.jsonl"
 PROBLEMS, SAMPLES = 297, 32
@@ -132,11 +130,6 @@ def grid() -> Iterable[Job]:
         yield Job("grid", f"lr {rate}, {updates} updates, groups of {group}", 0, method, options)
 
 
-def done() -> dict[str, dict[str, Any]]:
-    lines = RESULT.read_text().splitlines() if RESULT.exists() else []
-    return {record["key"]: record for record in map(json.loads, lines)}
-
-
 def settings(name: str) -> list[tuple[str, ...]]:
     """What may be chosen for another method, as words of the command line."""
     chosen_from = SETTINGS[TRACKERS[name]]
@@ -147,7 +140,7 @@ def chosen(name: str) -> tuple[str, ...]:
     """The setting of another method with the least mean tracking error over TUNED_ON; none for the other methods."""
     if name not in TRACKERS:
         return ()
-    found = done()
+    found = read(RESULT)
     errors = {}
     for words in settings(name):
         keys = [f"settings/{name} / {' '.join(words)}/seed{seed}" for _, seed in TUNED_ON]
@@ -156,25 +149,8 @@ def chosen(name: str) -> tuple[str, ...]:
     return min(errors, key=errors.__getitem__) if len(errors) == len(settings(name)) else ("not chosen yet",)
 
 
-lock = threading.Lock()
-
-
-def run(root: Path, job: Job) -> None:
-    """Trains one run, or what is missing of it, and appends its line."""
-    out = root / job.key.replace(" / ", "--").replace("/", "--").replace(" ", "-").replace(",", "")
-    words = ["--resume", str(out)] if out.exists() else ["--out", str(out), *job.words]
-    if not (out / "summary.json").exists():
-        ended = subprocess.run([sys.executable, "-m", "entrostat", "train", *words], capture_output=True, text=True)
-        if ended.returncode:
-            print(f"{job.key}: {ended.stderr.strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
-            return
-    record = {"key": job.key, "command": " ".join(["entrostat train", *job.words]), **measured(out)}
-    with lock, RESULT.open("a") as file:
-        file.write(json.dumps(record) + "\n")
-    print(f"{job.key} done {record.get('error', '')}", file=sys.stderr, flush=True)
-
-
-def measured(out: Path) -> dict[str, Any]:
+def measured(out: Path, _: Job) -> dict[str, Any]:
+    """What of a run's folder goes into its line."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((out / "summary.json").read_text())
     share = lambda key: round(float(np.mean([line.get(key) or 0.0 for line in lines])), 5)  # noqa: E731
@@ -212,18 +188,11 @@ def tracking_error(lines: list[dict[str, Any]], key: str = "held_out_entropy") -
     return float(np.mean([abs(line[key] - line["target"]) / line["target"] for line in kept]))
 
 
-def work(root: Path, parts: list[str]) -> None:
-    """Two at a time; a setting that depends on others waits for them."""
-    while True:
-        known = done()
-        todo = [job for job in jobs() if job.key not in known and (not parts or job.part in parts)]
-        ready = [job for job in todo if "not chosen yet" not in job.method]
-        if not ready:
-            break
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda job: run(root, job), ready))
-        if {job.key for job in ready}.isdisjoint(done()):
-            break  # nothing of it works
+def ready(parts: list[str]) -> Iterable[Job]:
+    """All jobs of these parts; a setting that depends on others waits for them."""
+    for job in jobs():
+        if "not chosen yet" not in job.method and (not parts or job.part in parts):
+            yield job
 
 
 # Tables
@@ -231,7 +200,7 @@ def work(root: Path, parts: list[str]) -> None:
 
 def by_row(part: str) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {}
-    for key, record in sorted(done().items()):
+    for key, record in sorted(read(RESULT).items()):
         if key.startswith(f"{part}/"):
             rows.setdefault(key.split("/", 1)[1].rsplit("/", 1)[0], []).append(record)
     return rows
@@ -352,7 +321,7 @@ def render_fronts(rows: dict[str, list[dict[str, Any]]], rng: np.random.Generato
 def main() -> None:
     root, *rest = [word for word in sys.argv[1:] if word != "--render"]
     if "--render" not in sys.argv:
-        work(Path(root), rest)
+        train_all(Path(root), RESULT, lambda known: ready(rest), measured)
     for part in ("tracking", "settings", "baselines", "grid", "outcome", "path"):
         if by_row(part) and (not rest or part in rest):
             print(f"### {part}\n")

@@ -109,12 +109,18 @@ class PairedRollout(NamedTuple):
     """ln H of the policy before it, on the same held-out samples."""
     branches: list[Branch]
     """The base first, then the arms."""
+    reward: float = math.nan
+    """Mean score of the same samples, which that policy has drawn; nan in a record of
+    docs/results that lacks it."""
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "PairedRollout":
         """From its row. KeyError or TypeError for anything else."""
         branches = [Branch(*numbers) for numbers in record["branches"]]
-        return cls(record["seed"], record["rollout"], record["before"], branches)
+        reward = record.get("reward", math.nan)
+        return cls(
+            record["seed"], record["rollout"], record["before"], branches, reward
+        )
 
 
 def measure(
@@ -214,7 +220,9 @@ class _Walk:
         else:
             branches = self._trained(sampled, advantages, batches, held_out)
         self._check_finite(rollout, branches)
-        return PairedRollout(self.seed, rollout, before.log_entropy, branches)
+        return PairedRollout(
+            self.seed, rollout, before.log_entropy, branches, before.reward
+        )
 
     def _held_out(self) -> HeldOut:
         """Fresh samples of the policy where the branches part."""
