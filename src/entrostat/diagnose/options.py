@@ -12,11 +12,19 @@ class Diagnose:
     thresholds would have done by that estimate.
 
     Dumps come from `entrostat train --dump-every`, from the TRL engine (dump_every=...), from anybody's tensors by
-    entrostat.dump, or from prime-rl's token export (docs/dump.md).
+    entrostat.dump, or from prime-rl's token export (docs/dump.md). Of verl's rollout_data_dir, TRL's log_completions
+    and slime's debug rollouts it says what they tell, and with --model recomputes what they lack.
     """
 
     paths: Positional[tuple[Path, ...]] = ()
-    """Dumps, folders of them or folders of runs, taken together."""
+    """Dumps, folders of them or folders of runs, taken together; or a trainer's own log of rollouts."""
+    model: str = ""
+    """The checkpoint that sampled the rollout of a trainer's log: a folder or a name of the hub. Log-probabilities and
+    entropies are recomputed from it."""
+    temperature: float = 1.0
+    """At which --model's rollout was sampled."""
+    reward: str = ""
+    """Name of the reward, where a trainer's log has several."""
     html: Path | None = None
     """Write a page of it with a token viewer."""
     responses: int = 200

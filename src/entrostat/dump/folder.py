@@ -1,6 +1,7 @@
 """Names of dumps in a folder, and which of them a path means."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 _STEP = re.compile(r"step-(\d+)(-rank\d+)?\.parquet")
@@ -45,11 +46,20 @@ def files(path: Path | str) -> list[Path]:
     for pattern in _PLACES:
         dumps = [match for match in path.glob(pattern) if match.is_file()]
         if dumps:
-            return sorted(dumps, key=_by_number)
+            return sorted(dumps, key=by_number)
     raise ValueError(
         f"{path}: no dump in it (*.parquet, dump/*.parquet): train with --dump-every, "
         "or give another"
     )
+
+
+def has_dumps(folder: Path, besides: Collection[Path]) -> bool:
+    """Whether a folder has files where dumps are looked for, other than these."""
+    for pattern in _PLACES:
+        for match in folder.glob(pattern):
+            if match.is_file() and match not in besides:
+                return True
+    return False
 
 
 def cut(folder: Path | str, step: int) -> None:
@@ -65,7 +75,7 @@ def cut(folder: Path | str, step: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _by_number(path: Path) -> list[tuple[int, int, str]]:
+def by_number(path: Path) -> list[tuple[int, int, str]]:
     """A key that sorts step-10 after step-9, in folders too."""
     key = []
     for part in re.split(r"(\d+)", str(path)):

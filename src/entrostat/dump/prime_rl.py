@@ -132,7 +132,8 @@ def _record(text: bytes, where: str) -> dict[str, Any]:
     if version != 1:
         raise ValueError(
             f"{where}: no token export of prime-rl with schema_version 1, got "
-            f"{version!r:.40}"
+            f"{version!r:.40}; nor a line of verl's rollout_data_dir, which has input, "
+            "output and score and which diagnose reads"
         )
     return record
 
