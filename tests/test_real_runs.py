@@ -43,7 +43,7 @@ def test_the_toy_commands_of_the_page_run(tmp_path):
         summary = json.loads((tmp_path / "runs" / name / "summary.json").read_text())
         assert summary["start"] == {}
         assert len((tmp_path / "runs" / name / "metrics.jsonl").read_text().splitlines()) == 2
-    assert (tmp_path / "runs" / "report.html").stat().st_size > 1e6
+    assert "<html" in (tmp_path / "runs" / "report.html").read_text()[:1000]
     assert any("mean@4" in text for text in said.values())
 
 

@@ -10,7 +10,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from entrostat.report import write_report
+from entrostat.report import View, read_runs, write_page
+from entrostat.report.plotly_file import shared_name
 from made_up_runs import evaluation, response_map
 
 pytestmark = pytest.mark.browser
@@ -33,13 +34,14 @@ def wait(browser: Chrome, script: str) -> Any:
 def show(browser: Chrome, tmp_path: Path) -> Callable[..., Chrome]:
     """Opens the report of some runs in a colour scheme, and waits until it is drawn."""
 
-    def show(runs: list[Path], *, scheme: str = "light") -> Chrome:
+    def show(runs: list[Path], *, scheme: str = "light", inline: bool = False, view: View | None = None) -> Chrome:
         size = {"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         browser.get_log("browser")
-        browser.get(write_report(runs, tmp_path / "report.html").as_uri())
+        out = write_page(read_runs(runs), tmp_path / "report.html", inline=inline, view=view)
+        browser.get(out.as_uri())
         wait(browser, "document.documentElement.dataset.drawn")
         return browser
 
@@ -64,7 +66,7 @@ def drawn_lines(browser: Chrome, figure: str) -> list[str]:
 
 
 def test_every_figure_is_drawn_without_a_message_or_a_request(show, pair):
-    browser = show(pair)
+    browser = show(pair, inline=True)
     for figure in FIGURES:
         lines = drawn_lines(browser, figure)
         assert len(lines) >= 2 and all(path.count("L") >= 1 for path in lines), figure
@@ -73,6 +75,74 @@ def test_every_figure_is_drawn_without_a_message_or_a_request(show, pair):
     assert browser.get_log("browser") == []
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert browser.execute_script("return document.querySelectorAll('[src], link:not([href^=\"data:\"])').length") == 0
+
+
+def test_a_page_beside_its_plotly_js_asks_for_nothing_else(show, pair):
+    browser = show(pair)
+    assert len(drawn_lines(browser, "entropy")) == 2
+    assert browser.execute_script("return [...document.querySelectorAll('[src]')].map(e => e.getAttribute('src'))") == [
+        shared_name()
+    ]
+    assert browser.get_log("browser") == []
+
+
+def test_a_page_that_lost_its_plotly_js_says_so(browser, pair, tmp_path):
+    page = write_page(read_runs(pair), tmp_path / "pages" / "report.html")
+    (page.parent / shared_name()).unlink()
+    browser.get(page.as_uri())
+    said = browser.find_element(By.ID, "lost")
+    assert said.is_displayed() and shared_name() in said.text and "--inline" in said.text
+    assert not browser.find_element(By.ID, "controls").is_displayed()
+    browser.get_log("browser")  # the missing file
+
+
+def numbers(browser: Chrome, figure: str, axis: str = "y") -> list[list[float]]:
+    """x or y of the figure's traces, as plotly.js has them."""
+    return browser.execute_script(f"return document.getElementById(arguments[0]).data.map(t => t.{axis})", figure)
+
+
+def test_a_line_is_smoothed_as_its_legend_says_and_the_target_is_not(show, make_run):
+    run = make_run("a", "thermostat", steps=6, end=0.35, target=0.35, steered=True)
+    browser = show([run])
+    entropy, target, held_out = numbers(browser, "entropy")
+    key = browser.find_element(By.CSS_SELECTOR, "ul.key")
+    assert "mean of" not in key.text
+    field = browser.find_element(By.ID, "smooth")
+    field.clear()
+    field.send_keys("4", Keys.ENTER)
+    wait(browser, "document.getElementById('entropy').data.length === 4")
+    faint, strong, *others = numbers(browser, "entropy")
+    assert (faint, others) == (entropy, [target, held_out])
+    # the value, one before it and two behind it, as far as there are any
+    around = [entropy[max(0, i - 1) : i + 3] for i in range(6)]
+    assert strong == pytest.approx([sum(values) / len(values) for values in around])
+    legend = browser.find_elements(By.CSS_SELECTOR, "#entropy .legendtext")
+    assert [entry.text for entry in legend] == ["thermostat, mean of 4"]
+    assert "each point the mean of 4 rollouts around it" in key.text and "the same as logged" in key.text
+    assert browser.get_log("browser") == []
+
+
+def test_a_smoothing_that_is_asked_for_is_there_when_the_page_opens(show, pair):
+    browser = show(pair, view=View(smooth=9))
+    assert len(numbers(browser, "entropy")) == 4
+    assert "mean of 9 rollouts" in browser.find_element(By.CSS_SELECTOR, "ul.key").text
+
+
+def test_curves_move_over_time_and_a_run_without_it_is_named(show, pair):
+    lines = (f'{{"step": {k}, "seconds": 30}}\n' for k in range(100))
+    (pair[0] / "timing.jsonl").write_text("".join(lines))
+    browser = show(pair)
+    notice = browser.find_element(By.CSS_SELECTOR, "[data-axis=time]")
+    assert not notice.is_displayed()
+    browser.find_element(By.CSS_SELECTOR, "#axis option[value=time]").click()
+    wait(browser, "document.getElementById('entropy').data.length === 1")
+    assert numbers(browser, "entropy", "x")[0] == pytest.approx([0.5 * (k + 1) for k in range(100)])
+    title = "return document.getElementById('clip').layout.xaxis.title.text"
+    assert browser.execute_script(title) == "time, minutes"
+    assert notice.text.endswith("clip-lower, seed 0.") and notice.is_displayed()
+    assert not browser.find_element(By.CSS_SELECTOR, "#axis option[value=tokens]").is_enabled()
+    assert len(visible(browser, "passk")) == 3  # scores stand over k
+    assert browser.get_log("browser") == []
 
 
 def test_no_button_sends_the_figures_anywhere(show, pair):

@@ -69,7 +69,10 @@ def test_seeds_share_a_colour_and_have_their_mean_as_far_as_all_have_got(several
     pairs = zip(metrics(several[0], "entropy"), json_prefix(several[1], "entropy"), strict=False)
     assert mean["y"] == pytest.approx([fmean(pair) for pair in pairs], rel=1e-5)
     assert in_legend(figure) == ["grpo", "thermostat", "clip-lower"]
-    assert "their mean" in figure.caption
+    assert [style for style in figure.styles if "seed" in style.what] == [
+        ("thin", "one seed"),
+        ("line", "mean of seeds"),
+    ]
 
 
 def json_prefix(path, key):
@@ -87,8 +90,8 @@ def test_a_target_is_dashed_in_the_colour_of_its_run(several, make_run):
     (target,) = (trace for trace in figure.data if trace["line"]["dash"] == "dash" and trace["mode"] == "lines")
     assert set(target["y"]) == {0.35}
     assert target["line"]["color"] == groups(runs)[1].colour
-    assert "Dashed: the target" in figure.caption
-    assert "Dashed" not in entropy(read_runs([make_run("z")])).caption
+    assert ("dash", "target") in figure.styles
+    assert entropy(read_runs([make_run("z")])).styles == []
 
 
 def test_entropy_on_held_out_prompts_stands_as_markers_where_it_was_measured(several, make_run):
@@ -100,11 +103,10 @@ def test_entropy_on_held_out_prompts_stands_as_markers_where_it_was_measured(sev
     assert marks["y"] == pytest.approx([own[k]["held_out_entropy"] for k in (0, 10, 20)], rel=1e-5)
     group = groups(runs)[1]
     assert marks["marker"]["color"] == group.colour and marks["marker"]["symbol"] == f"{group.symbol}-open"
-    assert "held-out prompts" in figure.caption
+    assert ("rings", "on fixed held-out prompts") in figure.styles
     column = figure.table.head.index("thermostat, seed 0: held out")
     shown = {row[0]: row[column] for row in figure.table.rows}
     assert [shown[k] for k in ("0", "10", "20")] == [f"{own[k]['held_out_entropy']:.3f}" for k in (0, 10, 20)]
-    assert "held-out" not in entropy(read_runs([make_run("z")])).caption
 
 
 def test_the_thermostat_s_figure_has_its_pressure_and_its_shares_and_no_other_run(several, make_run):

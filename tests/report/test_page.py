@@ -15,6 +15,7 @@ from entrostat.report.page import (
     DEEPEST_SETTING,
     MARKER,
     MOST_SETTINGS,
+    View,
     inline_script,
     notices,
     page,
@@ -73,7 +74,7 @@ def test_hostile_text_adds_no_element_and_no_attribute(make_run):
     plain, hostile = rendered(runs("plain"), title="plain"), rendered(runs(HOSTILE), title=HOSTILE)
     assert hostile.tags == plain.tags
     assert "</script><script>pwned=1</script><img src=" in hostile.text
-    assert json.loads(hostile.scripts[0])[0]["key"] == "entropy"
+    assert json.loads(hostile.scripts[0])["figures"][0]["key"] == "entropy"
 
 
 def test_hostile_folder_names_are_text(make_run):
@@ -201,13 +202,46 @@ def test_the_title_and_the_versions(make_run):
     assert "Runs by entrostat 0.0.7." in page(runs)
 
 
+def test_the_commands_stand_at_the_top(make_run):
+    made = ["entrostat", "train", "--steps", "9", "grpo"]
+    runs = [make_run("a", config={"command": made}), make_run("b", seed=1)]
+    html = page(read_runs(runs), command="entrostat report a b")
+    top = Outline(html[: html.index("</header>")]).text
+    assert "this pageentrostat report a b" in top
+    assert "grpo, seed 0entrostat train --steps 9 grpo" in top
+    assert "seed 1entrostat" not in top  # its folder records none
+    many = [make_run(f"m{seed}", seed=seed, config={"command": made}) for seed in range(4)]
+    html = page(read_runs(many), command="entrostat report m*")
+    assert html[: html.index("</header>")].count("<dt>") == 1
+
+
+def test_a_shared_script_is_all_that_the_policy_adds(make_run):
+    runs = read_runs([make_run("a")])
+    html = page(runs, plotly_file="plotly.js")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1].replace("&#39;", "'")
+    (nonce,) = re.findall(r"'nonce-([^']+)'", policy)
+    assert re.findall(r'<script nonce="([^"]*)" src="([^"]*)">', html) == [(nonce, "plotly.js")]
+    assert Outline(html).links == ["data:,", "#results", "plotly.js"]
+    assert len(html) < 200_000
+    # another log, another nonce: nobody can write one that holds it
+    other = page(read_runs([make_run("b", "id")]), plotly_file="plotly.js")
+    assert f"'nonce-{nonce}'" not in other.replace("&#39;", "'")
+
+
+def test_the_view_is_what_the_page_opens_with(make_run):
+    html = page(read_runs([make_run("a")]), view=View(smooth=7, x="steps"))
+    assert 'id="smooth" min="1" step="1" value="7"' in html
+    assert '<option value="steps" selected>rollout</option>' in html
+    assert '<option value="tokens" disabled>tokens seen (in no log)</option>' in html
+
+
 def test_a_figure_of_several_states_has_its_choices(make_run):
     outline = rendered([make_run("a", maps={step: response_map(step) for step in (0, 4, 8)})])
-    (figure,) = (figure for figure in json.loads(outline.scripts[0]) if figure["choices"])
+    (figure,) = (figure for figure in json.loads(outline.scripts[0])["figures"] if figure["choices"])
     assert (figure["key"], len(figure["choices"]), figure["data"]) == ("response", 3, [])
     assert "Shown: rollout 0rollout 4rollout 8" in outline.text
     one = rendered([make_run("b", maps={0: response_map(0)})])
-    assert not any(tag[0] == "select" for tag in one.tags)
+    assert ("select", "data-figure") not in one.tags
 
 
 def test_maps_from_hostile_files_add_no_element(make_run):

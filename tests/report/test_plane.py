@@ -57,7 +57,7 @@ def test_evaluations_on_the_way_are_joined_from_the_base_model_to_the_end_in_ord
     assert [row[1] for row in figure.table.rows if row[0] == "grpo, seed 0"] == [
         "after 9 rollouts", "after 20 rollouts", "after 100 rollouts", "at the end",
     ]  # fmt: skip
-    assert "evaluations during training" in figure.caption
+    assert ("small", "during training, in order along the line") in figure.styles
 
 
 def test_an_unfinished_run_has_its_way_without_an_end(make_run):

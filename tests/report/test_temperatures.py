@@ -69,7 +69,7 @@ def test_seeds_are_thin_beside_their_mean(make_swept):
     assert mean["y"] == pytest.approx([fmean(one[t][0] for one in scores) for t in ("0.4", "1")])
     assert [one["showlegend"] for one in (first, second, mean)] == [False, False, True]
     assert len(rings) == 2
-    assert "their mean" in figure.caption
+    assert ("line", "mean of seeds") in figure.styles
     assert len(lines(figure, "base")[0]) == 1, "both began with one base model"
     assert mean["marker"]["symbol"] == groups(runs)[0].symbol
 

@@ -6,13 +6,48 @@ import sys
 import pytest
 
 from entrostat.report import write_report
+from entrostat.report.plotly_file import shared_name
 
 
 def test_writes_the_page_and_returns_its_path(make_run, tmp_path):
     out = tmp_path / "new" / "folder" / "report.html"
     assert write_report([make_run("a")], out, title="Mine") == out
     assert "<title>Mine</title>" in out.read_text(encoding="utf-8")
-    assert os.listdir(out.parent) == ["report.html"]
+    assert sorted(os.listdir(out.parent)) == [shared_name(), "report.html"]
+
+
+def test_pages_of_a_folder_share_one_plotly_js(make_run, tmp_path):
+    folder = tmp_path / "pages"
+    write_report([make_run("a")], folder / "a.html")
+    (shared,) = (path for path in folder.iterdir() if path.name != "a.html")
+    written = shared.stat().st_ino, shared.stat().st_mtime_ns
+    write_report([make_run("b")], folder / "b.html")
+    assert (shared.stat().st_ino, shared.stat().st_mtime_ns) == written
+    assert {path.name for path in folder.iterdir()} == {"a.html", "b.html", shared.name}
+    for page in folder.glob("*.html"):
+        assert page.stat().st_size < 200_000
+        assert f'src="{shared.name}"' in page.read_text(encoding="utf-8")
+
+
+def test_an_inline_page_is_one_file(make_run, tmp_path):
+    out = write_report([make_run("a")], tmp_path / "pages" / "a.html", inline=True)
+    assert os.listdir(out.parent) == ["a.html"]
+    html = out.read_text(encoding="utf-8")
+    assert out.stat().st_size > 1e6 and "<script src" not in html and "nonce" not in html.split("<style>")[0]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_is_no_plotly_js_is_never_replaced_by_it(make_run, tmp_path, kind):
+    out = tmp_path / "pages" / "a.html"
+    out.parent.mkdir()
+    other = out.parent / shared_name()
+    {"file": lambda: other.write_text("mine"), "folder": other.mkdir, "link": lambda: other.symlink_to("gone")}[kind]()
+    with pytest.raises(FileExistsError, match=r"min\.js exists and is not the plotly\.js of that name: .* --inline"):
+        write_report([make_run("a")], out)
+    assert os.listdir(out.parent) == [other.name]
+    assert kind != "file" or other.read_text() == "mine"
+    write_report([make_run("b")], out, inline=True)
+    assert out.exists()
 
 
 def test_a_report_is_replaced(make_run, tmp_path):
@@ -53,7 +88,7 @@ def test_a_folder_or_a_dangling_link_is_never_replaced(make_run, tmp_path):
 
 def test_a_failed_write_leaves_the_old_report_and_no_other_file(make_run, tmp_path, monkeypatch):
     out = tmp_path / "out" / "report.html"
-    write_report([make_run("a")], out, title="Old")
+    write_report([make_run("a")], out, title="Old", inline=True)
 
     def full(*_):
         raise OSError(28, "No space left on device")

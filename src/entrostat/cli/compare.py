@@ -125,7 +125,8 @@ def _run(comparison: Any, as_json: bool) -> int:
     folders = []
     for row in compared["rows"]:
         folders += map(Path, row["runs"])
-    page = write_report(folders, comparison.path / "report.html")
+    # one page of this folder: nothing to share
+    page = write_report(folders, comparison.path / "report.html", inline=True)
     print(f"report: {page}", file=sys.stderr)
     compared["report"] = str(page)
     show(compared, table(compared, comparison.config), as_json)

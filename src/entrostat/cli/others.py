@@ -6,10 +6,13 @@ seconds, and other commands do not need them.
 """
 
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
+from typing import Literal
 
-from entrostat.cli.words import one_process, parse, show
+from entrostat.cli.words import fail, one_process, parse, show
+from entrostat.lab.options import at_least
 
 
 def report(args: list[str]) -> int:
@@ -18,8 +21,7 @@ def report(args: list[str]) -> int:
 
     @dataclasses.dataclass(frozen=True)
     class Report:
-        """Writes one self-contained HTML page of the runs: what happened, curves, scores,
-        settings.
+        """Writes an HTML page of the runs: what happened, curves, scores, settings.
 
         A run is a folder of entrostat, an output folder of TRL (trainer_state.json), a log
         of verl (its .jsonl file, or the saved console), TensorBoard events, a trackio .db, a
@@ -31,18 +33,38 @@ def report(args: list[str]) -> int:
         out: Path = Path("report.html")
         """The page."""
         csv: Path | None = None
-        """Write the numbers behind it to this file too."""
+        """Write the numbers behind it to this file too, as they were logged."""
+        smooth: int = 1
+        """Draw each point of a curve as the mean of so many around it. The page's reader may
+        change it."""
+        x: Literal["steps", "tokens", "time"] = "steps"
+        """What curves are drawn over: steps, tokens seen, or wall time, where the log has
+        it. The page's reader may change it."""
+        inline: bool = False
+        """Put plotly.js (5 MB) into the page. Without it there is one such file beside the
+        pages of a folder."""
 
     options = parse(Report, args, "entrostat report")
     if not options.runs:
         raise ValueError("no run given: entrostat report RUN...")
-    from entrostat.report import read_runs, write_csv, write_page
-    from entrostat.report.story import happened
-
+    at_least("smooth", options.smooth, 1)
     if options.csv is not None and options.csv.exists():
         raise ValueError(f"--csv {options.csv} exists: give another file name")
+    from entrostat.report import View, read_runs, write_csv, write_page
+    from entrostat.report.axes import not_drawn
+    from entrostat.report.story import happened
+
     runs = read_runs(options.runs)
-    print(write_page(runs, options.out))
+    page = write_page(
+        runs,
+        options.out,
+        inline=options.inline,
+        view=View(options.smooth, options.x),
+        command=shlex.join(["entrostat", "report", *args]),
+    )
+    print(page)
+    for name in not_drawn(runs, options.x):
+        fail(f"warning: {name} is not drawn: its log has no {options.x}")
     if options.csv is not None:
         print(write_csv(runs, options.csv))
     for run in runs:

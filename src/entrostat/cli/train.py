@@ -295,7 +295,8 @@ def _run(started: Started, ranks: Any) -> int:
         done = train_all(runs, watchers, ranks, started.ground)
     if not done:
         return fail(f"stopped; to go on: entrostat train --resume {folder}", code=130)
-    page = write_report([run.path for run in runs], folder / "report.html")
+    # one page of this folder: nothing to share
+    page = write_report([run.path for run in runs], folder / "report.html", inline=True)
     print(f"report: {page}", file=sys.stderr)
     results = result(runs)
     answer = results if len(runs) > 1 else results[0]

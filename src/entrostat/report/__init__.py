@@ -1,27 +1,43 @@
-"""The report of one or more runs: one HTML file that opens offline.
+"""The report of one or more runs: an HTML file that opens offline.
 
 read.py reads the folders, and logs.py what other programs have logged. story.py says
-what happened, results.py makes the table and figures.py the figures. page.py puts them
-into page.html. svg.py draws the one picture that needs no page. A report needs the
+what happened, results.py makes the table, figures.py the figures, and axes.py says what
+their curves can stand over. page.py puts them into page.html, and plotly_file.py writes
+plotly.js beside it. svg.py draws the one picture that needs no page. A report needs the
 `train` extra.
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from entrostat.files import write_atomic
+from entrostat.report.axes import check_axis
 from entrostat.report.export import as_csv
 from entrostat.report.glance import ShownRun
-from entrostat.report.page import MARKER, page
+from entrostat.report.page import MARKER, View, page
+from entrostat.report.plotly_file import shared_name, write_shared
 from entrostat.report.read import Run, read_runs
 from entrostat.report.untrusted import text
 
-__all__ = ["Run", "load_run", "read_runs", "write_csv", "write_page", "write_report"]
+__all__ = [
+    "Run",
+    "View",
+    "load_run",
+    "read_runs",
+    "write_csv",
+    "write_page",
+    "write_report",
+]
 
 
 def write_report(
-    runs: Sequence[str | Path], out: str | Path, *, title: str | None = None
+    runs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    title: str | None = None,
+    inline: bool = False,
 ) -> Path:
     """Writes the report of `runs`, folders or logs, to the file `out` and returns `out`.
 
@@ -30,18 +46,52 @@ def write_report(
     whole or not at all, its folder is made where it is missing, and a report that is
     there already is replaced.
 
+    Args:
+        inline: whether plotly.js (5 MB) stands in the page. Otherwise it is a file
+            beside it, one for all pages of the folder.
+
     Raises ValueError for no runs and for a path that is no run's folder,
     FileExistsError when `out` exists and is no report, ImportError where plotly is
     missing, OSError when the file cannot be written.
     """
-    return write_page(read_runs(map(Path, runs)), Path(out), title=title)
+    words = ["entrostat", "report", *map(str, runs), "--out", str(out)]
+    if inline:
+        words.append("--inline")
+    return write_page(
+        read_runs(map(Path, runs)),
+        Path(out),
+        title=title,
+        inline=inline,
+        command=shlex.join(words),
+    )
 
 
-def write_page(runs: Sequence[Run], out: Path, *, title: str | None = None) -> Path:
-    """`write_report` of runs that are read already."""
+def write_page(
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    title: str | None = None,
+    inline: bool = False,
+    view: View | None = None,
+    command: str = "",
+) -> Path:
+    """`write_report` of runs that are read already.
+
+    Args:
+        view: how the curves are shown when the page is opened.
+        command: that writes the page again, which stands at its top.
+
+    Raises ValueError too where no run can be drawn over `view.x`.
+    """
     _check_replaceable(out)
-    content = page(runs, title)
+    view = view or View()
+    check_axis(runs, view.x)
+    plotly_file = "" if inline else shared_name()
+    content = page(runs, title, view=view, command=command, plotly_file=plotly_file)
     out.parent.mkdir(parents=True, exist_ok=True)
+    # first, so that there is no page without it
+    if not inline:
+        write_shared(out.parent)
     write_atomic(out, content)
     return out
 

@@ -2,8 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from entrostat.report.figure import Figure, Specification, Table, digits, spread
+from entrostat.report.axes import run_keys
+from entrostat.report.figure import (
+    Figure,
+    Look,
+    Specification,
+    Style,
+    Table,
+    digits,
+    spread,
+)
 from entrostat.report.layout import Panel, layouts, panel_axes
 from entrostat.report.lines import Line, seed_traces, trace
 from entrostat.report.look import Group, groups, has_seeds
@@ -22,12 +32,24 @@ class Curve:
     key: str
     panel: int = 0
     """Number of the panel that it stands in."""
-    dash: str = "solid"
+    dash: Literal["solid", "dash", "dot"] = "solid"
     """Plotly's name of a dash."""
     note: str = ""
     """What stands beside the run's name where the line is not its panel's main one."""
     marks: bool = False
     """Open markers without a line, for what few rollouts have."""
+    style: str = ""
+    """What its line style means, for the figure's key; curves of one style say the
+    same. Empty where a figure has one style alone."""
+    exact: bool = False
+    """No measurement, so that it has no noise to be smoothed away."""
+
+    @property
+    def look(self) -> Look:
+        """Of its lines, in the key."""
+        if self.marks:
+            return "rings"
+        return "line" if self.dash == "solid" else self.dash
 
 
 def curves_figure(
@@ -52,12 +74,10 @@ def curves_figure(
         data += _group_traces(group, curves)
     if not data:
         return None
-    if has_seeds(grouped):
-        caption += " Thin: single seeds. Thick: their mean, over the rollouts that "
-        caption += "all of them have."
-    # another program's step is an update, or what it calls a step
-    x = "step" if any(run.foreign for run in runs) else "rollout"
-    layout, narrow = layouts(panels, x)
+    seeds = has_seeds(groups([run for run in runs if _has_any(run, curves)]))
+    if seeds:
+        caption += " A mean of seeds goes as far as all of them have got."
+    layout, narrow = layouts(panels, step_word(runs))
     return Figure(
         key=key,
         title=title,
@@ -67,7 +87,31 @@ def curves_figure(
         layout=layout,
         narrow=narrow,
         table=_table(runs, curves, panels),
+        styles=_styles(curves, seeds),
+        is_curves=True,
     )
+
+
+def step_word(runs: Sequence[Run]) -> str:
+    """What a step of the runs is called."""
+    # another program's step is an update, or what it calls a step
+    return "step" if any(run.foreign for run in runs) else "rollout"
+
+
+def _has_any(run: Run, curves: Sequence[Curve]) -> bool:
+    return any(run.known(curve.key) for curve in curves)
+
+
+def _styles(curves: Sequence[Curve], seeds: bool) -> list[Style]:
+    """The key: each style once, and that of a seed beside its label's mean."""
+    styles: list[Style] = []
+    # one style needs no key
+    if len({curve.look for curve in curves}) > 1:
+        told = [Style(curve.look, curve.style) for curve in curves if curve.style]
+        styles += dict.fromkeys(told)
+    if seeds:
+        styles += [Style("thin", "one seed"), Style("line", "mean of seeds")]
+    return styles
 
 
 def _in_use(
@@ -99,8 +143,13 @@ def _lines(group: Group, curve: Curve) -> list[Specification]:
         if line:
             lines[run.name] = line
     traces = seed_traces(group, lines, curve.dash, _behind_name(curve))
-    for drawn in traces:
+    keys = run_keys(group)
+    at = [keys[name] for name in lines]
+    if len(lines) > 1:
+        at.append(group.key)
+    for drawn, key in zip(traces, at, strict=True):
         drawn |= panel_axes(curve.panel)
+        drawn["meta"] = {"at": key, "smooth": not curve.exact}
     if traces:
         traces[-1] |= _markers(group, traces[-1]["y"], sparse=not curve.note)
     return traces
@@ -116,9 +165,11 @@ def _marks(group: Group, curve: Curve) -> list[Specification]:
     symbol = f"{group.symbol}-open"
     marker = {"symbol": symbol, "size": 8, "color": group.colour}
     look = {"mode": "markers", "opacity": 0.6 if len(lines) > 1 else 1}
+    keys = run_keys(group)
     traces = []
     for name, line in lines.items():
         marks = trace(line, group.key, name + _behind_name(curve), group.colour)
+        marks["meta"] = {"at": keys[name], "smooth": False}
         traces.append(marks | panel_axes(curve.panel) | look | {"marker": marker})
     return traces
 

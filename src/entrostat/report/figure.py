@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from entrostat.report.scores import Score
 
@@ -19,6 +19,19 @@ class Table:
     head: tuple[str, ...]
     """Names of the columns; the first names the rows."""
     rows: Sequence[tuple[str, ...]]
+
+
+Look = Literal[
+    "line", "dash", "dot", "thin", "rings", "ring", "small", "star", "bar", "band"
+]
+"""How a line or a mark looks, whatever its colour."""
+
+
+class Style(NamedTuple):
+    """An entry of a figure's key: colours are runs, and what else differs is here."""
+
+    look: Look
+    what: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,11 @@ class Figure:
     narrow: Specification
     """What of the layout is different on a narrow screen."""
     table: Table
+    styles: Sequence[Style] = ()
+    """What its line styles mean; empty where it has one alone."""
+    is_curves: bool = False
+    """Whether x is a step, in place of which tokens or time can stand, and y can be
+    smoothed: such traces have a `meta` (curves.py)."""
     choices: Sequence[Choice] = ()
     """The states to pick from; `alt`, `data` and `layout` are those of the last."""
 

@@ -53,19 +53,14 @@ def entropy(runs: Sequence[Run]) -> Figure | None:
     caption = (
         "Mean entropy of the policy that sampled the rollout, over the trained tokens."
     )
-    curves = [Curve("entropy")]
-    if _has(runs, "target"):
-        caption += " Dashed: the target."
-        curves.append(Curve("target", dash="dash", note="target"))
-    if _has(runs, "held_out_entropy"):
-        caption += " Open markers: on fixed held-out prompts."
-        curves.append(Curve("held_out_entropy", note="held out", marks=True))
+    held_out = "on fixed held-out prompts"
+    curves = [
+        Curve("entropy", style="of the rollout"),
+        Curve("target", dash="dash", note="target", style="target", exact=True),
+        Curve("held_out_entropy", note="held out", marks=True, style=held_out),
+    ]
     panels = [Panel("", "nats per token")]
     return curves_figure(runs, "entropy", "Entropy", caption, curves, panels)
-
-
-def _has(runs: Sequence[Run], key: str) -> bool:
-    return any(run.known(key) for run in runs)
 
 
 def control(runs: Sequence[Run]) -> Figure | None:
@@ -78,16 +73,17 @@ def control(runs: Sequence[Run]) -> Figure | None:
         steered.append(run if is_steered else dataclasses.replace(run, rows={}))
     caption = (
         "Pressure: above zero the thermostat's window raises entropy, below zero it "
-        "lowers it, at zero it is the plain symmetric clip. Shares of trained tokens, "
-        "solid: dropped, outside of their window before the first update already. "
-        "Dashed and dotted: gradient cut on the low and on the high side; a dropped "
-        "token counts there while its ratio stays outside of its window."
+        "lowers it, at zero it is the plain symmetric clip. Shares are of trained "
+        "tokens. Dropped: outside of their window before the first update already. Cut: "
+        "without gradient on the low or on the high side; a dropped token counts there "
+        "while its ratio stays outside of its window."
     )
+    low, high = "cut, low side", "cut, high side"
     curves = [
-        Curve("pressure"),
-        Curve("dropped", panel=1, note="dropped"),
-        Curve("clip_low", panel=1, dash="dash", note="cut, low side"),
-        Curve("clip_high", panel=1, dash="dot", note="cut, high side"),
+        Curve("pressure", style="pressure, and dropped"),
+        Curve("dropped", panel=1, note="dropped", style="pressure, and dropped"),
+        Curve("clip_low", panel=1, dash="dash", note=low, style=low),
+        Curve("clip_high", panel=1, dash="dot", note=high, style=high),
     ]
     panels = [
         Panel("pressure", "pressure"),
@@ -99,7 +95,7 @@ def control(runs: Sequence[Run]) -> Figure | None:
 
 def reward(runs: Sequence[Run]) -> Figure | None:
     """Mean reward of a rollout."""
-    caption = "Mean reward of the rollout's samples, on training prompts. Not smoothed."
+    caption = "Mean reward of the rollout's samples, on training prompts."
     curves = [Curve("reward")]
     panels = [Panel("", "mean reward")]
     return curves_figure(runs, "reward", "Reward", caption, curves, panels)
@@ -155,19 +151,20 @@ def regions(runs: Sequence[Run]) -> Figure | None:
         "A token is likely where its surprisal −ln p is under the entropy H of its "
         "state, else unlikely. Pushing up a likely token (E1) or down an unlikely one "
         "(E4) sharpens the policy and lowers entropy; pushing up an unlikely token "
-        "(E2) or down a likely one (E3) flattens it and raises entropy. Solid: the "
-        "first-order change by the tokens that kept their gradient. Dotted: what "
-        "clipping took away. Mean per trained token, in nats per unit step in the "
-        "logits; above zero raises entropy."
+        "(E2) or down a likely one (E3) flattens it and raises entropy. First-order "
+        "change, mean per trained token, in nats per unit step in the logits; above zero "
+        "raises entropy."
     )
+    by_kept, taken = "by tokens that kept their gradient", "what clipping took away"
     panels = []
     kept = []
     clipped = []
     for i, (region, title) in enumerate(REGIONS.items()):
         # the y axis is named once per row of two panels
         panels.append(Panel(title, "" if i % 2 else "entropy change"))
-        kept.append(Curve(f"{region}/change_kept", i))
-        clipped.append(Curve(f"{region}/change_clipped", i, "dot", "clipped"))
+        kept.append(Curve(f"{region}/change_kept", i, style=by_kept))
+        change = f"{region}/change_clipped"
+        clipped.append(Curve(change, i, "dot", "clipped", style=taken))
     title = "Where the entropy goes"
     figure = curves_figure(runs, "regions", title, caption, kept + clipped, panels)
     if figure is None:

@@ -16,6 +16,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -198,25 +199,35 @@ def _csv(file: Path) -> Iterator[tuple[str, Steps]]:
 
 
 def _trackio(file: Path) -> Iterator[tuple[str, Steps]]:
-    """Its table `metrics`: run_name, step, metrics as JSON."""
+    """Its table `metrics`: run_name, step, metrics as JSON, and in newer ones timestamp,
+    an ISO date."""
     # read-only: a database is never made or changed
     database = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+    database.row_factory = sqlite3.Row
     try:
-        rows = database.execute(
-            "SELECT run_name, step, metrics FROM metrics"
-        ).fetchall()
+        rows = database.execute("SELECT * FROM metrics").fetchall()
     except sqlite3.DatabaseError:
         return
     finally:
         database.close()
     runs: dict[str, Steps] = {}
-    for run, step, metrics in rows:
+    for row in map(dict, rows):
         try:
-            logged = mapping(json.loads(metrics))
+            logged = mapping(json.loads(row.get("metrics", "")))
         except (TypeError, ValueError, RecursionError):
             continue
-        _add(runs.setdefault(str(run), {}), step, logged)
+        clock = {"_timestamp": _read_date(row.get("timestamp"))}
+        run = str(row.get("run_name"))
+        _add(runs.setdefault(run, {}), row.get("step"), logged | clock)
     yield from runs.items()
+
+
+def _read_date(written: Any) -> float | None:
+    """Seconds of an ISO date; None for anything else."""
+    try:
+        return datetime.fromisoformat(written).timestamp()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _events(file: Path) -> Iterator[tuple[str, Steps]]:
@@ -234,7 +245,9 @@ def _events(file: Path) -> Iterator[tuple[str, Steps]]:
     steps: Steps = {}
     for tag in accumulator.Tags()[SCALARS]:
         for event in accumulator.Scalars(tag):
-            _add(steps, event.step, {tag: event.value})
+            # W&B's name for the clock's seconds
+            clock = {"_timestamp": event.wall_time}
+            _add(steps, event.step, {tag: event.value} | clock)
     yield file.parent.name, steps
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from entrostat.report.untrusted import integer, mapping, number, read_by_step
+from entrostat.report.untrusted import integer, mapping, number, read_steps
 
 MOST_THRESHOLDS = 64
 """Of one side of a map; a map with more is skipped."""
@@ -38,17 +38,7 @@ class ResponseMap:
 
 def read_maps(path: Path, problems: list[str]) -> dict[int, ResponseMap]:
     """The maps of a response.jsonl by step, ascending; none where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        maps, skipped = read_by_step(path, _map)
-    except OSError as error:
-        problems.append(f"{path.name} can't be read ({error.strerror})")
-        return {}
-    if skipped:
-        lines = "line" if skipped == 1 else "lines"
-        problems.append(f"{skipped} {lines} of {path.name} cut or unreadable, skipped")
-    return maps
+    return read_steps(path, _map, problems)
 
 
 def _map(fields: Mapping[str, Any]) -> ResponseMap | None:

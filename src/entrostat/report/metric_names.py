@@ -50,8 +50,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "seq_len/all/mean",
         "response_length",
     ),
+    # the sum so far, and what a step took (axes.py); seconds since the start, and those
+    # of a clock
     "tokens": ("num_tokens",),
     "tokens_of_step": ("perf/total_num_tokens",),
+    "seconds": ("_runtime",),
+    "clock": ("_timestamp",),
     "seconds_of_step": ("perf/time_per_step", "timing_s/step", "step_time"),
     **{
         f"{region}/{what}": (f"entrostat/{region}/{what}",)

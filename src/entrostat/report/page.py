@@ -3,8 +3,8 @@
 All text goes through Jinja's autoescape. What does not is made here: the marker, the
 style sheet, the scripts, and the figures' JSON, in which every character is escaped
 that could end a script element. A content security policy allows these scripts alone,
-by their hashes, and no request of any kind: a hole in the escaping would still run
-nothing.
+by their hashes, and no request but for a shared plotly.js, which has a nonce: a hole in
+the escaping would still run nothing.
 """
 
 import base64
@@ -15,21 +15,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import entrostat
 from entrostat.report import figures, results
+from entrostat.report.axes import Axis, AxisName, axes, places
+from entrostat.report.curves import step_word
 from entrostat.report.figure import Figure, distinct
 from entrostat.report.look import BASE, INK, SYMBOLS, groups
+from entrostat.report.plotly_file import plotly_js
 from entrostat.report.read import EXPERIMENT, Run, experiment
 from entrostat.report.story import happened
-from entrostat.report.untrusted import text
+from entrostat.report.untrusted import LONGEST_TEXT, text
 
 MARKER = '<meta name="generator" content="entrostat report">'
 """What tells a report of ours from any other file."""
 
 MOST_TOLD = 12
 """Runs of which a sentence says what happened."""
+MOST_COMMANDS = 3
+"""Runs whose commands stand at the top; those of more stand under Runs alone."""
 MOST_SETTINGS = 300
 DEEPEST_SETTING = 6
 MOST_LISTED = 6
@@ -48,19 +53,45 @@ _PHRASES = {
 """How `summary` says a setting, in this order."""
 
 
-def page(runs: Sequence[Run], title: str | None = None) -> str:
-    """The whole page. ImportError, with its cure, where plotly or jinja2 is missing."""
+class View(NamedTuple):
+    """How a page shows its curves when it is opened; its reader may choose otherwise."""
+
+    smooth: int = 1
+    """A line's point is the mean of so many."""
+    x: AxisName = "steps"
+
+
+def page(
+    runs: Sequence[Run],
+    title: str | None = None,
+    *,
+    view: View | None = None,
+    command: str = "",
+    plotly_file: str = "",
+) -> str:
+    """The whole page. ImportError, with its cure, where plotly or jinja2 is missing.
+
+    Args:
+        command: that writes the page again; empty where it is not known.
+        plotly_file: name of plotly.js beside the page; empty for a page that has all in
+            it.
+    """
     try:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
-        from plotly.offline import get_plotlyjs, get_plotlyjs_version
+        from plotly.offline import get_plotlyjs_version
+
+        scripts = [] if plotly_file else [inline_script(plotly_js())]
     except ImportError:
         raise ImportError(_TOOLS) from None
     drawn = figures.figures(runs)
-    # Markup is what Jinja does not escape
-    plotly = Markup(inline_script(get_plotlyjs()))
-    own = Markup(inline_script(_asset("page.js")))
-    specifications = script_json(list(map(_specification, drawn)))
+    scripts.append(inline_script(_asset("page.js")))
+    choices = axes(runs, step_word(runs))
+    data = script_json(_data(runs, drawn, choices))
+    allowed = [csp_hash(script) for script in scripts]
+    nonce = _nonce(data)
+    if plotly_file:
+        allowed.append(f"'nonce-{nonce}'")
     table = {
         "rows": results.rows(runs),
         "scores": results.score_names(runs),
@@ -69,23 +100,60 @@ def page(runs: Sequence[Run], title: str | None = None) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
+    # Markup is what Jinja does not escape
     return environment.from_string(_asset("page.html")).render(
         marker=Markup(MARKER),
         style=Markup(_asset("page.css")),
-        scripts=[plotly, own],
-        script_hashes=f"{csp_hash(plotly)} {csp_hash(own)}",
-        data=Markup(specifications),
+        scripts=list(map(Markup, scripts)),
+        shared=plotly_file,
+        nonce=nonce,
+        script_sources=" ".join(allowed),
+        data=Markup(data),
         title=text(title) if title else _title(runs),
         happened=list(_happened(runs)),
+        commands=list(_commands(runs, command)),
         summary=summary(runs),
         notices=notices(runs),
         results=table,
         glyphs=SYMBOLS,
         figures=drawn,
         toggles=_toggles(runs, drawn),
+        axes=choices,
+        view=view or View(),
+        step=step_word(runs),
         runs=list(map(_run, runs)),
         footer=_versions(runs, get_plotlyjs_version()),
     )
+
+
+def _data(
+    runs: Sequence[Run], drawn: Sequence[Figure], choices: Sequence[Axis]
+) -> dict[str, Any]:
+    """What page.js draws."""
+    return {
+        "figures": list(map(_specification, drawn)),
+        "places": places(runs),
+        "titles": {axis.name: axis.title for axis in choices},
+    }
+
+
+def _nonce(data: str) -> str:
+    """What allows the shared script in a content security policy.
+
+    A hash of the page's data: the same for the same runs, and nobody can write a log
+    that holds it.
+    """
+    digest = hashlib.sha256(data.encode()).digest()
+    return base64.b64encode(digest[:18]).decode()
+
+
+def _commands(runs: Sequence[Run], command: str) -> Iterator[tuple[str, str]]:
+    """What stands at the top: whose command, and the command."""
+    if command:
+        yield "this page", text(command, 4 * LONGEST_TEXT)
+    for run in runs if len(runs) <= MOST_COMMANDS else ():
+        if run.recorded_command():
+            yield run.name, run.recorded_command()
 
 
 def script_json(value: Any) -> str:
@@ -206,6 +274,7 @@ def _specification(figure: Figure) -> dict[str, Any]:
         "key": figure.key,
         "layout": figure.layout,
         "narrow": figure.narrow,
+        "isCurves": figure.is_curves,
         "choices": choices,
         # the last choice has the same
         "data": [] if choices else figure.data,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from entrostat.report.figure import (
     Figure,
     Specification,
+    Style,
     Table,
     digits,
     distinct,
@@ -12,13 +13,13 @@ from entrostat.report.figure import (
 )
 from entrostat.report.layout import Panel, layouts, log_axis
 from entrostat.report.lines import Line, band, base_trace, seed_traces, with_markers
-from entrostat.report.look import BASE, INK, Group, groups
+from entrostat.report.look import BASE, INK, Group, groups, has_seeds
 from entrostat.report.read import Run
 from entrostat.report.scores import PassAt
 
 CAPTION = (
-    "Share of held-out problems with at least one right answer among k samples. Bands: "
-    "95% intervals. Where a curve is under the base model's, training has lost answers "
+    "Share of held-out problems with at least one right answer among k samples. "
+    "Where a curve is under the base model's, training has lost answers "
     "that the base model finds within k samples."
 )
 
@@ -48,7 +49,18 @@ def pass_at_k(runs: Sequence[Run]) -> Figure | None:
         layout=layout,
         narrow=narrow,
         table=_table(rows, sorted(ks)),
+        styles=_styles(runs),
     )
+
+
+def _styles(runs: Sequence[Run]) -> list[Style]:
+    """The key."""
+    styles = [Style("band", "95% interval")]
+    if _bases(runs):
+        styles.append(Style("dash", "base model"))
+    if has_seeds(groups(runs)):
+        styles += [Style("thin", "one seed"), Style("line", "mean of seeds")]
+    return styles
 
 
 def _bases(runs: Sequence[Run]) -> list[PassAt]:

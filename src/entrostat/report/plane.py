@@ -10,6 +10,7 @@ from typing import NamedTuple
 from entrostat.report.figure import (
     Figure,
     Specification,
+    Style,
     Table,
     digits,
     distinct,
@@ -74,7 +75,19 @@ def plane(runs: Sequence[Run]) -> Figure | None:
         layout=layout,
         narrow=narrow,
         table=_table(rows, n),
+        styles=_styles(ways, bases),
     )
+
+
+def _styles(ways: Mapping[str, Way], bases: Sequence[Point]) -> list[Style]:
+    """The key."""
+    styles = [Style("bar", "95% interval")]
+    if bases:
+        styles.append(Style("star", "base model"))
+    if any(way.between for way in ways.values()):
+        during = "during training, in order along the line"
+        styles += [Style("small", during), Style("thin", "way of a run")]
+    return styles
 
 
 def most_common_samples(runs: Sequence[Run]) -> int | None:
@@ -125,11 +138,8 @@ def _caption(runs: Sequence[Run], ways: Mapping[str, Way], n: int) -> str:
     caption = (
         f"How often a sample is right (mean@{n}) against how often any of {n} is "
         f"(pass@{n}), on held-out problems. Up and to the right is better; training "
-        "that only sharpens the policy moves right and down. Bars: 95% intervals."
+        "that only sharpens the policy moves right and down."
     )
-    if any(len(way.points) > 1 for way in ways.values()):
-        caption += " Small markers: evaluations during training, in order along the "
-        caption += "line from the base model."
     others = []
     for run in runs:
         is_scored = bool(run.end.scores or run.between)

@@ -22,6 +22,7 @@ from entrostat.report.untrusted import (
     number,
     read_by_step,
     read_json,
+    read_steps,
     text,
 )
 
@@ -79,6 +80,9 @@ class Run:
     """Evaluations in the course of the run, by the rollouts done, ascending."""
     maps: Mapping[int, ResponseMap] = field(default_factory=dict)
     """By step, ascending."""
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    """That each rollout took, by step, ascending; scores that were taken between rollouts
+    do not count."""
 
     foreign: bool = False
     """Read from another program's log: a step is the trainer's, and there is no
@@ -128,17 +132,21 @@ class Run:
             end = of_rows[-1]
         return start, end
 
-    def command(self) -> str:
-        """The command line that the run recorded, else one rebuilt from settings; of
-        another program's run the log."""
-        if self.foreign:
-            return f"read from {text(str(self.path))}"
+    def recorded_command(self) -> str:
+        """The command line that made the run, where its folder records it; else empty."""
         recorded = self.config.get("command")
         if isinstance(recorded, list) and recorded:
             return shlex.join(map(text, recorded))
         if isinstance(recorded, str) and recorded.strip():
             return text(recorded, limit=4 * LONGEST_TEXT)
-        return shlex.join(self._rebuilt())
+        return ""
+
+    def command(self) -> str:
+        """The command line that the run recorded, else one rebuilt from settings; of
+        another program's run the log."""
+        if self.foreign:
+            return f"read from {text(str(self.path))}"
+        return self.recorded_command() or shlex.join(self._rebuilt())
 
     def _rebuilt(self) -> Iterator[str]:
         """The words of `entrostat train` with the settings of config.json."""
@@ -251,7 +259,8 @@ def ends(values: Sequence[float]) -> tuple[float | None, float | None]:
 def _from_log(log: Log) -> Run:
     """Another program's run; what it does not log is absent."""
     rows = {step: in_our_names(logged) for step, logged in log.steps.items()}
-    rows = {step: row for step, row in rows.items() if row}
+    # when a step was says nothing of it
+    rows = {step: row for step, row in rows.items() if row.keys() - {"clock"}}
     names = sorted({name for logged in log.steps.values() for name in logged})
     problems = []
     if not any("entropy" in row for row in rows.values()):
@@ -287,6 +296,7 @@ def _read_run(path: Path) -> Run:
     rows, skipped = read_by_step(path / "metrics.jsonl", _finite_numbers)
     between = read_between(path, problems)
     maps = read_maps(path / "response.jsonl", problems)
+    seconds = read_steps(path / "timing.jsonl", _seconds, problems)
     return Run(
         path=path,
         label=_label(config, path),
@@ -301,7 +311,13 @@ def _read_run(path: Path) -> Run:
         end=evaluation(summary),
         between=between,
         maps=maps,
+        seconds=seconds,
     )
+
+
+def _seconds(fields: Mapping[str, Any]) -> float | None:
+    """What a line of timing.jsonl says."""
+    return number(fields.get("seconds"))
 
 
 def _finite_numbers(fields: Mapping[str, Any]) -> dict[str, float]:

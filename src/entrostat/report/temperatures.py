@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from entrostat.report.figure import (
     Figure,
     Specification,
+    Style,
     Table,
     digits,
     distinct,
@@ -29,7 +30,7 @@ MOST_TEMPERATURES = 64
 X_TITLE = "temperature (log scale)"
 CAPTION = (
     "Scores on held-out problems by the temperature that the model is sampled at. "
-    "Rings: its best temperature, chosen on validation problems. Training that only "
+    "Its best temperature is chosen on validation problems. Training that only "
     "sharpens the policy moves its curve to the right and no higher, so compare the "
     "curves at their rings, not at one temperature."
 )
@@ -93,19 +94,22 @@ def temperatures(runs: Sequence[Run]) -> Figure | None:
     for row in rows:
         sentences.append(_sentence(*row, names))
     layout, narrow = _layouts(names, rows)
-    caption = CAPTION
+    styles = [Style("ring", "best temperature")]
+    if bases:
+        styles.append(Style("dash", "base model"))
     # not has_seeds: a seed that was scored at one temperature has no curve
     if len(swept) > len({run.label for run in swept}):
-        caption += " Thin: single seeds. Thick: their mean."
+        styles += [Style("thin", "one seed"), Style("line", "mean of seeds")]
     return Figure(
         key="temperature",
         title="Scores by temperature",
-        caption=caption,
+        caption=CAPTION,
         alt=" ".join(sentences),
         data=_traces(groups(runs), names, bases, ends),
         layout=layout,
         narrow=narrow,
         table=_table(rows, names),
+        styles=styles,
     )
 
 

@@ -130,6 +130,26 @@ def read_by_step(
     return dict(sorted(by_step.items())), skipped
 
 
+def read_steps(
+    path: Path, parse: Callable[[dict[str, Any]], T | None], problems: list[str]
+) -> dict[int, T]:
+    """`read_by_step` of a file that a run may lack; none where there is no file.
+
+    `problems` has a line more where it can't be read, or not all of it.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        by_step, skipped = read_by_step(path, parse)
+    except OSError as error:
+        problems.append(f"{path.name} can't be read ({error.strerror})")
+        return {}
+    if skipped:
+        lines = "line" if skipped == 1 else "lines"
+        problems.append(f"{skipped} {lines} of {path.name} cut or unreadable, skipped")
+    return by_step
+
+
 def _lines(file: TextIO) -> Iterator[str]:
     """The lines of `file`, each cut to `LONGEST_LINE` characters.
 
