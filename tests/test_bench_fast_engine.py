@@ -1,20 +1,13 @@
 """bench/fast_engine.py: its ratio and rates from made-up seconds. Nothing is timed."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "bench" / "fast_engine.py"
+from bench_scripts import load
 
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("bench_fast_engine", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("fast_engine")
 
 
 def test_the_ratio_is_of_each_repeats_sums_and_rates_are_of_all_rollouts(bench):

@@ -1,14 +1,13 @@
 """bench/regime.py: exponents of made-up cells are those that they were made with; its tables are up to date."""
 
-import importlib
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench_scripts import load
 from entrostat.lab.paired import Branch, PairedRollout
 from entrostat.lab.point import Point
 
@@ -19,21 +18,13 @@ SHARES = (0.01, 0.02, 0.04, 0.08)
 
 
 @pytest.fixture(scope="module")
-def bench():
-    """Imports a module of bench."""
-    sys.path.insert(0, str(ROOT / "bench"))
-    yield importlib.import_module
-    sys.path.remove(str(ROOT / "bench"))
+def fits():
+    return load("regime_fits")
 
 
 @pytest.fixture(scope="module")
-def fits(bench):
-    return bench("regime_fits")
-
-
-@pytest.fixture(scope="module")
-def page(bench):
-    return bench("regime_page")
+def page():
+    return load("regime_page")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """bench/regime_gpu.py at toy size: with torch, safetensors and numpy alone, killed, stopped, short of memory."""
 
-import importlib.util
 import json
 import math
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench_scripts import load
 from entrostat.reproduce.page import gpu_section
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "regime_gpu.py"
@@ -63,12 +63,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def script():
     """The bench as a module of this process."""
-    spec = importlib.util.spec_from_file_location("regime_gpu", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    before = list(sys.path)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path[:] = before
+    return load("regime_gpu")
 
 
 def test_there_is_a_line_a_run_and_rollout(whole):

@@ -1,12 +1,12 @@
 """bench/regime.py's picture: of the numbers that there are, hollow where an interval holds 0."""
 
-import importlib
 import json
 import math
-import sys
 from pathlib import Path
 
 import pytest
+
+from bench_scripts import load
 
 pytest.importorskip("plotly")
 ROOT = Path(__file__).parents[1]
@@ -14,9 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def picture():
-    sys.path.insert(0, str(ROOT / "bench"))
-    yield importlib.import_module("regime_picture")
-    sys.path.remove(str(ROOT / "bench"))
+    return load("regime_picture")
 
 
 @pytest.fixture(scope="module")

@@ -10,62 +10,23 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from datasets import Dataset
+from tiny_trl import base_model, config, logged, make, signs
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from entrostat import make_strategy
 from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer
-from entrostat.lab.tasks import make_task
-
-TASK = make_task("countdown")
-
-
-def signs(completions, **_):
-    return [float(text.count("*") - text.count("-")) for text in completions]
 
 
 def trainer(kind, folder, **extra):
-    model = AutoModelForCausalLM.from_pretrained(TASK.base_model, dtype=torch.float32)
+    model = base_model()
     for layer in model.model.layers:
         fully_shard(layer, reshard_after_forward=True)
     fully_shard(model, reshard_after_forward=True)
-    args = GRPOConfig(
-        output_dir=str(folder),
-        max_steps=6,
-        per_device_train_batch_size=8,
-        gradient_accumulation_steps=1,
-        steps_per_generation=2,
-        num_generations=4,
-        max_completion_length=TASK.max_completion,
-        learning_rate=1e-3,
-        lr_scheduler_type="constant",
-        shuffle_dataset=False,
-        logging_steps=2,
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
-        activation_checkpointing=False,
-        disable_tqdm=True,
-        report_to="none",
-        epsilon=0.1,
-        epsilon_high=0.1,
-        seed=3,
-    )
-    problems = TASK.problems(64, split="train", seed=0)
-    made = kind(
-        model=model,
-        processing_class=AutoTokenizer.from_pretrained(TASK.base_model, padding_side="left"),
-        reward_funcs=signs,
-        args=args,
-        train_dataset=Dataset.from_list([{"prompt": p.prompt} for p in problems]),
-        **extra,
-    )
-    made.remove_callback(PrinterCallback)
-    return made
+    window = {"epsilon": 0.1, "epsilon_high": 0.1}
+    args = config(folder, max_steps=6, steps_per_generation=2, logging_steps=2, seed=3, **window)
+    return make(kind, args, model=model, reward=signs, **extra)
 
 
 def run(made):
@@ -73,11 +34,10 @@ def run(made):
     made.train()
     parameters = dict(made.model.named_parameters())
     halves = {k: list(p.to_local().shape) != list(p.shape) for k, p in parameters.items() if isinstance(p, DTensor)}
-    ours = [{k: v for k, v in line.items() if k.startswith(PREFIX)} for line in made.state.log_history]
     return {
         "weights": {k: p.full_tensor().detach() for k, p in parameters.items()},
         "sharded": sorted(k for k, half in halves.items() if half),
-        "log": [line for line in ours if line],
+        "log": logged(made, PREFIX),
     }
 
 

@@ -1,7 +1,6 @@
 """Clip-Cov, KL-Cov and CE-GPPO on top of PPO's clipped loss, against their released formulas in scalar Python."""
 
 import math
-import random
 
 import pytest
 import torch
@@ -9,51 +8,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import reference
-from entrostat import TokenStats, clip_loss
-from entrostat.objectives import LossInputs
 from entrostat.objectives.clipped import Counted
 from entrostat.objectives.covariance import ClipCov, KlCov
 from entrostat.objectives.gppo import CeGppo
 from entrostat.strategies import RolloutSummary
-
-N = 12
-
-
-def drawn(seed):
-    """ln p, ln r, A and mask of N tokens; without ties, which would leave it open which token is largest."""
-    rng = random.Random(seed)
-    make = lambda low, high: [rng.uniform(low, high) for _ in range(N)]  # noqa: E731
-    return make(-4.0, -0.01), make(-1.5, 1.5), make(-3.0, 3.0), [rng.random() < 0.7 for _ in range(N)]
-
+from tokens_with_a_loss import N, close, drawn, totals, trained
 
 columns = st.integers(0, 2**32).map(drawn)
 
 
-def totals(objective, logprobs, logratio, advantages, mask, rollouts=1):
-    """(loss, gradient) of each trained token under the trainer's clipped loss and the objective's term."""
-    shaped = lambda values: torch.tensor(values, dtype=torch.float64).view(3, 4)  # noqa: E731
-    now, keep = shaped(logprobs).requires_grad_(), torch.tensor(mask).view(3, 4)
-    old = now.detach() - shaped(logratio)
-    base = clip_loss(now - old, shaped(advantages), low=objective.low, high=objective.high)
-    inputs = LossInputs(
-        logprobs=now, logratio=now - old, advantages=shaped(advantages), old=TokenStats(old),
-        entropy=torch.zeros(3, 4, dtype=torch.float64), mask=keep,
-    )  # fmt: skip
-    term = objective.correction(Counted(rollouts), inputs)
-    loss = torch.where(keep, base + term, 0.0)
-    (gradient,) = torch.autograd.grad(loss.sum(), now)
-    return list(zip(loss[keep].tolist(), gradient[keep].tolist(), strict=True))
-
-
-def trained(*lists, mask):
-    return [[x for x, m in zip(values, mask, strict=True) if m] for values in lists]
-
-
-def close(found, wanted):
-    assert len(found) == len(wanted)
-    for (loss, gradient), (want_loss, want_gradient) in zip(found, wanted, strict=True):
-        assert loss == pytest.approx(want_loss, rel=1e-9, abs=1e-9)
-        assert gradient == pytest.approx(want_gradient, rel=1e-9, abs=1e-9)
+def under(objective, *lists, rollouts=1):
+    return totals(objective, Counted(rollouts), *lists)
 
 
 @given(columns=columns, low=st.sampled_from([0.2, 0.1]), high=st.sampled_from([0.2, 0.28]))
@@ -63,7 +28,7 @@ def test_clip_cov_that_takes_all_candidates_is_the_release(columns, low, high):
     assume(logprobs)
     objective = ClipCov(ratio=1.0, lower=0.1, upper=2.0, low=low, high=high)
     taken = reference.clip_cov_candidates(logprobs, logratio, advantages, low, high, 0.1, 2.0)
-    close(totals(objective, *lists, mask), reference.clip_cov(logprobs, logratio, advantages, low, high, taken))
+    close(under(objective, *lists, mask), reference.clip_cov(logprobs, logratio, advantages, low, high, taken))
 
 
 LOGPROBS = [-0.1, -0.2, -3.0, -0.1, -2.0, -0.3, -0.1, -2.5, -0.2, -1.0, -0.4, -0.1]
@@ -77,11 +42,11 @@ def test_clip_cov_draws_so_many_of_the_candidates(ratio, count):
     seen = []
     for rollouts in range(40):
         objective = ClipCov(ratio=ratio, lower=0.5, upper=50.0)
-        found = totals(objective, LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N, rollouts)
+        found = under(objective, LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N, rollouts=rollouts)
         taken = tuple(i for i, (_, gradient) in enumerate(found) if gradient == 0)
         assert len(taken) == count
         assert all(candidates[i] for i in taken)
-        assert found == totals(objective, LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N, rollouts)
+        assert found == under(objective, LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N, rollouts=rollouts)
         seen += taken
     # every candidate has its turn
     assert set(seen) == {i for i, c in enumerate(candidates) if c}
@@ -89,7 +54,7 @@ def test_clip_cov_draws_so_many_of_the_candidates(ratio, count):
 
 def test_clip_cov_leaves_torchs_generator_alone():
     before = torch.random.get_rng_state()
-    totals(ClipCov(lower=0.5), LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N)
+    under(ClipCov(lower=0.5), LOGPROBS, [0.0] * N, ADVANTAGES, [True] * N)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -99,7 +64,7 @@ def test_kl_cov_is_the_release(columns, ratio, coef):
     logprobs, logratio, advantages = trained(*lists, mask=mask)
     assume(logprobs)
     wanted = reference.kl_cov(logprobs, logratio, advantages, ratio, coef)
-    close(totals(KlCov(ratio=ratio, coef=coef), *lists, mask), wanted)
+    close(under(KlCov(ratio=ratio, coef=coef), *lists, mask), wanted)
 
 
 @given(
@@ -111,12 +76,12 @@ def test_ce_gppo_is_the_release(columns, betas, sides):
     *lists, mask = columns
     _, logratio, advantages = trained(*lists, mask=mask)
     objective = CeGppo(beta_low=betas[0], beta_high=betas[1], low=sides[0], high=sides[1])
-    close(totals(objective, *lists, mask), reference.ce_gppo(logratio, advantages, *sides, *betas))
+    close(under(objective, *lists, mask), reference.ce_gppo(logratio, advantages, *sides, *betas))
 
 
 def test_gppo_of_weight_zero_is_the_clip_itself():
     logratio, advantages = [0.5, -0.5, 0.1, 0.0], [1.0, -1.0, 1.0, 2.0]
-    found = totals(CeGppo(beta_low=0.0, beta_high=0.0), [-1.0] * N, logratio * 3, advantages * 3, [True] * N)
+    found = under(CeGppo(beta_low=0.0, beta_high=0.0), [-1.0] * N, logratio * 3, advantages * 3, [True] * N)
     gradients = [reference.clip_gradient(lr, a, 0.2, 0.2) for lr, a in zip(logratio, advantages, strict=True)] * 3
     assert [gradient for _, gradient in found] == pytest.approx(gradients)
 

@@ -2,32 +2,22 @@
 
 import itertools
 import math
-import random
 
 import pytest
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import reference
-from entrostat import TokenStats, clip_loss
-from entrostat.objectives import OBJECTIVES, LossInputs
+from entrostat.objectives import OBJECTIVES
 from entrostat.objectives.entrocraft import Entrocraft
 from entrostat.objectives.repo import Repo
 from entrostat.objectives.stare import Stare
 from entrostat.objectives.w_reinforce import WReinforce
 from entrostat.strategies import RolloutSummary
+from tokens_with_a_loss import close, drawn, totals, trained
 
-N = 12
 seeds = st.integers(0, 2**32)
 entropies = st.lists(st.floats(0.0, 3.0) | st.just(math.nan), min_size=1, max_size=15)
-
-
-def drawn(seed):
-    """ln p, ln r, A and mask of N tokens."""
-    rng = random.Random(seed)
-    make = lambda low, high: [rng.uniform(low, high) for _ in range(N)]  # noqa: E731
-    return make(-4.0, -0.01), make(-1.5, 1.5), make(-3.0, 3.0), [rng.random() < 0.7 for _ in range(N)]
 
 
 def observed(objective, history):
@@ -36,32 +26,6 @@ def observed(objective, history):
         state = objective.observe(state, RolloutSummary(i / len(history), entropy))
         states.append(state)
     return states
-
-
-def totals(objective, state, logprobs, logratio, advantages, mask):
-    """(loss, gradient) of each trained token under the trainer's clipped loss and the objective's term."""
-    shaped = lambda values: torch.tensor(values, dtype=torch.float64).view(3, 4)  # noqa: E731
-    now, keep = shaped(logprobs).requires_grad_(), torch.tensor(mask).view(3, 4)
-    old = now.detach() - shaped(logratio)
-    base = clip_loss(now - old, shaped(advantages), low=objective.low, high=objective.high)
-    inputs = LossInputs(
-        logprobs=now, logratio=now - old, advantages=shaped(advantages), old=TokenStats(old),
-        entropy=torch.zeros(3, 4, dtype=torch.float64), mask=keep,
-    )  # fmt: skip
-    loss = torch.where(keep, base + objective.correction(state, inputs), 0.0)
-    (gradient,) = torch.autograd.grad(loss.sum(), now)
-    return list(zip(loss[keep].tolist(), gradient[keep].tolist(), strict=True))
-
-
-def trained(*lists, mask):
-    return [[x for x, m in zip(values, mask, strict=True) if m] for values in lists]
-
-
-def close(found, wanted):
-    assert len(found) == len(wanted)
-    for (loss, gradient), (want_loss, want_gradient) in zip(found, wanted, strict=True):
-        assert loss == pytest.approx(want_loss, rel=1e-6, abs=1e-9)
-        assert gradient == pytest.approx(want_gradient, rel=1e-6, abs=1e-9)
 
 
 @given(seed=seeds, history=entropies, low=st.sampled_from([0.2, 0.1]), high=st.sampled_from([0.2, 0.28]))
