@@ -88,17 +88,17 @@ class Job(NamedTuple):
 
 
 def jobs(known: Lines) -> Iterator[Job]:
-    """All runs whose setting is known by now: those of the choice first, then seed by seed."""
+    """All runs whose setting is known by now. Task by task: the base model, the choice, then seed by seed."""
     for task, rates in RATES.items():
         yield Job("base", task, "grpo", "grpo", rates[0], seed=0)
         for seed, method in itertools.product(CHOICE_SEEDS, METHODS):
             for setting, rate in itertools.product(METHODS[method], rates):
                 yield Job("choice", task, method, setting, rate, seed)
-    for seed in SEEDS:
-        for task, method in itertools.product(RATES, METHODS):
-            chosen = choice(known, task, method)
-            if chosen:
-                yield Job("compared", task, method, *chosen, seed)
+        chosen = {method: choice(known, task, method) for method in METHODS}
+        for seed in SEEDS:
+            for method, best in chosen.items():
+                if best:
+                    yield Job("compared", task, method, *best, seed)
 
 
 def choice(known: Lines, task: str, method: str) -> tuple[str, str] | None:

@@ -69,10 +69,21 @@ RANDOM = ("--reward", "bernoulli:0.5")
 TRACKERS = {
     "adaptive bonus": "trl:adaptive-entropy",
     "EntroPIC": "objective:entropic",
+    "MAI": "mai",
+    "ADAPO": "adapo",
+    "REPO-R": "objective:repo",
+    "STARE": "objective:stare",
+    "Entrocraft": "objective:entrocraft",
 }
+"""The other controllers. Those that the fast engine has are run on it: its updates are TRL's."""
+TRL_ONLY = ("adaptive bonus", "EntroPIC")
+FAST = ("--engine", "fast")
+BANDS = ("0.05", "0.1", "0.2")
+"""Entrocraft's band: the reference, give or take these shares of it."""
 COMPARED = ("constant .35", "constant .2", "fall .43 to .12")
 TUNED_ON = (("constant .35", 100), ("constant .2", 101))
 RATES = {"lr 2.5e-5": "2.5e-5", "lr 1e-4": "1e-4", "lr 4e-4": "4e-4"}
+NOT_CHOSEN = ("not chosen yet",)
 STATIC = "the static ones, all three"
 OUTCOMES = {
     "grpo": ("grpo",),
@@ -97,17 +108,17 @@ def jobs() -> list[Job]:
         method = ("thermostat", "--target", REFERENCES[row])
         out += [Job("tracking", f"{row}, random reward", s, method, RANDOM) for s in seeds]
     out += list(grid())
-    out += [
-        Job("settings", f"{name} / {' '.join(words)}", seed, (kind, "--target", REFERENCES[row], *words))
-        for name, kind in TRACKERS.items()
-        for words in settings(name)
-        for row, seed in TUNED_ON
-    ]
+    for name in TRACKERS:
+        options = () if name in TRL_ONLY else FAST
+        for words in settings(name):
+            for row, seed in TUNED_ON:
+                out.append(Job("settings", f"{name} / {' '.join(words)}", seed, aimed(name, row, words), options))
     for row in COMPARED:
-        for name, kind in TRACKERS.items():
-            seeds = range(5) if row == "constant .35" else range(3)
-            method = (kind, "--target", REFERENCES[row], *chosen(name))
-            out += [Job("baselines", f"{name} / {row}", s, method) for s in seeds]
+        for name in TRACKERS:
+            options = () if name in TRL_ONLY else FAST
+            method = aimed(name, row, chosen(name))
+            for seed in range(5) if row == "constant .35" else range(3):
+                out.append(Job("baselines", f"{name} / {row}", seed, method, options))
     for part, task, rates in (("outcome", "countdown", RATES), ("path", "path", {"lr 1e-4": "1e-4"})):
         for seed in range(3):
             for rate, value in rates.items():
@@ -132,8 +143,24 @@ def grid() -> Iterable[Job]:
 
 def settings(name: str) -> list[tuple[str, ...]]:
     """What may be chosen for another method, as words of the command line."""
+    if name == "Entrocraft":
+        return [("--band", share) for share in BANDS]
     chosen_from = SETTINGS[TRACKERS[name]]
     return [tuple(word for key, x in one.items() for word in (f"--{key}", f"{x:g}")) for one in chosen_from]
+
+
+def aimed(name: str, row: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Another method on a reference, at a setting, as words of the command line."""
+    kind, reference = TRACKERS[name], REFERENCES[row]
+    if name != "Entrocraft" or words == NOT_CHOSEN:
+        return (kind, "--target", reference, *words)
+    share = float(words[1])
+    return (kind, "--band-low", scaled(reference, 1 - share), "--band-high", scaled(reference, 1 + share))
+
+
+def scaled(reference: str, factor: float) -> str:
+    """A constant or a linear reference times a factor."""
+    return ":".join(word if word == "linear" else f"{factor * float(word):.5g}" for word in reference.split(":"))
 
 
 def chosen(name: str) -> tuple[str, ...]:
@@ -146,7 +173,7 @@ def chosen(name: str) -> tuple[str, ...]:
         keys = [f"settings/{name} / {' '.join(words)}/seed{seed}" for _, seed in TUNED_ON]
         if all(key in found for key in keys):
             errors[words] = np.mean([found[key]["error"] for key in keys])
-    return min(errors, key=errors.__getitem__) if len(errors) == len(settings(name)) else ("not chosen yet",)
+    return min(errors, key=errors.__getitem__) if len(errors) == len(settings(name)) else NOT_CHOSEN
 
 
 def measured(out: Path, _: Job) -> dict[str, Any]:
@@ -191,7 +218,7 @@ def tracking_error(lines: list[dict[str, Any]], key: str = "held_out_entropy") -
 def ready(parts: list[str]) -> Iterable[Job]:
     """All jobs of these parts; a setting that depends on others waits for them."""
     for job in jobs():
-        if "not chosen yet" not in job.method and (not parts or job.part in parts):
+        if NOT_CHOSEN[0] not in job.method and (not parts or job.part in parts):
             yield job
 
 

@@ -58,9 +58,20 @@ def train_all(
         until: time.monotonic() after which no run begins.
     """
     lock = threading.Lock()
+    begun: set[str] = set()
+    running: set[str] = set()
 
-    def one(job: J) -> None:
-        if time.monotonic() >= until or not _trained(root, job):
+    def next_job() -> J | None:
+        known = read(result)
+        for job in jobs(known):
+            if job.key not in known and job.key not in begun:
+                begun.add(job.key)
+                running.add(job.key)
+                return job
+        return None
+
+    def train(job: J) -> None:
+        if not _trained(root, job):
             return
         command = " ".join(["entrostat train", *job.words])
         record = {"key": job.key, "command": command, **measured(_folder(root, job), job)}
@@ -68,15 +79,25 @@ def train_all(
             file.write(json.dumps(record) + "\n")
         print(f"{job.key} done", file=sys.stderr, flush=True)
 
-    while time.monotonic() < until:
-        known = read(result)
-        ready = [job for job in jobs(known) if job.key not in known]
-        if not ready:
-            return
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(one, ready))
-        if {job.key for job in ready}.isdisjoint(read(result)):
-            return  # nothing of it works
+    def work() -> None:
+        while time.monotonic() < until:
+            with lock:
+                job = next_job()
+                waits = job is None and bool(running)
+            if job is not None:
+                try:
+                    train(job)
+                finally:
+                    running.discard(job.key)
+            elif waits:
+                # a run in progress may be what others wait for
+                time.sleep(1)
+            else:
+                return
+
+    with ThreadPoolExecutor(2) as pool:
+        for worker in [pool.submit(work), pool.submit(work)]:
+            worker.result()
 
 
 def _folder(root: Path, job: Job) -> Path:
