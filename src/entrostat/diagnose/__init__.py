@@ -12,11 +12,18 @@ Data flows one way, from the rows of a dump to a sentence:
     causes, advice, series, reach
                  what the sums say: causes, better thresholds, measured entropy,
                  whether a clip setting can matter at all
-    words        the sentences
+    verdict      five lines
+    words        the same in sentences
     breakdowns, texts
                  the sums as tables, and the texts of the tokens and prompts in them
     result       all of it as one JSON-able dict, which --json prints
     tables, show the dict in a terminal
     viewer, packed, page
                  the dict as a page, with the responses token by token
+
+A trainer's own log of rollouts (entrostat.dump.logs) is no dump:
+
+    logged       what it tells by itself
+    recompute, retokenise
+                 a dump of one rollout of it, by the model that sampled it
 """
