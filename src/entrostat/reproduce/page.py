@@ -12,11 +12,10 @@ Cells = list[str]
 
 INTRO = """# The papers' claims
 
-This page checks the claims of arXiv 2509.26114 (a1, a2, ...) and arXiv 2602.09782 (b1,
-b2, ...), and a common misreading of both (c1). Each check is a command. Its criterion
-was fixed before its runs, and its verdict follows from the numbers. a1 and a2 are
-checked on exact policies, the others on a tiny model in minutes of CPU: the results hold
-at this scale.
+The claims of arXiv 2509.26114 (a1, a2, ...) and arXiv 2602.09782 (b1, b2, ...), and a
+common misreading of both (c1). Each check is a command, its criterion fixed before its
+runs. a1 and a2 are checked on exact policies, the others on a tiny model in minutes of
+CPU: the results hold at this scale.
 """
 
 READING = """## How to read this page
@@ -30,18 +29,16 @@ READING = """## How to read this page
 
 - **Not reproduced at this scale**: the section says what the lab lacks. No run shows
   that it is the cause.
-- **Criteria** are written before their runs. Where one has been replaced since, the
-  section says so.
-- **The number in the table** is that of the part that decides: the one furthest on the
-  wrong side, or the claim's own number where it is reproduced.
-- **Intervals** are 95%, over seeds, by Student's t, and not corrected for the number of
-  parts. With fewer than three seeds nothing is decided.
-- **Least effect** is what a two-sided 5% t test over as many seeds finds in four cases
-  of five. An open part says nothing about smaller effects.
-- **Names.** 0.2/inf is a window with low = 0.2 and high = inf. H is the mean token
-  entropy in nats. "per rollout" is what the updates on one rollout change. clip_low and
-  clip_high are the shares of trained tokens that the two sides take. The
-  [glossary](glossary.md) has the rest.
+- **Criteria**: where one has been replaced, the section says so.
+- **The number in the table** is that of the part furthest on the wrong side, or the
+  claim's own where it is reproduced.
+- **Intervals** are 95%, over seeds, by Student's t, not corrected for the number of
+  parts. Under three seeds nothing is decided.
+- **Least effect**: what a two-sided 5% t test over as many seeds finds in four cases of
+  five.
+- **Names.** 0.2/inf: low = 0.2, high = inf. H: mean token entropy, nats. "per rollout":
+  by the updates on one rollout. clip_low, clip_high: the shares of trained tokens that
+  the sides take. The rest: [glossary](glossary.md).
 """
 
 COMMANDS = """## The commands
@@ -50,10 +47,9 @@ COMMANDS = """## The commands
     entrostat reproduce a4 b1           # some, in full; a stopped set goes on where it was
     entrostat reproduce --all --fast    # signs of all, in minutes
 
-`make claims` writes this page from docs/results/reproduce; CI writes it again and fails
-where it differs. The record of every run lies beside the results (runs.jsonl): its
-command, versions, entropy by rollout, and right samples by problem. The text below a
-claim's parts was written by hand after the runs (NAME.md beside the result).
+`make claims` writes this page from docs/results/reproduce; CI fails where it differs.
+runs.jsonl there has every run: its command, versions, entropy by rollout, right samples
+by problem. The text below a claim's parts was written after the runs (NAME.md there).
 """
 
 GPU_COLUMNS = ("arm", "reward", "rollouts", "seeds", "effect", "low", "high", "device")
