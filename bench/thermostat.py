@@ -78,8 +78,13 @@ TRACKERS = {
 """The other controllers. Those that the fast engine has are run on it: its updates are TRL's."""
 TRL_ONLY = ("adaptive bonus", "EntroPIC")
 FAST = ("--engine", "fast")
-BANDS = ("0.05", "0.1", "0.2")
-"""Entrocraft's band: the reference, give or take these shares of it."""
+OF_STRATEGIES = {
+    "MAI": (("--delta", "0.25"), ("--delta", "0.05"), ("--eps", "0.2")),
+    "ADAPO": (("--factor", "1.1"), ("--factor", "1.5"), ("--factor", "1.5", "--most", "10")),
+    # its band: the reference, give or take these shares of it
+    "Entrocraft": (("--band", "0.05"), ("--band", "0.1"), ("--band", "0.2")),
+}
+"""What may be chosen for those that entrostat.lab.methods.SETTINGS does not name."""
 COMPARED = ("constant .35", "constant .2", "fall .43 to .12")
 TUNED_ON = (("constant .35", 100), ("constant .2", 101))
 RATES = {"lr 2.5e-5": "2.5e-5", "lr 1e-4": "1e-4", "lr 4e-4": "4e-4"}
@@ -89,9 +94,9 @@ OUTCOMES = {
     "grpo": ("grpo",),
     "clip-higher": ("clip-higher",),
     "clip-lower .02": ("clip-lower", "--low", "0.02"),
-    "thermostat .35": ("thermostat", "--target", "0.35"),
-    "thermostat .25": ("thermostat", "--target", "0.25"),
-    "thermostat anneal": ("thermostat", "--target", "linear:1x:0.3x"),
+    "thermostat .35": ("thermostat", "--hold", "both", "--target", "0.35"),
+    "thermostat .25": ("thermostat", "--hold", "both", "--target", "0.25"),
+    "thermostat anneal": ("thermostat", "--hold", "both", "--target", "linear:1x:0.3x"),
     "adaptive bonus .35": ("trl:adaptive-entropy", "--target", "0.35"),
     "EntroPIC .35": ("objective:entropic", "--target", "0.35"),
 }
@@ -102,10 +107,10 @@ def jobs() -> list[Job]:
     out = []
     for row, target in REFERENCES.items():
         seeds = range(5) if row == "constant .35" else range(3)
-        out += [Job("tracking", row, s, ("thermostat", "--target", target)) for s in seeds]
+        out += [Job("tracking", row, s, ("thermostat", "--hold", "both", "--target", target)) for s in seeds]
     for row in ("constant .35", "fall .43 to .12"):
         seeds = range(5) if row == "constant .35" else range(3)
-        method = ("thermostat", "--target", REFERENCES[row])
+        method = ("thermostat", "--hold", "both", "--target", REFERENCES[row])
         out += [Job("tracking", f"{row}, random reward", s, method, RANDOM) for s in seeds]
     out += list(grid())
     for name in TRACKERS:
@@ -131,7 +136,7 @@ def jobs() -> list[Job]:
 
 def grid() -> Iterable[Job]:
     """Centre, eight corners, and one update a rollout."""
-    method = ("thermostat", "--target", "0.35")
+    method = ("thermostat", "--hold", "both", "--target", "0.35")
     places = [("1e-4", 8, 16)]
     places += [(rate, updates, group) for rate in ("2.5e-5", "4e-4") for updates in (2, 16) for group in (8, 32)]
     places += [("1e-4", 1, 16), ("4e-4", 1, 16)]
@@ -143,8 +148,8 @@ def grid() -> Iterable[Job]:
 
 def settings(name: str) -> list[tuple[str, ...]]:
     """What may be chosen for another method, as words of the command line."""
-    if name == "Entrocraft":
-        return [("--band", share) for share in BANDS]
+    if name in OF_STRATEGIES:
+        return list(OF_STRATEGIES[name])
     chosen_from = SETTINGS[TRACKERS[name]]
     return [tuple(word for key, x in one.items() for word in (f"--{key}", f"{x:g}")) for one in chosen_from]
 

@@ -143,7 +143,9 @@ def test_with_one_update_a_rollout_it_steers_where_static_thresholds_are_refused
         lab.trainer(args=lab.config(**args), strategy="clip-lower")
     ends = {}
     for target in (0.2, 0.9):
-        made = lab.trainer(args=lab.config(**args), strategy=make_strategy("thermostat", target=target, rate=0.3))
+        made = lab.trainer(
+            args=lab.config(**args), strategy=make_strategy("thermostat", target=target, hold="both", rate=0.3)
+        )
         made.train()
         lines = [line for line in made.state.log_history if "entrostat/entropy" in line]
         assert max(line["entrostat/dropped"] for line in lines) > 0

@@ -1,5 +1,6 @@
 """The loop: its window against scalar code and exact policies, its law on plants that are known, its safety."""
 
+import functools
 import itertools
 import math
 from dataclasses import replace
@@ -15,6 +16,8 @@ from entrostat.strategies import RolloutSummary, state_from_json, state_to_json
 from entrostat.strategies.thermostat import Thermostat, ThermostatState, parse_target
 
 TILTS = ("surprisal", "bracket")
+TwoSided = functools.partial(Thermostat, hold="both")
+"""Holds entropy from both sides."""
 
 
 def summary(entropy, *, progress=0.0, size=0.3, error=None, **more):
@@ -38,7 +41,7 @@ def every_token(logits):
 @pytest.mark.parametrize("tilt", TILTS)
 @given(st.lists(st.floats(-6, 6), min_size=2, max_size=7), st.floats(-1.5, 1.5), st.floats(0.05, 0.5))
 def test_the_window_is_its_formula(tilt, logits, u, eps):
-    thermostat = Thermostat(tilt=tilt, eps=eps)
+    thermostat = TwoSided(tilt=tilt, eps=eps)
     stats, _ = every_token(torch.tensor(logits))
     low, high = thermostat.bounds(pressed(thermostat, u), stats)
     for a in range(len(logits)):
@@ -53,7 +56,7 @@ def test_the_window_is_its_formula(tilt, logits, u, eps):
 @pytest.mark.parametrize("tilt", TILTS)
 @given(st.lists(st.floats(-30, 30), min_size=2, max_size=7), st.floats(-5, 5))
 def test_a_window_never_crosses_and_is_never_wider_than_two_eps(tilt, logits, u):
-    thermostat = Thermostat(tilt=tilt)
+    thermostat = TwoSided(tilt=tilt)
     stats, _ = every_token(torch.tensor(logits))
     low, high = thermostat.bounds(pressed(thermostat, u), stats)
     width = (1 + high) - (1 - low)
@@ -65,7 +68,7 @@ def test_a_window_never_crosses_and_is_never_wider_than_two_eps(tilt, logits, u)
 
 def test_an_impossible_token_has_a_finite_window():
     stats = TokenStats(torch.tensor([[-math.inf, -0.1]]), torch.tensor([[0.4, 0.4]]))
-    for side in Thermostat().bounds(pressed(Thermostat(), 1.5), stats):
+    for side in TwoSided().bounds(pressed(TwoSided(), 1.5), stats):
         assert side.isfinite().all()
 
 
@@ -75,7 +78,7 @@ def test_an_impossible_token_has_a_finite_window():
 def test_pressure_moves_an_exact_policy_its_way_with_one_update(tilt, u, seed):
     """Fresh tokens, A = +-1 with equal chance, no sampling: the gradient step changes entropy with the sign of u."""
     logits = 1.5 * torch.randn(6, generator=torch.Generator().manual_seed(seed)).double()
-    thermostat = Thermostat(tilt=tilt)
+    thermostat = TwoSided(tilt=tilt)
     stats, p = every_token(logits)
     b = stats.logprobs + stats.entropy
     size = float((p * b[0].abs()).sum()) if tilt == "surprisal" else None
@@ -133,7 +136,7 @@ def settle(thermostat, *, gain, drift, updates=8, beta=0.9, start=0.43, rollouts
 @pytest.mark.parametrize("target", [0.2, 0.35, 0.6])
 def test_it_settles_on_the_target_from_both_sides(updates, gain, side, target):
     """A collapse (drift down) and an explosion (drift up) alike, as strong as a fifth of the largest push."""
-    entropies, _ = settle(Thermostat(target=target), gain=gain, drift=side * 0.3 * gain, updates=updates, rollouts=160)
+    entropies, _ = settle(TwoSided(target=target), gain=gain, drift=side * 0.3 * gain, updates=updates, rollouts=160)
     late = [abs(h - target) / target for h in entropies[110:]]
     assert max(late) < 0.03
 
@@ -141,12 +144,12 @@ def test_it_settles_on_the_target_from_both_sides(updates, gain, side, target):
 @pytest.mark.parametrize(("gain", "drift"), [(0.005, -0.003), (0.005, 0.0), (0.01, 0.005)])
 def test_a_gain_under_the_filters_floor_makes_it_slower_and_not_wrong(gain, drift):
     """As with a learning rate of 1e-6: entropy moves by less than a percent a rollout."""
-    entropies, _ = settle(Thermostat(target=0.35), gain=gain, drift=drift, updates=16, rollouts=300)
+    entropies, _ = settle(TwoSided(target=0.35), gain=gain, drift=drift, updates=16, rollouts=300)
     assert max(abs(h - 0.35) / 0.35 for h in entropies[120:]) < 0.02
 
 
 def test_the_reference_moves_at_its_rate_and_no_faster():
-    entropies, states = settle(Thermostat(target=0.1), gain=0.15, drift=0.0)
+    entropies, states = settle(TwoSided(target=0.1), gain=0.15, drift=0.0)
     references = [s.reference for s in states]
     steps = [b - a for a, b in itertools.pairwise(references)]
     assert min(steps) == pytest.approx(-0.03)
@@ -156,7 +159,7 @@ def test_the_reference_moves_at_its_rate_and_no_faster():
 
 def test_a_push_that_is_not_enough_winds_nothing_up():
     """Drift beyond the largest pressure for 80 rollouts, then none: back on the target without an overshoot of 10%."""
-    thermostat = Thermostat(target=0.35)
+    thermostat = TwoSided(target=0.35)
     down, states = settle(thermostat, gain=0.1, drift=-0.17, rollouts=60)
     assert states[-1].pressure == thermostat.pressure_limit
     assert down[-1] < 0.16
@@ -169,7 +172,7 @@ def test_a_push_that_is_not_enough_winds_nothing_up():
 
 def test_a_ramp_and_a_sine_are_followed():
     for target, worst in (("linear:0.43:0.15", 0.04), ("sine:0.35:0.07:50", 0.08)):
-        entropies, states = settle(Thermostat(target=target), gain=0.12, drift=-0.02, rollouts=120)
+        entropies, states = settle(TwoSided(target=target), gain=0.12, drift=-0.02, rollouts=120)
         errors = [abs(h - s.target) / s.target for h, s in zip(entropies, states, strict=True)][30:]
         assert max(errors) < worst, target
 
@@ -177,7 +180,7 @@ def test_a_ramp_and_a_sine_are_followed():
 @pytest.mark.parametrize("updates", [1, 8])
 def test_the_pressure_is_its_law(updates):
     """Of the filter's numbers: balance the drift, close `response` of the distance, go along with the reference."""
-    thermostat = Thermostat(target="linear:0.43:0.2")
+    thermostat = TwoSided(target="linear:0.43:0.2")
     _, states = settle(thermostat, gain=0.12, drift=-0.02, updates=updates, rollouts=100)
     for k, (one, following) in enumerate(itertools.pairwise(states)):
         # momentum: a share beta^U of the past survives a rollout, and what it does is spread over the later ones
@@ -195,21 +198,21 @@ def test_the_pressure_is_its_law(updates):
 
 def test_the_measurement_weighs_by_its_relative_standard_error():
     told = summary(0.4, error=0.02, updates=8)
-    assert Thermostat().observe(ThermostatState(), told).hh == pytest.approx(0.05**2)
-    assert Thermostat().observe(ThermostatState(), summary(0.8, error=0.02)).hh == pytest.approx(0.025**2)
-    assert Thermostat().observe(ThermostatState(), summary(0.2)).hh == pytest.approx(0.05**2)
+    assert TwoSided().observe(ThermostatState(), told).hh == pytest.approx(0.05**2)
+    assert TwoSided().observe(ThermostatState(), summary(0.8, error=0.02)).hh == pytest.approx(0.025**2)
+    assert TwoSided().observe(ThermostatState(), summary(0.2)).hh == pytest.approx(0.05**2)
 
 
 def test_the_target_is_that_of_the_rollout_in_progress():
-    _, states = settle(Thermostat(target="sine:0.35:0.07:40"), gain=0.12, drift=0.0, rollouts=40)
+    _, states = settle(TwoSided(target="sine:0.35:0.07:40"), gain=0.12, drift=0.0, rollouts=40)
     assert [states[k].target for k in (0, 10, 20, 30)] == pytest.approx([0.35, 0.42, 0.35, 0.28])
-    _, states = settle(Thermostat(target="step:0.3:0.45:0.5"), gain=0.12, drift=0.0, rollouts=40)
+    _, states = settle(TwoSided(target="step:0.3:0.45:0.5"), gain=0.12, drift=0.0, rollouts=40)
     assert [states[k].target for k in (0, 19, 20, 39)] == [0.3, 0.3, 0.45, 0.45]
 
 
 @given(st.lists(st.floats(1e-3, 5.0), min_size=1, max_size=25), st.sampled_from([0.02, 0.35, 2.0]))
 def test_pressure_is_bounded_whatever_is_measured(history, target):
-    thermostat, state = Thermostat(target=target), ThermostatState()
+    thermostat, state = TwoSided(target=target), ThermostatState()
     for k, entropy in enumerate(history):
         state = thermostat.observe(state, summary(entropy, progress=k / len(history), updates=8))
         assert abs(state.pressure) <= thermostat.pressure_limit
@@ -217,10 +220,10 @@ def test_pressure_is_bounded_whatever_is_measured(history, target):
 
 
 def test_a_relative_target_is_of_the_first_entropy():
-    _, states = settle(Thermostat(target="0.8x"), gain=0.15, drift=0.0, start=0.5, rollouts=60)
+    _, states = settle(TwoSided(target="0.8x"), gain=0.15, drift=0.0, start=0.5, rollouts=60)
     assert states[-1].target == pytest.approx(0.4)
     assert math.exp(states[-1].reference) == pytest.approx(0.4)
-    _, states = settle(Thermostat(target="linear:1x:0.5x"), gain=0.15, drift=0.0, start=0.5, rollouts=100)
+    _, states = settle(TwoSided(target="linear:1x:0.5x"), gain=0.15, drift=0.0, start=0.5, rollouts=100)
     assert states[0].target == pytest.approx(0.5)
     assert states[-1].target == pytest.approx(0.2525)
 
@@ -292,17 +295,17 @@ def test_an_unknown_tilt_is_refused(as_users_see):
 
 def test_an_entropy_that_the_engine_cannot_give_is_refused_and_says_how():
     with pytest.raises(ValueError, match="needs the rollout's mean entropy"):
-        Thermostat().observe(ThermostatState(), summary(None))
+        TwoSided().observe(ThermostatState(), summary(None))
     with pytest.raises(ValueError, match="needs the rollout's mean excess_surprisal"):
-        Thermostat().observe(ThermostatState(), RolloutSummary(0.0, 0.4))
+        TwoSided().observe(ThermostatState(), RolloutSummary(0.0, 0.4))
     with pytest.raises(ValueError, match="needs the rollout's mean bracket"):
-        Thermostat(tilt="bracket").observe(ThermostatState(), RolloutSummary(0.0, 0.4, excess_surprisal=0.3))
+        TwoSided(tilt="bracket").observe(ThermostatState(), RolloutSummary(0.0, 0.4, excess_surprisal=0.3))
     with pytest.raises(ValueError, match="needs the old policy's sum_p2"):
-        Thermostat(tilt="bracket").bounds(pressed(Thermostat(), 1.0), TokenStats(torch.zeros(1, 1), torch.zeros(1, 1)))
+        TwoSided(tilt="bracket").bounds(pressed(TwoSided(), 1.0), TokenStats(torch.zeros(1, 1), torch.zeros(1, 1)))
 
 
 def test_a_nan_holds_pressure_and_reference_and_the_loop_goes_on():
-    thermostat = Thermostat(target=0.35)
+    thermostat = TwoSided(target=0.35)
     _, states = settle(thermostat, gain=0.15, drift=-0.03, rollouts=40)
     before = states[-1]
     held = thermostat.observe(before, summary(math.nan, progress=0.5, updates=8))
@@ -321,13 +324,13 @@ def test_a_nan_holds_pressure_and_reference_and_the_loop_goes_on():
 def test_a_target_over_ln_vocabulary_is_refused_before_the_first_update():
     for target in ("3.5", "linear:0.4:3.5", "9x"):
         with pytest.raises(ValueError, match=r"ln\(vocabulary\) is 3.09"):
-            Thermostat(target=target).observe(ThermostatState(), summary(0.4, ceiling=math.log(22)))
-    Thermostat(target="3.0").observe(ThermostatState(), summary(0.4, ceiling=math.log(22)))
+            TwoSided(target=target).observe(ThermostatState(), summary(0.4, ceiling=math.log(22)))
+    TwoSided(target="3.0").observe(ThermostatState(), summary(0.4, ceiling=math.log(22)))
 
 
 def test_rollouts_whose_rewards_are_all_equal_teach_the_filter_nothing():
     """No advantage, no motion: pressure does nothing there, and must not count as pressure that failed."""
-    thermostat = Thermostat(target=0.35)
+    thermostat = TwoSided(target=0.35)
     _, states = settle(thermostat, gain=0.15, drift=-0.03, start=0.3, rollouts=40)
     state = thermostat.observe(states[-1], summary(0.34, progress=0.4, updates=8, active=0.0))
     stuck = state
@@ -341,7 +344,7 @@ def test_rollouts_whose_rewards_are_all_equal_teach_the_filter_nothing():
 
 
 def test_another_target_at_a_resume_is_approached_from_where_the_reference_stands():
-    first = Thermostat(target=0.35)
+    first = TwoSided(target=0.35)
     _, states = settle(first, gain=0.15, drift=-0.03, rollouts=60)
     saved = state_to_json(states[-1])
     second = replace(first, target=0.5)
@@ -354,7 +357,7 @@ def test_another_target_at_a_resume_is_approached_from_where_the_reference_stand
 
 
 def test_a_policy_without_entropy_is_no_division_by_zero():
-    thermostat, state = Thermostat(target=0.35), ThermostatState()
+    thermostat, state = TwoSided(target=0.35), ThermostatState()
     for k in range(5):
         state = thermostat.observe(state, summary(0.0, size=0.0, progress=k / 5, error=0.0, updates=8))
     assert 0 < state.pressure <= thermostat.pressure_limit
@@ -366,7 +369,7 @@ def test_a_policy_without_entropy_is_no_division_by_zero():
 def test_before_anything_is_measured_it_is_plain_clipping(entropy):
     assume(entropy > 0)
     stats = TokenStats(torch.full((1, 2), -1.0), torch.full((1, 2), entropy))
-    low, high = Thermostat(eps=0.3).bounds(ThermostatState(), stats)
+    low, high = TwoSided(eps=0.3).bounds(ThermostatState(), stats)
     assert torch.equal(low, torch.full((1, 2), 0.3))
     assert torch.equal(high, low)
 
@@ -376,7 +379,7 @@ def test_before_anything_is_measured_it_is_plain_clipping(entropy):
 
 @given(st.lists(st.floats(0.01, 2.0), min_size=2, max_size=40))
 def test_a_floor_never_presses_entropy_down(entropies):
-    thermostat = Thermostat(target=0.3, hold="floor")
+    thermostat = Thermostat(target=0.3)
     state = thermostat.init()
     for i, entropy in enumerate(entropies):
         state = thermostat.observe(state, summary(entropy, progress=i / len(entropies), updates=8))
@@ -386,7 +389,7 @@ def test_a_floor_never_presses_entropy_down(entropies):
 
 
 def test_a_floor_acts_where_entropy_falls_under_it_and_rests_over_it():
-    floor, both = Thermostat(target=0.3, hold="floor"), Thermostat(target=0.3)
+    floor, both = Thermostat(target=0.3), TwoSided(target=0.3)
     pressures = {"floor": [], "both": []}
     # entropy rises to three times the floor, as where a wrong habit is unlearned, and then falls through it
     rise_and_fall = [0.3 * 1.1**k for k in range(12)] + [0.86 * 0.9**k for k in range(16)]
@@ -398,3 +401,35 @@ def test_a_floor_acts_where_entropy_falls_under_it_and_rests_over_it():
     assert pressures["floor"][:12] == [0.0] * 12
     assert min(pressures["both"][:12]) < -1
     assert pressures["floor"][-1] > 0.5
+
+
+@pytest.mark.parametrize("tilt", TILTS)
+@given(st.lists(st.floats(-6, 6), min_size=2, max_size=7), st.floats(0, 1.5))
+def test_a_floor_moves_the_low_side_alone(tilt, logits, u):
+    stats, _ = every_token(torch.tensor(logits))
+    low, high = Thermostat(tilt=tilt).bounds(pressed(Thermostat(), u), stats)
+    both = TwoSided(tilt=tilt).bounds(pressed(TwoSided(), u), stats)
+    assert torch.equal(low, both.low)
+    assert torch.equal(high, torch.full_like(high, 0.2))
+
+
+def test_a_floor_holds_where_a_collapse_would_go_through_it():
+    entropies, _ = settle(Thermostat(target=0.3), gain=0.15, drift=-0.04, start=0.43, rollouts=160)
+    assert all(h == pytest.approx(0.3, rel=0.03) for h in entropies[80:])
+    # and where entropy rises by itself, it stays out of the way
+    entropies, states = settle(Thermostat(target=0.3), gain=0.15, drift=0.01, start=0.43, rollouts=60)
+    assert all(state.pressure == 0 for state in states)
+    assert entropies[-1] == pytest.approx(0.43 * math.exp(0.01 * 59))
+
+
+@pytest.mark.parametrize("active", [0.05, 0.3, 1.0, None])
+def test_down_pressure_is_bounded_by_the_share_of_tokens_with_an_advantage(active):
+    """Entropy far over the target, as where a model must learn a new way and few answers are right."""
+    state = ThermostatState()
+    for k in range(30):
+        state = TwoSided(target=0.1).observe(state, summary(0.4, progress=k / 30, updates=8, active=active))
+    assert state.pressure == pytest.approx(-1.5 * (1.0 if active is None else active))
+    # up pressure is not: it drops no rare right answer
+    for k in range(30):
+        state = TwoSided(target=0.4).observe(state, summary(0.1, progress=k / 30, updates=8, active=active))
+    assert state.pressure == pytest.approx(1.5)

@@ -1,5 +1,5 @@
-"""The thermostat: a closed loop that holds entropy on a reference, up or down, with clip
-thresholds alone.
+"""The thermostat: a closed loop that keeps entropy from falling under a reference, or
+holds it there from both sides, with clip thresholds alone.
 
 Sensor: the rollout's mean token entropy. Actuator: the tilted window of
 `Thermostat.bounds`, driven by one number, the pressure u. In between: a Kalman filter
@@ -46,8 +46,9 @@ class ThermostatState(NamedTuple):
     """Rollouts observed."""
     measured: int = 0
     """Of them, those whose entropy was finite."""
-    active: int = 1
-    """0 where the rollout in progress moves nothing: all its advantages are zero."""
+    active: float = 1.0
+    """Share of the tokens of the rollout in progress that have an advantage. With 0 the
+    rollout moves nothing."""
     updates: int = 1
     """Optimizer updates on the rollout in progress."""
     initial_entropy: float = 0.0
@@ -80,7 +81,7 @@ class ThermostatState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Thermostat(Strategy):
-    """Holds the mean token entropy on `target`.
+    """Keeps the mean token entropy from falling under `target`, or holds it there.
 
     Per token, with x = b / mean|b| over the rollout's trained tokens, b = ln p + H (or
     the bracket), all under the old policy:
@@ -92,12 +93,19 @@ class Thermostat(Strategy):
     while its ratio is still 1, so the window steers with one update per rollout too. No
     advantage enters.
 
+    A floor moves `low` alone, and `high` stays eps: unlikely tokens of bad answers are
+    spared, likely tokens of good answers still rise. Per unit of entropy that costs the
+    least of what is learned (docs/bench.md).
+
     One step of the loop, h = ln H: the filter takes the measured h; the reference g
     moves towards ln(target), by `rate` at most and never far from h; then, with `hold`
     the pressure that would just balance the drift, and h' the entropy once the momentum
     of past pressure is spent,
 
-        u = hold + [response (g - h') + (next g - g)] / gain,     |u| <= pressure_limit
+        u = hold + [response (g - h') + (next g - g)] / gain
+
+    between 0 (a floor) or -pressure_limit times the share of tokens with an advantage,
+    and pressure_limit.
 
     The gain is inflated by its own uncertainty (cautious control, Astrom and
     Wittenmark, Adaptive Control, ch. 7). There is no integral that could wind up: the
@@ -111,9 +119,9 @@ class Thermostat(Strategy):
     tilt: Literal["surprisal", "bracket"] = "surprisal"
     """What moves a token's window: ln p + H, or Q_a - E[Q],
     which costs a forward pass per rollout."""
-    hold: Literal["floor", "both"] = "both"
-    """floor: act only against entropy under the target.
-    both: act against entropy over it too."""
+    hold: Literal["floor", "both"] = "floor"
+    """floor: act only against entropy under the target, with the low side alone.
+    both: hold entropy on the target from both sides, with both sides of the window."""
     eps: float = 0.2
     """Half-width of the window."""
     rate: float = 0.03
@@ -161,7 +169,7 @@ class Thermostat(Strategy):
 
     @property
     def highest(self) -> float:
-        return 1.0
+        return self.eps if self.hold == "floor" else 1.0
 
     @property
     def per_token(self) -> bool:
@@ -184,9 +192,12 @@ class Thermostat(Strategy):
         """
         entropy = measured_entropy(self, summary)
         plant = self._after_the_last_rollout(state)
+        active = summary.active
+        if active is None or math.isnan(active):
+            active = 1.0
         state = state._replace(
             rollouts=state.rollouts + 1,
-            active=0 if summary.active == 0 else 1,
+            active=active,
             updates=summary.updates or state.updates,
         )
         if not math.isfinite(entropy):
@@ -225,7 +236,7 @@ class Thermostat(Strategy):
             initial_entropy=initial,
             target=target,
             reference=reference,
-            pressure=self._pressure(plant, reference, ahead, state.updates),
+            pressure=self._pressure(plant, reference, ahead, state),
             scale=self._scale(summary, state.scale),
         )
 
@@ -240,6 +251,8 @@ class Thermostat(Strategy):
             tilt = (self._tilt(old) / state.scale).clamp(-1e6, 1e6)
             push = state.pressure * tilt
         low = (self.eps * (1 + push)).clamp(-1, 1)
+        if self.hold == "floor":
+            return ClipBounds(low, torch.full_like(low, self.eps))
         high = (self.eps * (1 - push)).clamp(-1, 1)
         return ClipBounds(low, high)
 
@@ -314,11 +327,14 @@ class Thermostat(Strategy):
         plant: Plant,
         reference: float,
         ahead: float,
-        updates: int,
+        state: ThermostatState,
     ) -> float:
         """u for this rollout; `ahead` is what the reference will move by after it."""
+        updates = state.updates
         limit = self.pressure_limit
-        least = 0.0 if self.hold == "floor" else -limit
+        # what is dropped under u < 0 is rare right answers first, so where few tokens
+        # have an advantage, they must not carry all of it
+        least = 0.0 if self.hold == "floor" else -limit * state.active
         hold = min(max(-plant.drift / plant.gain, least), limit)
         kept = self.momentum**updates
         # rollouts by which the optimizer's momentum delays the answer to a pressure
