@@ -138,7 +138,7 @@ WINDOWS = [(name, {}) for name in NAMES] + [
     ("regions", {"e1": -0.5, "e2": 2.0}),
     ("regions", {"e1": 0.6}),
     ("regions", {"e1": -1.0, "e2": -0.5}),
-    ("thermostat", {"eps": 1.0}),
+    ("thermostat", {"low": 1.0, "high": 1.0}),
     ("thermostat", {"hold": "both"}),
 ]
 

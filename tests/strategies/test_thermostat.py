@@ -39,9 +39,11 @@ def every_token(logits):
 
 
 @pytest.mark.parametrize("tilt", TILTS)
-@given(st.lists(st.floats(-6, 6), min_size=2, max_size=7), st.floats(-1.5, 1.5), st.floats(0.05, 0.5))
-def test_the_window_is_its_formula(tilt, logits, u, eps):
-    thermostat = TwoSided(tilt=tilt, eps=eps)
+@given(
+    st.lists(st.floats(-6, 6), min_size=2, max_size=7), st.floats(-1.5, 1.5), st.floats(0.05, 0.5), st.floats(0.05, 0.5)
+)
+def test_the_window_is_its_formula(tilt, logits, u, below, above):
+    thermostat = TwoSided(tilt=tilt, low=below, high=above)
     stats, _ = every_token(torch.tensor(logits))
     low, high = thermostat.bounds(pressed(thermostat, u), stats)
     for a in range(len(logits)):
@@ -49,8 +51,8 @@ def test_the_window_is_its_formula(tilt, logits, u, eps):
         own = math.exp(logprob) * (logprob + entropy)
         b = logprob + entropy if tilt == "surprisal" else own - (p2_logp + entropy * p2)
         x = b / 0.3
-        assert float(low[0, a]) == pytest.approx(min(max(eps * (1 + u * x), -1), 1), rel=2e-4, abs=2e-5)
-        assert float(high[0, a]) == pytest.approx(min(max(eps * (1 - u * x), -1), 1), rel=2e-4, abs=2e-5)
+        assert float(low[0, a]) == pytest.approx(min(max(below * (1 + u * x), -1), 1), rel=2e-4, abs=2e-5)
+        assert float(high[0, a]) == pytest.approx(min(max(above * (1 - u * x), -1), 1), rel=2e-4, abs=2e-5)
 
 
 @pytest.mark.parametrize("tilt", TILTS)
@@ -61,7 +63,7 @@ def test_a_window_never_crosses_and_is_never_wider_than_two_eps(tilt, logits, u)
     low, high = thermostat.bounds(pressed(thermostat, u), stats)
     width = (1 + high) - (1 - low)
     assert (width >= -1e-6).all()
-    assert (width <= 2 * thermostat.eps + 1e-6).all()
+    assert (width <= thermostat.low + thermostat.high + 1e-6).all()
     if abs(u) < 1e-6:
         assert torch.allclose(low, high, atol=1e-3)
 
@@ -263,7 +265,9 @@ def test_a_target_is_a_number_a_share_or_a_schedule(text, relative, at_half):
         ({"target": "0.8xx"}, "got '0.8xx'.* as in 0.8x"),
         ({"target": "0,8x"}, "got '0,8x'"),
         ({"target": "nan"}, "must be finite"),
-        ({"eps": 0.0}, "eps must be"),
+        ({"low": 0.0}, "low must be"),
+        ({"high": 0.0}, "high must be"),
+        ({"hold": "both", "high": math.inf}, "high must be .*with hold=both"),
         ({"response": 0.0}, "response must be"),
         ({"pressure_limit": 9.0}, "pressure_limit must be"),
         ({"momentum": 1.0}, "momentum must be"),
@@ -276,8 +280,8 @@ def test_a_bad_option_says_what_to_use(options, message):
 
 
 def test_an_option_of_a_wrong_type_is_refused(as_users_see):
-    with pytest.raises(ValueError, match=r"eps must be a number, .* got '0.2'"):
-        as_users_see("strategies/thermostat").Thermostat(eps="0.2")
+    with pytest.raises(ValueError, match=r"low must be a number, .* got '0.2'"):
+        as_users_see("strategies/thermostat").Thermostat(low="0.2")
     with pytest.raises(ValueError, match=r"rate must be a number, .* got True"):
         as_users_see("strategies/thermostat").Thermostat(rate=True)
     for text in (None, True):
@@ -369,7 +373,7 @@ def test_a_policy_without_entropy_is_no_division_by_zero():
 def test_before_anything_is_measured_it_is_plain_clipping(entropy):
     assume(entropy > 0)
     stats = TokenStats(torch.full((1, 2), -1.0), torch.full((1, 2), entropy))
-    low, high = TwoSided(eps=0.3).bounds(ThermostatState(), stats)
+    low, high = TwoSided(low=0.3, high=0.3).bounds(ThermostatState(), stats)
     assert torch.equal(low, torch.full((1, 2), 0.3))
     assert torch.equal(high, low)
 
@@ -407,10 +411,11 @@ def test_a_floor_acts_where_entropy_falls_under_it_and_rests_over_it():
 @given(st.lists(st.floats(-6, 6), min_size=2, max_size=7), st.floats(0, 1.5))
 def test_a_floor_moves_the_low_side_alone(tilt, logits, u):
     stats, _ = every_token(torch.tensor(logits))
-    low, high = Thermostat(tilt=tilt).bounds(pressed(Thermostat(), u), stats)
     both = TwoSided(tilt=tilt).bounds(pressed(TwoSided(), u), stats)
-    assert torch.equal(low, both.low)
-    assert torch.equal(high, torch.full_like(high, 0.2))
+    for above in (0.2, math.inf):
+        low, high = Thermostat(tilt=tilt, high=above).bounds(pressed(Thermostat(), u), stats)
+        assert torch.equal(low, both.low)
+        assert torch.equal(high, torch.full_like(high, above))
 
 
 def test_a_floor_holds_where_a_collapse_would_go_through_it():

@@ -58,7 +58,7 @@ class ThermostatState(NamedTuple):
     reference: float = 0.0
     """ln of the governed reference: the target, approached at a bounded rate."""
     pressure: float = 0.0
-    """u. Over 0 raises entropy, under 0 lowers it, 0 is plain eps / eps."""
+    """u. Over 0 raises entropy, under 0 lowers it, 0 leaves the window as it is."""
     scale: float = 1.0
     """Mean size of a token's tilt: its x is in units of this."""
     # the fields of Plant, since a state is flat; all 0 until a rollout is measured
@@ -86,16 +86,15 @@ class Thermostat(Strategy):
     Per token, with x = b / mean|b| over the rollout's trained tokens, b = ln p + H (or
     the bracket), all under the old policy:
 
-        high = clip(eps (1 - u x), -1, 1)        low = clip(eps (1 + u x), -1, 1)
+        low' = clip(low (1 + u x), -1, 1)        high' = clip(high (1 - u x), -1, 1)
 
-    A window of constant width whose centre moves to 1 - eps u x: to first order it
-    stands around a policy of another temperature. A token with |u x| > 1 is dropped
-    while its ratio is still 1, so the window steers with one update per rollout too. No
-    advantage enters.
+    With low = high the window keeps its width and its centre moves to 1 - low u x: to
+    first order it stands around a policy of another temperature. A token with |u x| > 1
+    is dropped while its ratio is still 1, so the window steers with one update per
+    rollout too. No advantage enters.
 
-    A floor moves `low` alone, and `high` stays eps: unlikely tokens of bad answers are
-    spared, likely tokens of good answers still rise. Per unit of entropy that costs the
-    least of what is learned (docs/bench.md).
+    A floor moves the low side alone: unlikely tokens of bad answers are spared, likely
+    tokens of good answers still rise (docs/bench.md).
 
     One step of the loop, h = ln H: the filter takes the measured h; the reference g
     moves towards ln(target), by `rate` at most and never far from h; then, with `hold`
@@ -112,7 +111,7 @@ class Thermostat(Strategy):
     filter is told of the pressure as it was applied.
     """
 
-    target: str | float = "0.8x"
+    target: str | float = "0.4x"
     """Nats per token, 0.8x of the initial entropy, or a schedule of either:
     linear:A:B, cosine:A:B, step:A:B:AT, sine:MEAN:AMPLITUDE:PERIOD_IN_ROLLOUTS,
     piecewise:PROGRESS:VALUE:... An x behind every entropy makes it relative."""
@@ -122,8 +121,10 @@ class Thermostat(Strategy):
     hold: Literal["floor", "both"] = "floor"
     """floor: act only against entropy under the target, with the low side alone.
     both: hold entropy on the target from both sides, with both sides of the window."""
-    eps: float = 0.2
-    """Half-width of the window."""
+    low: float = 0.2
+    """Half-width of the window below 1, without pressure."""
+    high: float = 0.2
+    """Half-width above 1; of a floor it may be inf."""
     rate: float = 0.03
     """The reference moves by at most this share of itself per rollout."""
     response: float = 0.8
@@ -145,7 +146,12 @@ class Thermostat(Strategy):
             raise ValueError(f"tilt must be surprisal or bracket, got {self.tilt!r}")
         if self.hold not in ("floor", "both"):
             raise ValueError(f"hold must be floor or both, got {self.hold!r}")
-        checked("eps", self.eps, low=1e-4, high=1.0, why="in [1e-4, 1]")
+        checked("low", self.low, low=1e-4, high=1.0, why="in [1e-4, 1]")
+        if self.hold == "floor":
+            checked("high", self.high, low=1e-4, why="at least 1e-4 (inf disables it)")
+        else:
+            why = "in [1e-4, 1], with hold=both"
+            checked("high", self.high, low=1e-4, high=1.0, why=why)
         checked("rate", self.rate, low=1e-4, high=1.0, why="in [1e-4, 1]")
         checked("response", self.response, low=0.01, high=1.0, why="in [0.01, 1]")
         checked(
@@ -169,7 +175,7 @@ class Thermostat(Strategy):
 
     @property
     def highest(self) -> float:
-        return self.eps if self.hold == "floor" else 1.0
+        return self.high if self.hold == "floor" else 1.0
 
     @property
     def per_token(self) -> bool:
@@ -242,7 +248,7 @@ class Thermostat(Strategy):
 
     def bounds(self, state: ThermostatState, old: TokenStats) -> ClipBounds:
         if state.measured == 0:
-            # nothing is known yet: plain eps / eps
+            # nothing is known yet
             push = torch.zeros_like(
                 old.logprobs, dtype=torch.float32, requires_grad=False
             )
@@ -250,10 +256,10 @@ class Thermostat(Strategy):
             # an impossible token has ln p = -inf, and 0 x inf is NaN
             tilt = (self._tilt(old) / state.scale).clamp(-1e6, 1e6)
             push = state.pressure * tilt
-        low = (self.eps * (1 + push)).clamp(-1, 1)
+        low = (self.low * (1 + push)).clamp(-1, 1)
         if self.hold == "floor":
-            return ClipBounds(low, torch.full_like(low, self.eps))
-        high = (self.eps * (1 - push)).clamp(-1, 1)
+            return ClipBounds(low, torch.full_like(low, self.high))
+        high = (self.high * (1 - push)).clamp(-1, 1)
         return ClipBounds(low, high)
 
     def signals(self, state: ThermostatState) -> dict[str, float]:
