@@ -188,8 +188,6 @@ SETTINGS: Mapping[str, tuple[Mapping[str, float | str], ...]] = MappingProxyType
             {"kp": 5.0, "ki": 0.05},
             {"kp": 20.0, "ki": 0.2},
         ),
-        "mai": ({"delta": 0.25}, {"delta": 0.05}, {"eps": 0.2}),
-        "adapo": ({"factor": 1.1}, {"factor": 1.5}, {"most": 10.0, "factor": 1.5}),
         "objective:repo": ({"zeta_max": 0.5}, {"zeta_max": 0.1}, {"zeta_max": 0.02}),
         "objective:stare": ({"weight": 1.1}, {"weight": 1.5}, {"weight": 3.0}),
         # the published band, one for the lab's entropies, and one that does not move
