@@ -33,7 +33,7 @@ import platform
 import sys
 import time
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +126,21 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def run_whole(block: Block, folder: Folder, device: torch.device, until: float, at_once: int, every: int) -> None:
-    """Goes on with a block's runs until they are whole or the time is up."""
+def run_whole(
+    block: Block,
+    folder: Folder,
+    device: torch.device,
+    until: float,
+    at_once: int,
+    every: int,
+    after: Callable[[Walk], None] = lambda walk: None,
+) -> None:
+    """Goes on with a block's runs until they are whole or the time is up; `after` looks at them after each rollout."""
     file, rows = folder.checkpoint(block), folder.rows[block.name]
     if not file.is_file() and block.name in folder.summary["blocks"]:
         say(f"{block.name}: its checkpoint is gone, so that it stays as it is")
         return
-    environment, model = lab_environment("countdown")
+    environment, model = lab_environment(block.task)
     environment = environment._replace(task=Remembering(environment.task))
     walk = Walk(block, folder.size, environment, model, device, at_once)
     if file.is_file():
@@ -145,6 +153,7 @@ def run_whole(block: Block, folder: Folder, device: torch.device, until: float, 
     while walk.rollout < block.rollouts and clock() + last < until:
         start = clock()
         folder.append(block, walk.step())
+        after(walk)
         last = clock() - start
         if walk.rollout % every == 0 and walk.rollout < block.rollouts:
             _save(walk, file)

@@ -16,9 +16,11 @@ from entrostat.engines import fast
 from entrostat.engines.controller import Controller
 from entrostat.engines.qwen2 import Model, load_model
 from entrostat.lab.blind import random_rewards
+from entrostat.lab.control import control
 from entrostat.lab.environment import Environment, vocabulary_ceiling
 from entrostat.lab.tasks import Problem, ProblemSource
-from entrostat.strategies import Strategy, make_strategy, state_from_json, state_to_json
+from entrostat.objectives import Objective
+from entrostat.strategies import Strategy, make_strategy
 from entrostat.strategies.static import Grpo, Static
 
 NONE = "none"
@@ -65,11 +67,12 @@ class Block(NamedTuple):
 
     kind: Literal["random", "paired", "true"]
     rate: float
-    arms: Mapping[str, Strategy]
+    arms: Mapping[str, Strategy | Objective]
     rollouts: int
     """Of a run, or of a seed's paired branches."""
     weight: float
     """Its part of the time, beside the others' that are not whole yet."""
+    task: str = "countdown"
 
     @property
     def name(self) -> str:
@@ -157,7 +160,7 @@ class Walk:
 
     def _batch(self, runs: list[tuple[str, int]], folder: Path, device: torch.device) -> Batch:
         model = load_model(folder, runs=len(runs), device=device)
-        controls = [Controller(self.block.arms[arm]) for arm, _ in runs]
+        controls = [control(self.block.arms[arm]) for arm, _ in runs]
         static = [each.strategy if isinstance(each.strategy, Static) else Grpo() for each in controls]
         sides = ([each.low for each in static], [each.high for each in static])
         fixed = ClipBounds(*(torch.tensor(side, device=device)[:, None, None] for side in sides))
@@ -171,7 +174,7 @@ class Walk:
             name: {key: _joined([b.adam.state[b.model.weights[name]][key] for b in self.batches]) for key in MOMENTS}
             for name in self._names
         }
-        controls = [state_to_json(each.state) for batch in self.batches for each in batch.controls]
+        controls = [each.payload() for batch in self.batches for each in batch.controls]
         return {
             "rollout": self.rollout,
             "cost": self.cost,
@@ -194,9 +197,8 @@ class Walk:
                 weight.copy_(state["weights"][name][here])
                 found = {key: state["moments"][name][key][here].to(weight.device).clone() for key in MOMENTS}
                 batch.adam.state[weight] = {"step": steps.clone(), **found}
-            for control, fields in zip(batch.controls, state["controls"][here], strict=True):
-                assert control.strategy is not None
-                control.state = state_from_json(control.strategy, fields)
+            for each, payload in zip(batch.controls, state["controls"][here], strict=True):
+                each.load(payload, "the checkpoint")
 
     @property
     def _names(self) -> list[str]:
@@ -227,7 +229,8 @@ class Walk:
         rewarded = self._passed("rewards", sampled, device)
         bounds = self._bounds(batch, taken, advantages)
         rows = fast.mini_batches(taken, self.size.updates, self._generators(batch, 1))
-        passed = fast.update(batch.model, batch.adam, taken, advantages, bounds, rows)
+        objectives = [each.pair for each in batch.controls]
+        passed = fast.update(batch.model, batch.adam, taken, advantages, bounds, rows, objectives=objectives)
         entropy = taken.old.entropy
         assert entropy is not None
         means = [
@@ -285,7 +288,10 @@ class Walk:
 
     def _bounds(self, batch: Batch, taken: fast.Rollout, advantages: Tensor) -> ClipBounds:
         """Those of static arms are known; only the others are told of the rollout."""
-        moving = [run for run, each in enumerate(batch.controls) if not isinstance(each.strategy, Static)]
+        moving = []
+        for run, each in enumerate(batch.controls):
+            if each.objective is not None or not isinstance(each.strategy, Static):
+                moving.append(run)
         if not moving:
             return batch.fixed
         low, high = (side.expand_as(taken.old.logprobs).clone() for side in batch.fixed)
