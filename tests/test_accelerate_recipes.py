@@ -58,7 +58,7 @@ def test_trl_takes_the_scripts_config_and_the_thermostat_can_act(recipe, monkeyp
     args = GRPOConfig(**{**recipe["CONFIG"], **changes})
     assert args.generation_batch_size == 64 * 16
     assert updates_per_rollout(args) == 8
-    check_can_act(args, make_strategy("thermostat", target="0.8x"))
+    check_can_act(args, make_strategy("thermostat", target="0.4x"))
 
 
 def test_the_doctor_finds_nothing_in_the_script(recipe):

@@ -46,7 +46,7 @@ def main() -> None:
     from entrostat.engines.trl import EntropyControlGRPOTrainer
 
     trainer = EntropyControlGRPOTrainer(
-        strategy=make_strategy("thermostat", target="0.8x"),
+        strategy=make_strategy("thermostat", target="0.4x"),
         # the LM head is sharded: no full-vocabulary sums, so no sample of them
         attribution_share=0.0,
         model=MODEL,

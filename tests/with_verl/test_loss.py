@@ -75,7 +75,7 @@ def under(strategy, state, x, config):
 
 def thermostat_state(strategy):
     state = strategy.init()
-    for entropy in (1.0, 0.7):
+    for entropy in (1.0, 0.3):
         told = RolloutSummary(
             0.0, entropy, excess_surprisal=0.6, entropy_error=0.01, active=1.0, updates=4, ceiling=5.0
         )

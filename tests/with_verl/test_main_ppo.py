@@ -23,7 +23,7 @@ CLIP = (f"{ACTOR}.clip_ratio_low=0.2", f"{ACTOR}.clip_ratio_high=0.28")
 MODE = "trainer.v1.trainer_mode=entrostat"
 CONSTANT = (MODE, *ours("clip-higher"))
 BYPASS = ("algorithm.rollout_correction.bypass_mode=true", "actor_rollout_ref.rollout.calculate_log_probs=True")
-THERMOSTAT = (MODE, *ours("thermostat", target="0.6x", rate=0.5), f"+{ACTOR}.policy_loss.dump_every=2")
+THERMOSTAT = (MODE, *ours("thermostat", target="0.6x", hold="both", rate=0.5), f"+{ACTOR}.policy_loss.dump_every=2")
 STEPS = "trainer.total_training_steps"
 
 
