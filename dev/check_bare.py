@@ -17,6 +17,7 @@ NEED_AN_EXTRA = [
     ["effect"],
     ["reproduce", "a1"],
     ["pretrain", "chain"],
+    ["completion", "bash"],
 ]
 
 

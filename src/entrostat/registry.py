@@ -38,12 +38,16 @@ class Registry(Mapping[str, type[T]]):
         # that of Mapping would import the class
         return name in self.paths
 
-    def kind(self, name: str) -> type[T]:
-        """The class of that name. ValueError, naming the near ones, where there is
-        none."""
+    def path(self, name: str) -> str:
+        """The "module:Class" of that name, which is not imported. ValueError, naming the
+        near ones, where there is none."""
         if name not in self.paths:
             raise ValueError(f"unknown {self.what} {name!r}: {near(name, self.paths)}")
-        return self[name]
+        return self.paths[name]
+
+    def kind(self, name: str) -> type[T]:
+        """The class of that name; ValueError as of `path`."""
+        return load(self.path(name))
 
     def make(self, name: str, **options: Any) -> T:
         """The thing of that name, its options as keywords.

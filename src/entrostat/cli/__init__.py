@@ -65,6 +65,10 @@ COMMANDS = {
     "pretrain": Command(
         "entrostat.cli.others:pretrain", "make a task's tiny base model again"
     ),
+    "completion": Command(
+        "entrostat.cli.completion:completion",
+        "print what completes this command line in bash, zsh or fish",
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from entrostat.cli.words import (
     Resume,
+    check_method,
     fail,
     method,
     new_folder,
@@ -18,6 +19,7 @@ from entrostat.cli.words import (
     show,
     split_word,
 )
+from entrostat.lab.folders import check_comparison, check_new
 from entrostat.lab.method_registry import METHODS
 
 # Rooms of the lab are imported inside the functions: they load torch and TRL, which takes
@@ -32,11 +34,11 @@ def compare(args: list[str]) -> int:
         return _run(_resumed(again), again.json)
     from entrostat.lab.config import GROUPS
 
-    options = parse(_options(), args, "entrostat compare", groups=GROUPS)
+    options = parse(compare_options(), args, "entrostat compare", groups=GROUPS)
     return _run(_new(options, args), options.json)
 
 
-def _options() -> type[Any]:
+def compare_options() -> type[Any]:
     """The class of the command's options."""
     from tyro.conf import OmitArgPrefixes, Positional
 
@@ -76,6 +78,12 @@ def _options() -> type[Any]:
 
 def _new(options: Any, args: list[str]) -> Any:
     """A comparison that has not begun."""
+    # what needs no torch is told first
+    for word in options.methods:
+        name, *typed = split_word(word)
+        check_method(name, typed, "compare")
+    if options.out is not None:
+        check_new(options.out)
     from entrostat.lab.compare import Comparison
 
     entries = [_entry(word) for word in options.methods]
@@ -101,6 +109,7 @@ def _entry(word: str) -> Any:
 
 
 def _resumed(again: Resume) -> Any:
+    check_comparison(again.resume)
     from entrostat.lab.compare import Comparison
 
     comparison = Comparison.open(again.resume)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from entrostat.cli.words import (
+    check_method,
     fail,
     method,
     new_folder,
@@ -14,18 +15,18 @@ from entrostat.cli.words import (
     show,
     split_word,
 )
+from entrostat.lab.point_options import whole_seeds
 
 
 def effect(args: list[str]) -> int:
     """`entrostat effect`: the exit code."""
-    # these load torch, which --help of other commands does not need
-    from entrostat.lab.effect_table import as_json, tables
-    from entrostat.lab.measurement import Measurement, whole_seeds
-
     one_process()
-    options = parse(_options(), args, "entrostat effect")
+    options = parse(effect_options(), args, "entrostat effect")
     _check(options)
-    whole_seeds(options.rollouts, options.point)
+    # these load torch, which --help and a wrong option do not need
+    from entrostat.lab.effect_table import as_json, tables
+    from entrostat.lab.measurement import Measurement
+
     out = options.out or new_folder("effect")
     measurement = Measurement(out, options.point, _methods(options))
     try:
@@ -42,11 +43,11 @@ def effect(args: list[str]) -> int:
     return 0
 
 
-def _options() -> type[Any]:
+def effect_options() -> type[Any]:
     """The class of the command's options."""
     from tyro.conf import OmitArgPrefixes, Positional
 
-    from entrostat.lab.point import Point
+    from entrostat.lab.point_options import Point
 
     @dataclasses.dataclass(frozen=True)
     class Effect:
@@ -80,7 +81,7 @@ def _options() -> type[Any]:
 
 
 def _check(options: Any) -> None:
-    """Raises ValueError for options that measure nothing."""
+    """Raises ValueError for options that measure nothing, before torch is imported."""
     if not options.methods and not options.eps:
         raise ValueError(
             "nothing to measure: entrostat effect --eps 0.2, or "
@@ -101,6 +102,10 @@ def _check(options: Any) -> None:
     for eps in options.eps:
         if not 0 <= eps < 1:
             raise ValueError(f"--eps must be at least 0 and under 1, got {eps}")
+    for word in options.methods:
+        name, *typed = split_word(word)
+        check_method(name, typed, "effect")
+    whole_seeds(options.rollouts, options.point)
 
 
 def _methods(options: Any) -> list[Any]:

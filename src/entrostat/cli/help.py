@@ -13,6 +13,7 @@ import io
 import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 Groups = Mapping[str, Sequence[str]]
@@ -61,27 +62,39 @@ def _paragraphs(text: str) -> str:
 
 def option_names(kind: Any) -> list[str]:
     """The fields that can be typed, those of dataclasses inside it in their place."""
-    return [name for name, _ in _options(kind)]
+    return [field.name for _, field in option_fields(kind)]
 
 
 def _options(kind: Any) -> Iterator[tuple[str, Any]]:
     """Name and (type with its text, field) of each option."""
     from tyro.conf import arg
 
-    texts = _texts(kind)
+    for owner, field in option_fields(kind):
+        # a class that was made from a source (unloaded.py) has its texts in its fields
+        said = field.metadata.get("help") or _texts(owner).get(field.name, "")
+        text = " ".join(said.split())
+        yield field.name, (Annotated[field.type, arg(help=text)], field)
+
+
+def option_fields(kind: Any) -> Iterator[tuple[Any, dataclasses.Field[Any]]]:
+    """Each field that can be typed, behind the class that it is of."""
     for field in dataclasses.fields(kind):
         # tyro's markers wrap a type: OmitArgPrefixes[TrainConfig], Suppress[...]
         inner = getattr(field.type, "__origin__", field.type)
-        markers = map(repr, getattr(field.type, "__metadata__", ()))
-        if "Suppress" in markers:
+        if is_marked(field, "Suppress"):
             continue
         if dataclasses.is_dataclass(inner):
-            yield from _options(inner)
+            yield from option_fields(inner)
         else:
-            text = " ".join(texts.get(field.name, "").split())
-            yield field.name, (Annotated[field.type, arg(help=text)], field)
+            yield kind, field
 
 
+def is_marked(field: dataclasses.Field[Any], marker: str) -> bool:
+    """Whether the field's type has tyro's marker of that name around it."""
+    return marker in map(repr, getattr(field.type, "__metadata__", ()))
+
+
+@cache
 def _texts(kind: type[Any]) -> dict[str, str]:
     """The string below each field of a class, of its bases too."""
     texts: dict[str, str] = {}

@@ -11,39 +11,40 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from tyro.conf import Positional
+
 from entrostat.cli.words import fail, one_process, parse, show
 from entrostat.lab.options import at_least
 
 
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Writes an HTML page of the runs: what happened, curves, scores, settings.
+
+    A run is a folder of entrostat, an output folder of TRL (trainer_state.json), a log
+    of verl (its .jsonl file, or the saved console), TensorBoard events, a trackio .db, a
+    .csv exported from a tracker, or a folder that holds several of these.
+    """
+
+    runs: Positional[tuple[Path, ...]] = ()
+    """Folders of runs, or logs."""
+    out: Path = Path("report.html")
+    """The page."""
+    csv: Path | None = None
+    """Write the numbers behind it to this file too, as they were logged."""
+    smooth: int = 1
+    """Draw each point of a curve as the mean of so many around it. The page's reader may
+    change it."""
+    x: Literal["steps", "tokens", "time"] = "steps"
+    """What curves are drawn over: steps, tokens seen, or wall time, where the log has
+    it. The page's reader may change it."""
+    inline: bool = False
+    """Put plotly.js (5 MB) into the page. Without it there is one such file beside the
+    pages of a folder."""
+
+
 def report(args: list[str]) -> int:
     """`entrostat report`: the exit code."""
-    from tyro.conf import Positional
-
-    @dataclasses.dataclass(frozen=True)
-    class Report:
-        """Writes an HTML page of the runs: what happened, curves, scores, settings.
-
-        A run is a folder of entrostat, an output folder of TRL (trainer_state.json), a log
-        of verl (its .jsonl file, or the saved console), TensorBoard events, a trackio .db, a
-        .csv exported from a tracker, or a folder that holds several of these.
-        """
-
-        runs: Positional[tuple[Path, ...]] = ()
-        """Folders of runs, or logs."""
-        out: Path = Path("report.html")
-        """The page."""
-        csv: Path | None = None
-        """Write the numbers behind it to this file too, as they were logged."""
-        smooth: int = 1
-        """Draw each point of a curve as the mean of so many around it. The page's reader may
-        change it."""
-        x: Literal["steps", "tokens", "time"] = "steps"
-        """What curves are drawn over: steps, tokens seen, or wall time, where the log has
-        it. The page's reader may change it."""
-        inline: bool = False
-        """Put plotly.js (5 MB) into the page. Without it there is one such file beside the
-        pages of a folder."""
-
     options = parse(Report, args, "entrostat report")
     if not options.runs:
         raise ValueError("no run given: entrostat report RUN...")
@@ -107,9 +108,20 @@ def reproduce(args: list[str]) -> int:
     from entrostat.reproduce.options import Reproduce
 
     options = parse(Reproduce, args, "entrostat reproduce")
+    one_process()
+    from entrostat.reproduce.listing import check_names, listing
+
+    if options.render is None:
+        check_names(options.claims, all_of_them=options.all)
+        if not options.claims and not options.all and not options.json:
+            show(None, listing(), as_json=False)
+            return 0
+    from entrostat.reproduce.claim import Mode
+
+    # its checks, before torch is imported
+    Mode(options.fast, options.seeds)
     from entrostat.reproduce.command import answer
 
-    one_process()
     rows, shown, code = answer(options)
     if isinstance(shown, str) and not options.json:
         # plain text, which rich would wrap
@@ -121,11 +133,14 @@ def reproduce(args: list[str]) -> int:
 
 def pretrain(args: list[str]) -> int:
     """`entrostat pretrain`: the exit code."""
-    from entrostat.lab.pretrain import PretrainConfig, pretrain
+    from entrostat.lab.pretrain_options import PretrainConfig, refuse_taken
+
+    config = parse(PretrainConfig, args, "entrostat pretrain")
+    refuse_taken(config.out)
+    from entrostat.lab.pretrain import pretrain
     from entrostat.lab.quiet import quiet
     from entrostat.lab.show import pretrain_bar, scores_table
 
-    config = parse(PretrainConfig, args, "entrostat pretrain")
     quiet()
     with pretrain_bar(config.steps) as on_step:
         scores = pretrain(config, on_step=on_step)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from entrostat.cli.words import (
     Resume,
+    check_method,
     fail,
     is_one_of_many,
     method,
@@ -19,7 +20,8 @@ from entrostat.cli.words import (
     resumption,
     show,
 )
-from entrostat.files import is_taken
+from entrostat.lab.find_model import find_model, is_path
+from entrostat.lab.folders import check_new, check_run
 from entrostat.lab.method_registry import METHODS
 
 if TYPE_CHECKING:
@@ -80,8 +82,28 @@ def _asked(args: list[str]) -> Asked:
     """Raises ValueError, or ends after --help, for arguments that no run can have."""
     again = resumption(args, "entrostat train")
     if again is not None:
+        if not _inner(again.resume):
+            check_run(again.resume)
         return Asked(again)
     return Asked(None, *_parsed(args))
+
+
+def _check_places(options: Any) -> None:
+    """Raises ValueError for a folder that is taken, and for a model that is nowhere, where
+    that can be known without a hub."""
+    if options.out is not None and not options.dry_run:
+        check_new(options.out)
+    model = options.run.model
+    on_hub = "/" in model and not is_path(model)
+    if model and not on_hub and not Path(model).is_dir():
+        find_model(model, "--model")
+
+
+def _inner(folder: Path) -> list[Path]:
+    """Folders of runs inside a folder that is none itself."""
+    if (folder / "config.json").is_file():
+        return []
+    return sorted(path.parent for path in folder.glob("*/config.json"))
 
 
 def _names_a_run(arg: str) -> bool:
@@ -119,13 +141,17 @@ def _parsed(args: list[str]) -> "tuple[Any, Method | None]":
         # the table [trl] is the one place for these
         names.remove("grpo")
         recipe = read_recipe(Path(path), names)
-    options = _options(recipe.grpo)
+    options = train_options(recipe.grpo)
     if path is not None:
         with _naming(path):
             # the file alone first, so that its errors name it
             parse(options, recipe.words, "entrostat train")
     words = [*recipe.words, *typed]
     run = parse(options, words, "entrostat train", list(METHODS), GROUPS)
+    if method_words:
+        check_method(method_words[0], method_words[1:], "train")
+    # the last that needs no torch: the method itself does
+    _check_places(run)
     if method_words:
         return run, method(method_words[0], method_words[1:], "train")
     if path is None:
@@ -134,7 +160,7 @@ def _parsed(args: list[str]) -> "tuple[Any, Method | None]":
         return run, _recipes_method(recipe.method)
 
 
-def _options(grpo: Any) -> type[Any]:
+def train_options(grpo: Any) -> type[Any]:
     """The class of the command's options; `grpo`: those of TRL that no option has."""
     from tyro.conf import OmitArgPrefixes
 
@@ -243,10 +269,7 @@ def _demo(options: Any, command: list[str]) -> Started:
         make_method("thermostat"),
     ]
     out = options.out or new_folder(f"demo-seed{options.run.seed}")
-    if is_taken(out):
-        raise ValueError(
-            f"{out} is not empty: choose another --out, or continue with --resume {out}"
-        )
+    check_new(out)
     runs = []
     for number, chosen in enumerate(methods, 1):
         folder = out / f"{number}-{method_name(chosen)}"
@@ -261,8 +284,8 @@ def _existing(again: Resume, ranks: Any) -> list[Any]:
     from entrostat.lab.train import on_verifier_error, read_run
 
     folder = again.resume
-    inner = sorted(path.parent for path in folder.glob("*/config.json"))
-    if (folder / "config.json").is_file() or not inner:
+    inner = _inner(folder)
+    if not inner:
         runs = [Run.open(folder)]
         config, _method = read_run(runs[0])
         ranks.share(config)

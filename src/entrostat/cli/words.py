@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from entrostat.cli.help import Groups, captured, help_text, option_names
+from entrostat.cli.unloaded import unloaded
 from entrostat.lab.method_registry import METHODS
 from entrostat.lab.options import option
 from entrostat.texts import did_you_mean, near
@@ -137,14 +138,21 @@ def _parse_error(text: str, words: Sequence[str]) -> str:
 def method(name: str, args: list[str], command: str) -> "Method":
     """The method of that name, its options from `args`. ValueError for a name or an option
     that there is not."""
-    kind = METHODS.kind(name)
+    check_method(name, args, command)
+    return parse(METHODS.kind(name), args, f"entrostat {command} {name}")
+
+
+def check_method(name: str, args: list[str], command: str) -> None:
+    """Raises ValueError for a method that there is not, or for an option or a value that
+    is none of its own; ends after --help. The method is not imported."""
+    kind = unloaded(METHODS.path(name))
     for arg in _unknown_options(kind, args):
         if arg.partition("=")[0] in _run_options():
             raise ValueError(
                 f"{arg} is an option of the run, and those come before the method: "
                 f"entrostat {command} {arg} ... {name}"
             )
-    return parse(kind, args, f"entrostat {command} {name}")
+    parse(kind, args, f"entrostat {command} {name}")
 
 
 def _run_options() -> set[str]:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import entrostat
-from entrostat.files import held, is_taken, write_json
+from entrostat.files import held, write_json
 from entrostat.lab.config import OnError, TrainConfig, config_from_json
 from entrostat.lab.evaluate import at_best, held_out, to_choose, validation
+from entrostat.lab.folders import check_comparison, check_new
 from entrostat.lab.load import load_tokenizer
 from entrostat.lab.methods import (
     SETTINGS,
@@ -99,7 +100,7 @@ class Comparison:
 
         ValueError, before anything is written, where it could not run.
         """
-        _check_new(path)
+        check_new(path)
         if not 1 <= seeds <= MOST_SEEDS:
             raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, got {seeds}")
         if target is not None:
@@ -119,7 +120,7 @@ class Comparison:
         comparison = cls(path, plan)
         with held(path):
             # another process may have begun one there since
-            _check_new(path)
+            check_new(path)
             comparison._write()
         return comparison
 
@@ -128,11 +129,7 @@ class Comparison:
         """An existing one. ValueError where there is none, or where its plan cannot be
         read."""
         file = path / "compare.json"
-        if not file.is_file():
-            raise ValueError(
-                f"{path} holds no comparison (no compare.json in it): give the folder "
-                "of one to --resume"
-            )
+        check_comparison(path)
         try:
             plan = json.loads(file.read_text(encoding="utf-8"))
             _check_plan(plan)
@@ -239,14 +236,6 @@ class Comparison:
 
     def _write(self) -> None:
         write_json(self.path / "compare.json", self.plan)
-
-
-def _check_new(path: Path) -> None:
-    if is_taken(path):
-        raise ValueError(
-            f"{path} is not empty: choose another --out, or continue with --resume "
-            f"{path}"
-        )
 
 
 def _check_plan(plan: Any) -> None:

@@ -29,20 +29,11 @@ from entrostat.files import held, is_taken, write_atomic, write_json
 from entrostat.lab.effect import Measured, estimate, named, narrow
 from entrostat.lab.methods import Method, to_json
 from entrostat.lab.paired import CALIBRATED, PairedRollout, measure
-from entrostat.lab.point import Point, check
+from entrostat.lab.point import check
+from entrostat.lab.point_options import Point, whole_seeds
 
 FEWEST_SEEDS = 2
 """Before the stopping rule is asked."""
-
-
-def whole_seeds(rollouts: int, point: Point) -> int:
-    """How many seeds fit into so many rollouts. ValueError for none."""
-    if rollouts < point.length:
-        raise ValueError(
-            f"--rollouts {rollouts} is less than a seed's {point.length}: give more, "
-            "or a smaller --length"
-        )
-    return rollouts // point.length
 
 
 class Measurement:

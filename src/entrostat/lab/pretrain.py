@@ -6,10 +6,8 @@ minute or two on one core, and the same options give the same bytes on one machi
 one set of library versions.
 """
 
-import dataclasses
 import math
 import random
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,11 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from entrostat.files import is_taken, written_whole
+from entrostat.files import written_whole
 from entrostat.lab.evaluate import evaluate, held_out
 from entrostat.lab.model import EOS_ID, PAD_ID, build_model, build_tokenizer
 from entrostat.lab.model_card import model_card
-from entrostat.lab.options import option
+from entrostat.lab.pretrain_options import PretrainConfig, refuse_taken
 from entrostat.lab.tasks import Task, make_task
 
 TEMPERATURES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
@@ -33,58 +31,6 @@ at the best of them, not at 1."""
 
 _IGNORED = -100
 """Label of a token without loss."""
-_LEAST = {"steps": 1, "batch": 1, "warmup": 0, "eval_problems": 2, "eval_samples": 1}
-"""An interval over problems needs two of them."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainConfig:
-    """Make a base model for a task of the lab."""
-
-    out: Path
-    """Folder to write the model to; it must be empty or not exist."""
-    task: str = "countdown"
-    """Name of the task."""
-    steps: int = 750
-    """Optimizer steps."""
-    batch: int = 128
-    """Problems per step, one demonstration each."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; it falls to zero along a half cosine."""
-    weight_decay: float = 0.5
-    """Weight decay of AdamW."""
-    warmup: int = 20
-    """Steps over which the learning rate first rises linearly from zero."""
-    seed: int = 0
-    """Seed of the weights, the problems and the demonstrations."""
-    eval_problems: int = 256
-    """Test problems for the scores on the model card."""
-    eval_samples: int = 32
-    """Samples of each test problem at each temperature."""
-
-    def __post_init__(self) -> None:
-        make_task(self.task)
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name} is {value}; use at least {least}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(
-                f"learning_rate is {self.learning_rate}; use a positive number, such "
-                "as 2e-3"
-            )
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay is {self.weight_decay}; use 0 or more")
-
-    @property
-    def command(self) -> str:
-        """The command line that repeats this run."""
-        words = ["entrostat", "pretrain", "--task", self.task]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("out", "task") and value != field.default:
-                words += [option(field.name), shlex.quote(str(value))]
-        return " ".join([*words, "--out DIR"])
 
 
 def pretrain(
@@ -111,7 +57,7 @@ def pretrain(
         OSError: the folder cannot be written; nothing is left of it.
     """
     out = config.out.absolute()
-    _refuse_taken(out)
+    refuse_taken(out)
     threads = torch.get_num_threads()
     try:
         # the order of a parallel sum depends on the number of threads
@@ -119,7 +65,7 @@ def pretrain(
         with written_whole(out) as folder:
             scores = _make(config, folder, on_step or _ignore)
             # another process may have written there since
-            _refuse_taken(out)
+            refuse_taken(out)
     except SafetensorError as error:  # a plain Exception, also where the disk is full
         raise OSError(
             f"{out} was not written: {error}; free some space or choose another --out"
@@ -166,14 +112,6 @@ def _make(
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return by_temperature[1.0]
-
-
-def _refuse_taken(out: Path) -> None:
-    if is_taken(out):
-        raise FileExistsError(
-            f"{out} already exists and is not an empty folder; choose another one for "
-            "--out"
-        )
 
 
 def _train(

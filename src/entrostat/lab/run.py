@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from entrostat.dump import cut
-from entrostat.files import held, is_taken, write_atomic, write_json, written_whole
+from entrostat.files import held, write_atomic, write_json, written_whole
+from entrostat.lab.folders import check_new, check_run
 from entrostat.statefile import read_state, write_state
 
 LOGS = ("metrics.jsonl", "timing.jsonl", "response.jsonl")
@@ -47,11 +48,7 @@ class Run:
     ) -> "Run":
         """A new run at `path`. ValueError where something is there: nothing is
         overwritten."""
-        if is_taken(path):
-            raise ValueError(
-                f"{path} is not empty: choose another --out, or continue the run in it "
-                f"with --resume {path}"
-            )
+        check_new(path)
         with written_whole(path) as aside:
             run = cls(aside)
             write_json(aside / "config.json", config)
@@ -63,11 +60,7 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> "Run":
         """An existing run. ValueError where there is none."""
-        if not (path / "config.json").is_file():
-            raise ValueError(
-                f"{path} holds no run (no config.json in it): "
-                "give the folder of a run to --resume"
-            )
+        check_run(path)
         return cls(path)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:

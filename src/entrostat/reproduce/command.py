@@ -24,10 +24,11 @@ from entrostat.lab.quiet import quiet
 from entrostat.registry import flags
 from entrostat.reproduce import CLAIMS, Claim, Mode, chosen
 from entrostat.reproduce.judge import undecided
+from entrostat.reproduce.listing import listing
 from entrostat.reproduce.options import Reproduce
 from entrostat.reproduce.page import Report, page
 from entrostat.reproduce.runs import AnyJob, Record, Records
-from entrostat.reproduce.terminal import Bar, listing, table
+from entrostat.reproduce.terminal import Bar, table
 
 CHUNK = 32
 """Runs between two writings of results."""
@@ -50,7 +51,7 @@ def answer(options: Reproduce) -> tuple[Any, Any, int]:
     claims = chosen(options.claims, all_of_them=options.all)
     mode = Mode(options.fast, options.seeds)
     if not claims:
-        return [claim.described() for claim in every], listing(every), 0
+        return [claim.described() for claim in every], listing(), 0
     quiet()
     torch.set_num_threads(1)
     rows = check(claims, mode, options.out)

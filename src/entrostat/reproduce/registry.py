@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from entrostat.reproduce.claim import Claim
 from entrostat.reproduce.claims import all_claims
-from entrostat.texts import near
+from entrostat.reproduce.listing import check_names
 
 CLAIMS: dict[str, Claim] = all_claims()
 
@@ -15,13 +15,7 @@ def chosen(names: Sequence[str], *, all_of_them: bool = False) -> list[Claim]:
     Raises:
         ValueError: an unknown name, naming near ones; names and `all_of_them` together.
     """
-    if names and all_of_them:
-        raise ValueError(
-            f"--all is every claim, got {' '.join(names)} too: give one or the other"
-        )
+    check_names(names, all_of_them=all_of_them)
     if all_of_them:
         return list(CLAIMS.values())
-    for name in names:
-        if name not in CLAIMS:
-            raise ValueError(f"unknown claim {name!r}: {near(name, CLAIMS)}")
     return [CLAIMS[name] for name in dict.fromkeys(names)]

@@ -1,6 +1,6 @@
-"""Claims on a terminal: the progress of their runs, the list of them, their results."""
+"""Claims on a terminal: the progress of their runs, their results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +10,6 @@ from rich.table import Table
 
 from entrostat.lab.show import Bars
 from entrostat.lab.watch import Watcher
-from entrostat.reproduce.claim import Claim
 from entrostat.reproduce.page import decides
 from entrostat.reproduce.runs import AnyJob
 
@@ -72,15 +71,6 @@ class _Counter(Watcher):
 
     def note(self, text: str) -> None:
         self.bar.note(text)
-
-
-def listing(claims: Iterable[Claim]) -> Table:
-    """Name, statement and source of each."""
-    caption = "entrostat reproduce NAME... checks them, --all all of them"
-    out = Table("claim", "statement", "source", caption=caption, caption_justify="left")
-    for claim in claims:
-        out.add_row(claim.name, escape(claim.statement), escape(claim.source))
-    return out
 
 
 def table(reports: Sequence[dict[str, Any]]) -> Table:
