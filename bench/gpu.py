@@ -84,7 +84,7 @@ METHODS: tuple[Method, ...] = (
     make_method("grpo"),
     make_method("clip-lower", low=0.02),
     make_method("id"),
-    make_method("thermostat", target="1x"),
+    make_method("thermostat", target="1x", hold="both"),
 )
 
 
@@ -253,7 +253,7 @@ def turn(size: Size, warm: Path, stock: bool, seed: int, folder: Path) -> list[f
         "train_dataset": Dataset.from_list([{"prompt": p.prompt, "key": p.key, "data": p.data} for p in problems]),
         "callbacks": [clock],
     }
-    ours = lambda: EntropyControlGRPOTrainer(strategy=make_strategy("thermostat", target="1x"), **common)  # noqa: E731
+    ours = lambda: EntropyControlGRPOTrainer(strategy=make_strategy("thermostat", target="1x", hold="both"), **common)  # noqa: E731
     trainer = GRPOTrainer(**common) if stock else ours()
     trainer.remove_callback(PrinterCallback)
     trainer.train()

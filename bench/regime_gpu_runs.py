@@ -98,7 +98,7 @@ def blocks(size: Size) -> list[Block]:
         "1/0.2": Grpo(low=1.0),
         "0.15/inf": make_strategy("clip-lower"),
         "id": make_strategy("id"),
-        "thermostat": make_strategy("thermostat"),
+        "thermostat": make_strategy("thermostat", target="0.8x", hold="both"),
     }
     return [
         Block("random", first, static, size.random_rollouts, 0.3),

@@ -92,7 +92,7 @@ def build(case: str, stock: bool, rollouts: int, folder: str, callbacks: list[Tr
     if stock:
         trainer: GRPOTrainer = GRPOTrainer(**common)
     else:
-        trainer = EntropyControlGRPOTrainer(strategy=make_strategy("thermostat", target="1x"), **common)
+        trainer = EntropyControlGRPOTrainer(strategy=make_strategy("thermostat", target="1x", hold="both"), **common)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
