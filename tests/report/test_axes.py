@@ -1,8 +1,10 @@
 """What curves stand over: the sums, means and units of tokens and time, and what is said where a log has none."""
 
 import json
+import sqlite3
 
 import pytest
+from torch.utils.tensorboard import SummaryWriter
 
 from entrostat.cli import main
 from entrostat.report import View, read_runs, write_page
@@ -44,6 +46,28 @@ def test_one_line_alone_counts_for_one_step(tmp_path):
 def test_a_clock_counts_from_its_first_line(tmp_path):
     run = the_run(verl_log(tmp_path / "a.jsonl", {1: {"_timestamp": 1.7e9}, 2: {"_timestamp": 1.7e9 + 30}}))
     assert run_seconds(run) == {1: 0.0, 2: 30.0}
+
+
+def test_the_clock_of_trackio(tmp_path):
+    database = sqlite3.connect(tmp_path / "project.db")
+    database.execute("CREATE TABLE metrics (id INTEGER, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)")
+    rows = [(1, "2026-01-01T10:00:00"), (2, "2026-01-01T10:01:30"), (3, "a while later")]
+    for step, at in rows:
+        database.execute("INSERT INTO metrics VALUES (1, ?, 'a', ?, ?)", (at, step, '{"entropy": 0.4}'))
+    database.commit()
+    database.close()
+    run = the_run(tmp_path / "project.db")
+    assert list(run.known("entropy")) == [1, 2, 3]
+    assert run_seconds(run) == {1: 0.0, 2: 90.0}
+
+
+def test_the_clock_of_tensorboard(tmp_path):
+    with SummaryWriter(str(tmp_path / "tb")) as writer:
+        for step in (1, 2):
+            writer.add_scalar("actor/entropy", 0.4, step, walltime=1.7e9 + 60 * step)
+            writer.add_scalar("lr", 1e-6, step + 10, walltime=1.7e9 + 60 * (step + 10))
+    run = the_run(tmp_path / "tb")
+    assert run_seconds(run) == {1: 0.0, 2: 60.0}  # steps of other numbers are no rows
 
 
 def test_sums_past_a_float_are_no_place(tmp_path):
