@@ -155,7 +155,7 @@ def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
 def test_without_a_method_three_runs_go_side_by_side_and_stand_in_one_table(command):
     done = command.run("train", *command.small, "--out", "demo")
     rows = [line for line in done.stdout.splitlines() if "│" in line]
-    names = ["grpo", "clip-lower low 0.02", "thermostat"]
+    names = ["grpo", "clip-lower low 0.02", "thermostat target 0.8x hold both"]
     assert [row.split("│")[1].strip() for row in rows] == ["base model", *names]
     # the workers say what they do; on a busy machine a rollout's line may come before the worker's own
     for name in names:

@@ -266,7 +266,7 @@ def _demo(options: Any, command: list[str]) -> Started:
     methods = [
         make_method("grpo"),
         make_method("clip-lower", low=0.02),
-        make_method("thermostat"),
+        make_method("thermostat", hold="both", target="0.8x"),
     ]
     out = options.out or new_folder(f"demo-seed{options.run.seed}")
     check_new(out)
