@@ -148,3 +148,31 @@ def test_the_page_in_docs_is_what_the_lines_give(page):
     if page.RESULT.exists():
         assert page.PAGE.read_text() == page.render(page.read(page.RESULT))
     assert re.search(r"front_page\.py", page.render({}))
+
+
+def test_a_run_becomes_its_line_and_is_not_run_again(front, tmp_path, monkeypatch, capsys):
+    """The real command, at toy size: a base model, a choice, and a compared run."""
+    for name, value in (("HORIZONS", (1, 2, 3)), ("CHOICE_HORIZON", 2), ("PROBLEMS", 4), ("SAMPLES", 8)):
+        monkeypatch.setattr(front, name, value)
+    monkeypatch.setattr(front, "BASE_SAMPLES", 16)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    jobs = [front.Job("base", "chain", "grpo", "grpo", "1e-4", 0)]
+    jobs += [front.Job(part, "chain", "grpo", "grpo", "1e-4", 3) for part in ("choice", "compared")]
+    result = tmp_path / "front.jsonl"
+    front.train_all(tmp_path / "runs", result, lambda known: jobs, front.measured)
+    known = load("training_runs").read(result)
+    assert set(known) == {job.key for job in jobs}
+    base, choice, compared = (known[job.key] for job in jobs)
+    assert base["samples"] == 16
+    assert len(base["correct"]) == 4
+    assert 0 <= choice["mean@32"] <= choice["pass@32"] <= 1
+    assert list(compared["scores"]) == ["0", "1", "2", "3"]
+    for scores in compared["scores"].values():
+        assert scores["best"] in scores["by_temperature"]
+        assert set(scores["by_temperature"]) == set(front.TEMPERATURES)
+        assert all(0 <= count <= 8 for at in scores["by_temperature"].values() for count in at["correct"])
+    before = result.read_text()
+    capsys.readouterr()
+    front.train_all(tmp_path / "runs", result, lambda known: jobs, front.measured)
+    assert result.read_text() == before
+    assert capsys.readouterr().err == ""
