@@ -35,7 +35,7 @@ RATES: Mapping[str, tuple[str, ...]] = {
 METHODS: Mapping[str, tuple[str, ...]] = {
     "grpo": ("grpo",),
     "clip-lower": ("clip-lower --low 0.05", "clip-lower --low 0.02"),
-    "thermostat": ("thermostat --target 0.4x", "thermostat --target 0.4x --low 0.05 --high inf"),
+    "thermostat": ("thermostat --target 0.4x --low 0.2 --high 0.2", "thermostat --target 0.4x --low 0.05 --high inf"),
     "mai": ("mai --target 0.12", "mai --target 0.06"),
     "adapo": ("adapo --target 0.12", "adapo --target 0.06"),
     "stare": ("objective:stare --target 0.12", "objective:stare --target 0.12 --weight 1.5"),

@@ -1,7 +1,7 @@
 """What does entropy cost in reward? Each way of raising it, measured against plain GRPO from one and the same point.
 
     python bench/trade.py DIR [--rollouts N]   measures what docs/results/trade.jsonl lacks
-    python bench/trade.py --render             prints the table of docs/bench.md
+    python bench/trade.py --render             the tables alone: docs/results/trade.md
 
 Paired branches (entrostat.lab.paired) on chain with its true reward, 2e-4, rollouts of 16 x 16, 8 updates. The points
 are a run of plain GRPO (seed 300) at its start, and after 100 and 300 rollouts. Per rollout an arm changes ln H by so
@@ -163,6 +163,9 @@ def lines() -> list[dict]:
 
 def render() -> Iterable[str]:
     """A row per arm and point, in thousandths."""
+    yield "# What entropy costs in reward: all actuators\n\n    python bench/trade.py --render\n"
+    yield "Made from [trade.jsonl](trade.jsonl). What it says: [bench.md](../bench.md). Per rollout, against plain GRPO"
+    yield "on the same samples, 95% intervals over rollouts."
     for after in STARTS:
         rows = [line for line in lines() if line["start"] == after]
         if not rows:
@@ -185,11 +188,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", type=Path, nargs="?", help="folder of the starting points")
     parser.add_argument("--rollouts", type=int, default=64, help="per point; 8 per seed")
-    parser.add_argument("--render", action="store_true", help="print the table alone")
+    parser.add_argument("--render", action="store_true", help="write the tables alone")
     options = parser.parse_args()
     if options.dir and not options.render:
         run(options.dir, options.rollouts)
-    print("\n".join(render()))
+    RESULT.with_suffix(".md").write_text("\n".join(render()) + "\n")
 
 
 if __name__ == "__main__":

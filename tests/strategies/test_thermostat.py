@@ -63,7 +63,7 @@ def test_a_window_never_crosses_and_is_never_wider_than_two_eps(tilt, logits, u)
     low, high = thermostat.bounds(pressed(thermostat, u), stats)
     width = (1 + high) - (1 - low)
     assert (width >= -1e-6).all()
-    assert (width <= thermostat.low + thermostat.high + 1e-6).all()
+    assert (width <= sum(thermostat.window) + 1e-6).all()
     if abs(u) < 1e-6:
         assert torch.allclose(low, high, atol=1e-3)
 
@@ -413,7 +413,7 @@ def test_a_floor_moves_the_low_side_alone(tilt, logits, u):
     stats, _ = every_token(torch.tensor(logits))
     both = TwoSided(tilt=tilt).bounds(pressed(TwoSided(), u), stats)
     for above in (0.2, math.inf):
-        low, high = Thermostat(tilt=tilt, high=above).bounds(pressed(Thermostat(), u), stats)
+        low, high = Thermostat(tilt=tilt, low=0.2, high=above).bounds(pressed(Thermostat(), u), stats)
         assert torch.equal(low, both.low)
         assert torch.equal(high, torch.full_like(high, above))
 
@@ -438,3 +438,10 @@ def test_down_pressure_is_bounded_by_the_share_of_tokens_with_an_advantage(activ
     for k in range(30):
         state = TwoSided(target=0.4).observe(state, summary(0.1, progress=k / 30, updates=8, active=active))
     assert state.pressure == pytest.approx(1.5)
+
+
+def test_the_window_without_pressure_depends_on_what_is_held():
+    assert Thermostat().window == (0.05, math.inf)
+    assert Thermostat(high=0.28).window == (0.05, 0.28)
+    assert TwoSided().window == (0.2, 0.2)
+    assert TwoSided(low=0.1).window == (0.1, 0.2)

@@ -35,6 +35,11 @@ BLIND_ERROR = 0.05
 """Standard error of ln H where the engine gives none: that of a rollout of 256 responses
 on the lab's model."""
 
+FLOOR_WINDOW = (0.05, math.inf)
+"""Of a floor without pressure: clip-lower's (2509.26114). What a floor buys on it costs
+the least of what is learned (docs/results/trade.md)."""
+TWO_SIDED_WINDOW = (0.2, 0.2)
+
 REACH = 6.0
 """The reference stays within this many steps of its rate from the filtered ln H."""
 
@@ -121,10 +126,11 @@ class Thermostat(Strategy):
     hold: Literal["floor", "both"] = "floor"
     """floor: act only against entropy under the target, with the low side alone.
     both: hold entropy on the target from both sides, with both sides of the window."""
-    low: float = 0.2
-    """Half-width of the window below 1, without pressure."""
-    high: float = 0.2
-    """Half-width above 1; of a floor it may be inf."""
+    low: float | None = None
+    """Half-width of the window below 1, without pressure.
+    None: 0.05 of a floor, 0.2 with both."""
+    high: float | None = None
+    """Half-width above 1. None: inf of a floor, 0.2 with both."""
     rate: float = 0.03
     """The reference moves by at most this share of itself per rollout."""
     response: float = 0.8
@@ -146,12 +152,13 @@ class Thermostat(Strategy):
             raise ValueError(f"tilt must be surprisal or bracket, got {self.tilt!r}")
         if self.hold not in ("floor", "both"):
             raise ValueError(f"hold must be floor or both, got {self.hold!r}")
-        checked("low", self.low, low=1e-4, high=1.0, why="in [1e-4, 1]")
+        low, high = self.window
+        checked("low", low, low=1e-4, high=1.0, why="in [1e-4, 1]")
         if self.hold == "floor":
-            checked("high", self.high, low=1e-4, why="at least 1e-4 (inf disables it)")
+            checked("high", high, low=1e-4, why="at least 1e-4 (inf disables it)")
         else:
             why = "in [1e-4, 1], with hold=both"
-            checked("high", self.high, low=1e-4, high=1.0, why=why)
+            checked("high", high, low=1e-4, high=1.0, why=why)
         checked("rate", self.rate, low=1e-4, high=1.0, why="in [1e-4, 1]")
         checked("response", self.response, low=0.01, high=1.0, why="in [0.01, 1]")
         checked(
@@ -174,8 +181,18 @@ class Thermostat(Strategy):
         return True
 
     @property
+    def window(self) -> tuple[float, float]:
+        """Half-widths below and above 1 without pressure."""
+        low, high = FLOOR_WINDOW if self.hold == "floor" else TWO_SIDED_WINDOW
+        if self.low is not None:
+            low = self.low
+        if self.high is not None:
+            high = self.high
+        return low, high
+
+    @property
     def highest(self) -> float:
-        return self.high if self.hold == "floor" else 1.0
+        return self.window[1] if self.hold == "floor" else 1.0
 
     @property
     def per_token(self) -> bool:
@@ -256,10 +273,11 @@ class Thermostat(Strategy):
             # an impossible token has ln p = -inf, and 0 x inf is NaN
             tilt = (self._tilt(old) / state.scale).clamp(-1e6, 1e6)
             push = state.pressure * tilt
-        low = (self.low * (1 + push)).clamp(-1, 1)
+        below, above = self.window
+        low = (below * (1 + push)).clamp(-1, 1)
         if self.hold == "floor":
-            return ClipBounds(low, torch.full_like(low, self.high))
-        high = (self.high * (1 - push)).clamp(-1, 1)
+            return ClipBounds(low, torch.full_like(low, above))
+        high = (above * (1 - push)).clamp(-1, 1)
         return ClipBounds(low, high)
 
     def signals(self, state: ThermostatState) -> dict[str, float]:
