@@ -23,8 +23,8 @@ doctor: $(DOCTOR)/.installed
 	@$(DOCTOR)/bin/python -m entrostat doctor $(RUN) || test $$? -eq 1
 
 demo: $(STAMP)
-	$(BIN)/entrostat compare --engine fast --task chain --learning-rate 2e-4 --prompts 16 --steps 200 --seeds 3 \
-		--temperatures 0.4 --map-every 0 grpo "clip-lower --low 0.05" id
+	$(BIN)/entrostat compare --engine fast --task chain --learning-rate 2e-4 --prompts 16 --steps 500 --seeds 2 \
+		--temperatures 0.4 --map-every 0 grpo "clip-lower --low 0.05" thermostat
 
 test: $(STAMP)
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from entrostat.doctor.bash_words import (
     Words,
     as_word,
     bounded,
+    cut_short,
     text_of,
     unknown,
 )
@@ -38,7 +39,6 @@ THROUGH = {
     "do_group",
     "declaration_command",
     "redirected_statement",
-    "while_statement",
     "c_style_for_statement",
 }
 """Statements that are their parts, one after the other."""
@@ -109,7 +109,9 @@ class _Reader(Words):
             self.notes.append(
                 f"line {line} is no bash that can be read: what stands there may be missing"
             )
-        self.statements(root.children, {})
+        self.notes += cut_short(text)
+        # without word from outside, a script has no arguments
+        self.statements(root.children, {"#": Word("0")})
         return Script(self.commands, self.notes)
 
     # Statements
@@ -190,6 +192,7 @@ class _Reader(Words):
             return
         before = {name: scope[name] for name in scope if ARGUMENTS.fullmatch(name)}
         scope |= {str(i): argument for i, argument in enumerate(arguments, 1)}
+        scope["#"] = Word(str(len(arguments)))
         scope["@"] = tuple(arguments)
         self.depth += 1
         self.statement(body, scope)
@@ -312,6 +315,18 @@ class _Reader(Words):
         elif taken is not None and operator == "||":
             taken = not taken
         self.choose([(taken, [second])], scope)
+
+    def on_while_statement(self, node: Any, scope: Scope) -> None:
+        """A loop over the script's arguments is not run: what stands above it is what
+        the script says itself."""
+        inside = [child for child in node.named_children if child.type != "do_group"]
+        if self.decided(inside, scope) is not False:
+            self.statements(node.children, scope)
+        elif "$#" in text_of(node):
+            self.notes.append(
+                f"line {node.start_point[0] + 1} reads the script's arguments, which "
+                "are not known: its own values were read"
+            )
 
     def on_for_statement(self, node: Any, scope: Scope) -> None:
         name = text_of(node.child_by_field_name("variable"))

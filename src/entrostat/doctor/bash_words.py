@@ -302,3 +302,15 @@ def _at_blanks(word: Word) -> Iterator[Word]:
     for piece in re.split(r"\s+", text):
         own = piece.replace("\0", " ")
         yield Word(own, tuple(name for name in word.open if unknown(name).text in own))
+
+
+def cut_short(text: str) -> list[str]:
+    """A backslash with something behind it does not continue the line."""
+    notes = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if re.search(r"^[^#]*\s\\[ \t]+(#.*)?$", line):
+            notes.append(
+                f"line {number} ends its command, as something stands behind the \\: "
+                "bash does not give what follows to it"
+            )
+    return notes

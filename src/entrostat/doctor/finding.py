@@ -48,6 +48,7 @@ class Finding(enum.Enum):
         "verl reads clip_ratio only where clip_ratio_low or clip_ratio_high is null. "
         "Both are 0.2 by default, so the value that was set is not used.",
         verl="clip_ratio_low and clip_ratio_high",
+        holds="verl 0.4 and later; before, clip_ratio is what is read",
     )
     DUAL_CLIP = Advice(
         "dual clip",

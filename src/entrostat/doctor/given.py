@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from entrostat.doctor.read import SCRIPTS, Source, imported, overrides, read_file
+from entrostat.doctor.hydra import composed
+from entrostat.doctor.read import SCRIPTS, Source, imported, overrides
 from entrostat.doctor.script import read_script
 
 SAVED = (".hydra/config.yaml", "config.yaml", "files/config.yaml", "training_args.bin")
@@ -40,7 +41,8 @@ def _config(name: str, *, is_file: bool) -> Source:
         )
     if path.suffix.lower() in SCRIPTS:
         return read_script(path)
-    return Source(str(path), read_file(path))
+    fields, notes = composed(path)
+    return Source(str(path), fields, notes=tuple(notes))
 
 
 def _saved(path: Path) -> Path:

@@ -24,6 +24,9 @@ VERL_SETTING = re.compile(r"[+~]*actor_rollout_ref\.[\w.]+=")
 SKYRL_SETTING = re.compile(
     r"[+~]*(trainer\.(algorithm|policy|placement)\.|generator\.)[\w.]+="
 )
+EASYR1_SETTING = re.compile(r"worker\.(actor|rollout|ref|reward)\.[\w.]+=")
+TRAINING = {"per_device_train_batch_size", "gradient_accumulation_steps"}
+"""Flags of every trainer on transformers."""
 PRIME_RL_ENTRIES = ("rl", "trainer", "orchestrator")
 """prime-rl's commands, each of which takes `@ FILE.toml`."""
 MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
@@ -45,6 +48,8 @@ class Launch(NamedTuple):
     """The file of settings that the command names."""
     processes: int | None
     """Processes of the run, where the command says it."""
+    sure: bool = True
+    """False for a Python file of which the command alone does not show that it trains."""
 
 
 class Launches(NamedTuple):
@@ -72,6 +77,8 @@ def launches(script: Script) -> Launches:
             read.append(_other(command, words, other))
         elif _is_trl(words):
             read.append(_trl(command, words))
+        elif _is_python(words):
+            read.append(_trl(command, words)._replace(sure=False))
     return Launches(read, notes)
 
 
@@ -89,9 +96,17 @@ def _entry(words: Sequence[Word]) -> str:
         if word.text == "-m" and MODULE.fullmatch(following.text):
             return following.text
     for word in words:
-        if word.text.endswith(".py"):
+        # a setting may name a Python file too
+        if word.text.endswith(".py") and "=" not in word.text:
             return word.text
     return " ".join(word.text for word in words[:2])
+
+
+def _behind(words: Sequence[Word], entry: str) -> Sequence[Word]:
+    """The entry and what is behind it; in front stand a launcher's words, and those of
+    the environment."""
+    texts = [word.text for word in words]
+    return words[texts.index(entry) :] if entry in texts else words
 
 
 def _unread_trainer(words: Sequence[Word]) -> str | None:
@@ -108,7 +123,7 @@ def _unread_trainer(words: Sequence[Word]) -> str | None:
 def _verl(command: Command, words: Sequence[Word]) -> Launch:
     settings: list[tuple[str, str]] = []
     unknown: dict[str, str] = {}
-    for word in words:
+    for word in _behind(words, _entry(words)):
         key, equals, value = word.text.partition("=")
         if not equals or not re.fullmatch(r"[+~]*[A-Za-z_][\w.@/]*", key):
             continue
@@ -134,7 +149,11 @@ def _other_trainer(words: Sequence[Word]) -> str | None:
     entry = _entry(words).lower()
     if any(SKYRL_SETTING.match(text) for text in texts):
         return "skyrl"
+    if entry == "verl.trainer.main" or any(map(EASYR1_SETTING.match, texts)):
+        return "easyr1"
     if "openrlhf" in entry and "ppo" in entry:
+        return "openrlhf"
+    if "train_ppo" in entry and "rollout_batch_size" in flags:
         return "openrlhf"
     if "rollout_batch_size" in flags and "advantage_estimator" in flags:
         # OpenRLHF before its names had dots
@@ -163,12 +182,15 @@ def _other(command: Command, words: Sequence[Word], trainer: str) -> Launch:
     for word, following in itertools.pairwise(words):
         if word.text == "@" or (word.text == "train" and trainer == "axolotl"):
             config = following.text
-    for word in words:
+    for word in _behind(words, _entry(words)):
         match = re.fullmatch(r"([+~]*[A-Za-z_][\w.]*)=(.*)", word.text, re.DOTALL)
         if match is not None and word.open:
             unknown[match[1].lstrip("+~")] = word.open[0]
         elif match is not None:
             settings.append((match[1], match[2]))
+    if trainer == "easyr1":
+        config = dict(settings).get("config")
+        settings = [each for each in settings if each[0] != "config"]
     for key, values in _flags_with_all(words):
         closed = list(itertools.takewhile(lambda word: not word.open, values))
         if values and not closed:
@@ -203,15 +225,22 @@ def _is_trl(words: Sequence[Word]) -> bool:
     texts = [word.text for word in words]
     if texts[:2] == ["trl", "grpo"]:
         return True
-    python = any(text.endswith(".py") or text == "-m" for text in texts)
-    return python and ("--config" in texts or "--num_generations" in texts)
+    if not _is_python(words):
+        return False
+    flags = {flag_name(text.partition("=")[0]) for text in texts if text[:2] == "--"}
+    if flags & {"config", "num_generations"}:
+        return True
+    return "grpo" in _entry(words).lower() and bool(flags & TRAINING)
+
+
+def _is_python(words: Sequence[Word]) -> bool:
+    return any(word.text.endswith(".py") or word.text == "-m" for word in words)
 
 
 def _trl(command: Command, words: Sequence[Word]) -> Launch:
     entry = _entry(words)
-    ends = [at for at, word in enumerate(words) if word.text == entry]
     # of `accelerate launch --num_processes 8 train.py --lr 1` the launcher's part
-    split = ends[0] if ends else 0
+    split = len(words) - len(_behind(words, entry))
     settings: list[tuple[str, str]] = []
     unknown: dict[str, str] = {}
     config = None

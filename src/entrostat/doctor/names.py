@@ -17,7 +17,13 @@ TITLES: Mapping[str, str] = {"trl": "TRL", "verl": "verl"}
 @functools.cache
 def retired(trainer: Literal["trl", "verl"]) -> Mapping[str, str]:
     """Names that it had, each with the last minor release in which it was."""
-    return read_file(RETIRED)[trainer]
+    content = read_file(RETIRED)
+    last = {name: f"{TITLES[trainer]} {at}" for name, at in content[trainer].items()}
+    if trainer == "trl":
+        # a GRPOConfig has the fields of transformers' TrainingArguments
+        for name, at in content["transformers"].items():
+            last[name] = f"transformers {at}"
+    return last
 
 
 def unknown_notes(
@@ -42,7 +48,7 @@ def unknown_notes(
     title = TITLES[trainer]
     notes = []
     if old:
-        parts = [f"until {title} {at}: {listed(old[at])}" for at in sorted(old)]
+        parts = [f"until {at}: {listed(old[at])}" for at in sorted(old)]
         notes.append(
             f"{title} {version} has these settings no more: {'; '.join(parts)}"
         )

@@ -324,6 +324,34 @@ AXOLOTL = Trainer(
     stale=("prefetch", "producer"),
     clip_metric="the larger of clip_ratio/low_mean and clip_ratio/high_mean",
 )
+_EASYR1_WINDOW = OtherLoss(reads=("low", "high", "cap"))
+EASYR1 = Trainer(
+    title="EasyR1",
+    version="0.3.3",
+    batches="prompts",
+    settings={
+        "rollout": Setting("data.rollout_batch_size", "count", 512),
+        "samples": Setting("worker.rollout.n", "count", 1),
+        "update": Setting("worker.actor.global_batch_size", "count", 256),
+        "epochs": Setting("worker.actor.ppo_epochs", "count", 1),
+        "low": Setting("worker.actor.clip_ratio_low", "number", 0.2),
+        "high": Setting("worker.actor.clip_ratio_high", "number", 0.3),
+        "cap": Setting("worker.actor.clip_ratio_dual", "number", 3.0),
+        "loss": Setting("worker.actor.loss_type", "word", "default"),
+        "temperature": Setting("worker.rollout.temperature", "number", 1.0),
+        "top_p": Setting("worker.rollout.top_p", "number", 1.0),
+        "top_k": Setting("worker.rollout.top_k", "number", -1),
+    },
+    losses={
+        "default": _EASYR1_WINDOW,
+        "gspo": _EASYR1_WINDOW._replace(unit="sequence"),
+        "gspo_token": _EASYR1_WINDOW._replace(unit="sequence"),
+        "cispo": OtherLoss(reads=("low", "high"), unit="weight"),
+        "sapo": OtherLoss(),
+    },
+    clip_metric="actor/pg_clipfrac_higher (both sides together)",
+    signature=frozenset({"worker.actor", "worker.rollout"}),
+)
 OTHERS: Mapping[str, Trainer] = {
     "openrlhf": OPENRLHF,
     "skyrl": SKYRL,
@@ -332,5 +360,6 @@ OTHERS: Mapping[str, Trainer] = {
     "ms-swift": SWIFT,
     "megatron-swift": SWIFT_MEGATRON,
     "axolotl": AXOLOTL,
+    "easyr1": EASYR1,
 }
 """By the name that Settings.trainer and the JSON have."""

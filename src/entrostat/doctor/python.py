@@ -11,8 +11,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from entrostat.doctor.python_options import Given, last_name, options
+
 CONFIGS = ("GRPOConfig",)
 """Classes whose fields the doctor reads; a class of the source that is derived from one is read too."""
+PYTHON_CELLS = ("%%capture", "%%time")
+"""Magics of a cell whose rest is Python."""
 MAX_NODES = 200_000
 
 
@@ -42,14 +46,30 @@ def read_notebook(text: str) -> str:
         ]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("no notebook that can be read") from None
-    return "\n".join(_without_magics(code) for code in codes)
+    plain = [_without_magics(code) for code in codes]
+    # one cell that is no Python hides the others no more than it does in Jupyter
+    return "\n".join(code for code in plain if _is_python(code) or _has_config(code))
 
 
 def _without_magics(code: str) -> str:
-    if code.lstrip().startswith("%%"):
+    lines = [line for line in code.split("\n") if line.strip()]
+    first = next((line for line in lines if not line.startswith("#")), "")
+    if first.startswith("%%") and not first.startswith(PYTHON_CELLS):
         return ""
-    # a comment keeps the line numbers, and pass keeps a block that held a magic alone
-    return re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)
+    # pass keeps a block that held a magic alone
+    return re.sub(r"^(\s*)[%!](?:.*\\\n)*.*$", r"\1pass", code, flags=re.MULTILINE)
+
+
+def _is_python(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _has_config(code: str) -> bool:
+    return any(name in code for name in CONFIGS)
 
 
 def docstring(text: str) -> str:
@@ -58,21 +78,56 @@ def docstring(text: str) -> str:
     return re.sub(r"^```.*$", "", found, flags=re.MULTILINE)
 
 
-def read_calls(text: str) -> list[Call]:
-    """The configurations of a Python source, in its order. ValueError where it is none."""
+def read_calls(text: str, given: Given | None = None) -> list[Call]:
+    """The configurations of a Python source, in its order. ValueError where it is none.
+
+    `given` is what the source's own command line says; without it the defaults of the
+    source's parser stand.
+    """
+    nodes = _nodes(text)
+    names = _constants(nodes) | options(nodes, given or Given({}, frozenset()))
+    kinds = _config_classes(nodes)
+    inside = _in_trainers(nodes)
+    calls = []
+    for node in nodes:
+        if not isinstance(node, ast.Call) or id(node) in inside:
+            continue
+        if last_name(node.func) in kinds:
+            calls.append(_call(node, kinds[last_name(node.func)], names))
+    return [_with_later(call, nodes, names) for call in calls]
+
+
+def imports_unsloth(text: str) -> bool:
+    """Whether the source imports unsloth, which replaces TRL's trainer."""
+    modules = []
+    for node in _nodes(text):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules.append(node.module or "")
+    return any(module.partition(".")[0] == "unsloth" for module in modules)
+
+
+def _nodes(text: str) -> list[ast.AST]:
+    """All of a source's syntax tree. ValueError where it is none."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
         raise ValueError(f"no Python that can be read{line}") from None
-    nodes = list(_walk(tree))
-    names = _constants(nodes) | _options(nodes)
-    kinds = _config_classes(nodes)
-    calls = []
+    return list(_walk(tree))
+
+
+def _in_trainers(nodes: Sequence[ast.AST]) -> set[int]:
+    """What stands inside the class of a trainer: a configuration that is made there is
+    what the trainer takes when it is given none, and starts no run."""
+    inside: set[int] = set()
     for node in nodes:
-        if isinstance(node, ast.Call) and _last(node.func) in kinds:
-            calls.append(_call(node, kinds[_last(node.func)], names))
-    return [_with_later(call, nodes, names) for call in calls]
+        if isinstance(node, ast.ClassDef) and any(
+            last_name(base).endswith("Trainer") for base in node.bases
+        ):
+            inside |= {id(each) for each in ast.walk(node)}
+    return inside
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
@@ -82,20 +137,15 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
         yield node
 
 
-def _last(node: ast.AST) -> str:
-    """trl.GRPOConfig is GRPOConfig."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
 def _config_classes(nodes: Sequence[ast.AST]) -> dict[str, dict[str, ast.expr]]:
     """The classes by name, with the defaults that the source itself gives to fields."""
     kinds: dict[str, dict[str, ast.expr]] = {name: {} for name in CONFIGS}
     for node in nodes:
         if not isinstance(node, ast.ClassDef):
             continue
-        parents = [kinds[_last(base)] for base in node.bases if _last(base) in kinds]
+        parents = [
+            kinds[last_name(base)] for base in node.bases if last_name(base) in kinds
+        ]
         if parents:
             defaults = dict(parents[0])
             for line in node.body:
@@ -124,24 +174,6 @@ def _constants(nodes: Sequence[ast.AST]) -> dict[str, ast.expr]:
     return {name: value for name, value in values.items() if name not in often}
 
 
-def _options(nodes: Sequence[ast.AST]) -> dict[str, ast.expr]:
-    """args.X of an argparse parser, by the default of its option: what a run has unless its command says otherwise."""
-    defaults: dict[str, ast.expr] = {}
-    for node in nodes:
-        if not isinstance(node, ast.Call) or _last(node.func) != "add_argument":
-            continue
-        flags = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        longest = max((str(flag) for flag in flags), key=len, default="")
-        given = {keyword.arg: keyword.value for keyword in node.keywords}
-        name = longest.lstrip("-").replace("-", "_")
-        destination = given.get("dest")
-        if isinstance(destination, ast.Constant):
-            name = str(destination.value)
-        if "default" in given:
-            defaults[f"args.{name}"] = given["default"]
-    return defaults
-
-
 def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
     if isinstance(node, ast.Assign):
         for target in node.targets:
@@ -149,11 +181,11 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
                 yield target.id, node.value
             elif isinstance(target, ast.Tuple):
                 for each in target.elts:
-                    yield _last(each), None
+                    yield last_name(each), None
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         yield node.target.id, node.value
     elif isinstance(node, ast.AugAssign | ast.For | ast.NamedExpr):
-        yield _last(node.target), None
+        yield last_name(node.target), None
     elif isinstance(node, ast.arg):
         yield node.arg, None
 
@@ -163,8 +195,11 @@ def _call(
 ) -> Call:
     given: dict[str, ast.expr] = dict(defaults)
     open_: dict[str, str] = {}
-    for argument in node.args:
-        open_["positional arguments"] = ast.unparse(argument)[:60]
+    if node.args:
+        # the first field of a GRPOConfig
+        given["output_dir"] = node.args[0]
+    for argument in node.args[1:]:
+        open_["*"] = ast.unparse(argument)[:60]
     for keyword in node.keywords:
         if keyword.arg is not None:
             given[keyword.arg] = keyword.value
@@ -182,7 +217,7 @@ def _call(
             fields[name] = _value(value, names, 0)
         except Open as error:
             open_[name] = str(error)
-    return Call(_last(node.func), node.lineno, fields, open_)
+    return Call(last_name(node.func), node.lineno, fields, open_)
 
 
 def _dictionary(
@@ -191,7 +226,9 @@ def _dictionary(
     """The entries of {...}, of dict(...), or of a name for one."""
     if isinstance(node, ast.Name) and node.id in names:
         node = names[node.id]
-    if isinstance(node, ast.Call) and _last(node.func) == "dict" and not node.args:
+    if isinstance(node, ast.DictComp):
+        return _filtered(node, names)
+    if isinstance(node, ast.Call) and last_name(node.func) == "dict" and not node.args:
         entries = {str(keyword.arg): keyword.value for keyword in node.keywords}
         # dict(**other) holds entries that stand elsewhere
         return None if "None" in entries else entries
@@ -203,6 +240,24 @@ def _dictionary(
             entries[key.value] = value
         return entries
     return None
+
+
+def _filtered(
+    node: ast.DictComp, names: Mapping[str, ast.expr]
+) -> dict[str, ast.expr] | None:
+    """{k: v for k, v in OPTIONS.items() if ...}, as a source takes the fields that its
+    TRL has: all entries of OPTIONS."""
+    source = node.generators[0]
+    same = ast.unparse(source.target) in (
+        f"{ast.unparse(node.key)}, {ast.unparse(node.value)}",
+        f"({ast.unparse(node.key)}, {ast.unparse(node.value)})",
+    )
+    items = source.iter
+    if not same or len(node.generators) > 1 or not isinstance(items, ast.Call):
+        return None
+    if not isinstance(items.func, ast.Attribute) or items.func.attr != "items":
+        return None
+    return _dictionary(items.func.value, names)
 
 
 def _with_later(
@@ -218,7 +273,7 @@ def _with_later(
         if not isinstance(node, ast.Assign) or not owner:
             continue
         for target in node.targets:
-            if isinstance(target, ast.Attribute) and _last(target.value) == owner:
+            if isinstance(target, ast.Attribute) and last_name(target.value) == owner:
                 fields.pop(target.attr, None)
                 try:
                     fields[target.attr] = _value(node.value, names, 0)
@@ -231,7 +286,7 @@ def _is(value: ast.expr, call: Call) -> bool:
     return (
         isinstance(value, ast.Call)
         and value.lineno == call.line
-        and _last(value.func) == call.name
+        and last_name(value.func) == call.name
     )
 
 
@@ -263,6 +318,10 @@ def _value(node: ast.expr, names: Mapping[str, ast.expr], depth: int) -> Any:
                 return _OPERATORS[type(node.op)](left, right)
             except (ZeroDivisionError, OverflowError):
                 pass
+        if isinstance(node, ast.IfExp | ast.BoolOp):
+            chosen = _chosen(node, names, depth)
+            if chosen is not None:
+                return _value(chosen, names, depth + 1)
         if isinstance(node, ast.List | ast.Tuple):
             return [_value(each, names, depth + 1) for each in node.elts]
         entries = _dictionary(node, names)
@@ -272,7 +331,7 @@ def _value(node: ast.expr, names: Mapping[str, ast.expr], depth: int) -> Any:
             }
         if (
             isinstance(node, ast.Call)
-            and _last(node.func) == "float"
+            and last_name(node.func) == "float"
             and len(node.args) == 1
         ):
             text = _value(node.args[0], names, depth + 1)
@@ -281,6 +340,22 @@ def _value(node: ast.expr, names: Mapping[str, ast.expr], depth: int) -> Any:
             ):
                 return float(text)
     raise Open(" ".join(ast.unparse(node).split())[:60])
+
+
+def _chosen(
+    node: ast.IfExp | ast.BoolOp, names: Mapping[str, ast.expr], depth: int
+) -> ast.expr | None:
+    """Which part of `a if test else b` or `a or b` it is; None where that is not known."""
+    try:
+        if isinstance(node, ast.IfExp):
+            return node.body if _value(node.test, names, depth + 1) else node.orelse
+        if isinstance(node.op, ast.Or):
+            *first, last = node.values
+            true = (each for each in first if _value(each, names, depth + 1))
+            return next(true, last)
+    except Open:
+        pass
+    return None
 
 
 def _number(node: ast.expr, names: Mapping[str, ast.expr], depth: int) -> float | int:

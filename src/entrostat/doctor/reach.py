@@ -40,6 +40,7 @@ SIZES = frozenset(
         "per_device_train_batch_size",
         "steps_per_generation",
         "gradient_accumulation_steps",
+        "num_generations",
     }
 )
 """What makes the number of responses in verl and in TRL."""
@@ -99,7 +100,9 @@ def responses_of(settings: Settings, processes: int) -> int | None:
     if settings["generation_batch_size"] is not None:
         return settings["generation_batch_size"]
     per_micro_batch = settings["per_device_train_batch_size"] * processes
-    return per_micro_batch * micro_batches(settings, processes)
+    count = per_micro_batch * micro_batches(settings, processes)
+    # TRL refuses another number, so there are more processes than are known
+    return None if count % settings["num_generations"] else count
 
 
 def _where_to_look(trainer: str, *, no_share: bool, no_kl: bool) -> str:

@@ -24,6 +24,8 @@ from entrostat.doctor.settings import short
 
 # far over any real configuration, far under what takes seconds or all memory
 MAX_BYTES = 256 * 1024
+MAX_NOTEBOOK = 32 * 1024 * 1024
+"""A notebook keeps the outputs of its cells, pictures too; its code alone is read."""
 MAX_NODES = 20_000
 """Values of a YAML document, aliases counted at full length."""
 MAX_DEPTH = 40
@@ -68,6 +70,8 @@ class Source:
     """Settings whose value a script does not show."""
     stale: str = ""
     """What in a script shows that rollouts are of an older policy."""
+    unsloth: str = ""
+    """What in a script shows that unsloth is in use."""
 
 
 # Files
@@ -110,10 +114,11 @@ def text_of(path: Path) -> str:
     """The text of a file. ValueError or OSError where there is none that can be read."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file")
+    most = MAX_NOTEBOOK if path.suffix.lower() == ".ipynb" else MAX_BYTES
     with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        limit = MAX_BYTES // 1024
+        data = file.read(most + 1)
+    if len(data) > most:
+        limit = most // 1024
         raise ValueError(
             f"{path} is larger than {limit} KiB, too large for a configuration"
         )

@@ -6,28 +6,34 @@ notes.
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from entrostat.doctor import trl, verl
 from entrostat.doctor.bash import read_bash
-from entrostat.doctor.launch import Launch, launches
+from entrostat.doctor.hydra import VERL_BASES, composed
+from entrostat.doctor.launch import MODULE, Launch, launches
 from entrostat.doctor.others import OTHERS
-from entrostat.doctor.python import Call, docstring, read_calls, read_notebook
+from entrostat.doctor.others_settings import flag_name
+from entrostat.doctor.python import (
+    Call,
+    docstring,
+    imports_unsloth,
+    read_calls,
+    read_notebook,
+)
+from entrostat.doctor.python_options import Given
 from entrostat.doctor.read import (
     SHELL,
     SUFFIXES,
     Override,
     Source,
     parsed_word,
-    read_file,
     text_of,
 )
 from entrostat.doctor.settings import NOT_JUDGED
 
-VERL_BASES = ("ppo_trainer", "ppo_megatron_trainer")
-"""verl's own configurations, whose values are the defaults anyway."""
 PARSERS = ("TrlParser", "HfArgumentParser")
 """Classes by which a Python script takes its settings from its command line."""
 
@@ -50,16 +56,20 @@ def _shell(path: Path, text: str) -> Source:
     script = read_bash(text)
     found = launches(script)
     notes = [*script.notes, *found.notes]
-    if not found.launches:
-        why = f" ({'; '.join(notes[:3])})" if notes else ""
-        raise ValueError(
-            f"no command in it starts a trainer that is read{why}: give the file with the settings, "
-            "or KEY=VALUE words"
-        )
-    first, *more = found.launches
-    stale = first.entry if re.search(r"async|one_step_off", first.entry) else ""
-    for launch in more:
+    runs = []
+    for launch in found.launches:
+        made = _made(launch, path.parent)
+        if launch.sure or made is not None:
+            runs.append((launch, made))
+    if not runs:
+        raise ValueError(f"no command in it starts a trainer that is read{_why(notes)}")
+    (first, made), *more = runs
+    for launch, _ in more:
         notes.append(f"line {launch.line} starts another run, which was not read")
+    where = f"{path}, line {first.line}"
+    if made is not None:
+        return _with_python(first, made, where, notes)
+    stale = first.entry if re.search(r"async|one_step_off", first.entry) else ""
     fields: Mapping[str, Any] = {}
     if first.config is not None:
         fields, note = _config(first, path.parent)
@@ -67,7 +77,7 @@ def _shell(path: Path, text: str) -> Source:
     overrides = _overrides(first)
     notes += _open_notes(first.open, first.trainer)
     return Source(
-        f"{path}, line {first.line}",
+        where,
         fields,
         tuple(overrides),
         notes=tuple(notes),
@@ -78,19 +88,82 @@ def _shell(path: Path, text: str) -> Source:
     )
 
 
+def _why(notes: Sequence[str]) -> str:
+    """What may have hidden a command, and what to do instead."""
+    hidden = f" ({'; '.join(notes[:3])})" if notes else ""
+    return f"{hidden}: give the file with the settings, or KEY=VALUE words"
+
+
+class Made(NamedTuple):
+    """The configuration that a Python file makes of its command line."""
+
+    file: Path
+    call: Call
+    unsloth: str
+
+
+def _made(launch: Launch, folder: Path) -> Made | None:
+    """Where a command starts a Python file that makes a GRPOConfig of its own options;
+    None where the options are TRL's own, or the file is not here."""
+    if launch.trainer != "trl":
+        return None
+    name = launch.entry
+    if MODULE.fullmatch(name) and not name.endswith(".py"):
+        name = f"{name.replace('.', '/')}.py"
+    file = _located(name, folder, least=1)
+    if file is None or file.suffix != ".py":
+        return None
+    values = {flag_name(key): value for key, value in launch.settings}
+    if launch.config is not None:
+        values["config"] = launch.config
+    try:
+        text = text_of(file)
+        calls = read_calls(text, Given(values, frozenset(launch.open)))
+    except ValueError:
+        return None
+    if not calls or any(name in text for name in PARSERS):
+        return None
+    return Made(file, calls[0], _unsloth(text))
+
+
+def _with_python(
+    launch: Launch, made: Made, where: str, notes: Sequence[str]
+) -> Source:
+    return Source(
+        f"{where}, through {made.file}, line {made.call.line}",
+        made.call.fields,
+        notes=(*notes, *_call_notes(made.call)),
+        processes=launch.processes,
+        trainer="trl",
+        open=_open_fields(made.call),
+        unsloth=made.unsloth,
+    )
+
+
+def _located(name: str, folder: Path, *, least: int) -> Path | None:
+    """A file that a script names, from the working directory or from the script's folder
+    and those above it. A script may run elsewhere, so first folders of the name may be
+    missing; `least` parts of it must agree."""
+    parts = Path(name).parts
+    places = [Path(), folder, *list(folder.resolve().parents)[:3]]
+    for start in range(max(1, len(parts) - least + 1)):
+        for place in places:
+            file = place / Path(*parts[start:])
+            if file.is_file():
+                return file
+    return None
+
+
 def _config(launch: Launch, folder: Path) -> tuple[Mapping[str, Any], list[str]]:
-    """The file of settings that a command names, where it can be found from the working
-    directory or from the script's folder and those above it."""
+    """The file of settings that a command names, where it can be found."""
     name = re.sub(r"^\$\(pwd\)/|^\$\{(PWD|pwd)\}/", "", launch.config or "")
     if Path(name).stem in VERL_BASES:
         return {}, []
     names = [name] if Path(name).suffix else [f"{name}.yaml", f"{name}.yml"]
-    places = [Path(), folder, *list(folder.resolve().parents)[:3]]
-    for place in places:
-        for each in names:
-            file = place / each
-            if file.suffix in SUFFIXES and file.is_file():
-                return read_file(file), []
+    for each in names:
+        file = _located(each, folder, least=2)
+        if file is not None and file.suffix in SUFFIXES:
+            return composed(file)
     return {}, [
         f"the file {name} was not found, so the trainer's own defaults stand in its place"
     ]
@@ -140,23 +213,38 @@ def _python(path: Path, text: str) -> Source:
                 f"it takes its settings from its command line ({parser}), so give the "
                 "bash script that starts it, or its --config file"
             )
-        raise ValueError(f"no GRPOConfig(...) in it: {hint}")
+        where = " but for a trainer's own default" if "GRPOConfig(" in source else ""
+        raise ValueError(f"no GRPOConfig(...) in it{where}: {hint}")
     first, *more = calls
     notes = [
         f"line {call.line} makes another {call.name}, which was not read"
         for call in more
     ]
-    # **options, whose names are not known either
-    notes += [f"{key}: {what}" for key, what in first.open.items() if "*" in key]
-    notes += _open_notes(first.open, "trl")
-    name = _named(path, first)
     return Source(
-        name,
+        _named(path, first),
         first.fields,
-        notes=tuple(notes),
+        notes=(*notes, *_call_notes(first)),
         trainer="trl",
-        open=frozenset(first.open),
+        open=_open_fields(first),
+        unsloth=_unsloth(source),
     )
+
+
+def _call_notes(call: Call) -> list[str]:
+    # **options, whose names are not known either
+    notes = [f"{key}: {what}" for key, what in call.open.items() if "*" in key]
+    return notes + _open_notes(call.open, "trl")
+
+
+def _open_fields(call: Call) -> frozenset[str]:
+    """The fields that are not known: behind **options every one may be set."""
+    if any("*" in key for key in call.open):
+        return frozenset(call.open.keys() | trl.KINDS.keys() - call.fields.keys())
+    return frozenset(call.open)
+
+
+def _unsloth(source: str) -> str:
+    return "the script imports unsloth" if imports_unsloth(source) else ""
 
 
 def _documented(path: Path, source: str) -> Source | None:

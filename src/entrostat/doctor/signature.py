@@ -28,6 +28,11 @@ OF_TRL = frozenset(
 )
 """Fields of a GRPOConfig that a configuration of another method does not have."""
 OF_VERL = ("actor_rollout_ref",)
+UNREAD: Mapping[str, str] = {
+    "grpo.num_prompts_per_step": "NeMo RL",
+    "grpo.num_generations_per_prompt": "NeMo RL",
+}
+"""Names of trainers that are known and not read."""
 METHODS: Mapping[str, str] = {"rl": "axolotl", "rlhf_type": "ms-swift"}
 """Names whose value is the method, and whose they are."""
 
@@ -38,6 +43,12 @@ def trainer_of(source: Source) -> str:
     if source.owner is not None:
         return "trl"
     names = set(_names(source))
+    for name, other in UNREAD.items():
+        if name in names:
+            raise ValueError(
+                f"{source.name} is a configuration of {other} ({name}), whose settings "
+                "are not read"
+            )
     for name, trainer in METHODS.items():
         method = source.fields.get(name)
         if method is not None:
@@ -95,6 +106,14 @@ def _why_none(names: set[str]) -> str:
     wanted = "no name that is TRL's (for GRPO), verl's or another known trainer's own"
     if not names:
         return f"holds {wanted}: it is empty"
+    for name in sorted(names):
+        section, _, last = name.rpartition(".")
+        if section and last in OF_TRL:
+            return (
+                f"holds {wanted} where one is looked for: {plain(last)} is TRL's, but "
+                f"stands in {plain(section)}, where only the program that reads this "
+                "file knows what it means; give the script that makes the GRPOConfig"
+            )
     known = OF_TRL | verl.KINDS.keys()
     first = min(names)[:MAX_TEXT]
     near = [near_name(name[:MAX_TEXT], known) for name in sorted(names)[:20]]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from entrostat.doctor.names import unknown_notes
+from entrostat.doctor.names import retired, unknown_notes
 from entrostat.doctor.read import Source, is_interpolation
 from entrostat.doctor.settings import Kind, Settings, checked, unresolved
 from entrostat.doctor.trl_fields import fields
@@ -18,6 +18,7 @@ KINDS: Mapping[str, Kind] = {
     "steps_per_generation": "count?",
     "generation_batch_size": "count?",
     "num_iterations": "count",
+    "num_generations": "count",
     "gradient_accumulation_steps": "count",
     "per_device_train_batch_size": "count",
     "loss_type": "word",
@@ -51,6 +52,10 @@ SAMPLER_OFF: Mapping[str, tuple[Any, ...]] = {
     "repetition_penalty": (None, 1),
 }
 """Values under which the sampler draws from the whole distribution."""
+FOREIGN = (
+    "most names in it are not TRL's, so it is taken for a file of another program, and "
+    "nothing was judged: give the script that makes the GRPOConfig"
+)
 SAMPLER = ("temperature", *SAMPLER_OFF)
 """What generation_kwargs can set over the field of the same name."""
 
@@ -62,7 +67,7 @@ def trl_settings(source: Source) -> Settings:
     given = dict(source.fields)
     for override in source.overrides:
         given[override.key] = override.value
-    unsloth = _unsloth(given, source.owner)
+    unsloth = source.unsloth or _unsloth(given, source.owner)
     notes = list(source.notes)
     # the class of an imported object may have fields of its own
     if source.owner is None:
@@ -70,6 +75,10 @@ def trl_settings(source: Source) -> Settings:
         unknown = dict.fromkeys(_unknown_names(given, unsloth=bool(unsloth)), known)
         notes += unknown_notes("trl", trl.version, unknown)
     unknown_values = set(source.open)
+    if _is_foreign(source.fields) and source.owner is None:
+        notes.insert(0, FOREIGN)
+        unknown_values |= KINDS.keys()
+        given = {}
     for name in KINDS:
         if is_interpolation(given.get(name)):
             notes.append(unresolved(name, given.pop(name)))
@@ -86,6 +95,13 @@ def trl_settings(source: Source) -> Settings:
         named=frozenset(given),
         unknown=frozenset(unknown_values - given.keys()),
     )
+
+
+def _is_foreign(given: Mapping[str, Any]) -> bool:
+    """Whether most names of a file are neither TRL's nor were."""
+    known = fields().names | fields().script | retired("trl").keys()
+    others = [name for name in given if name not in known]
+    return len(others) > len(given) - len(others)
 
 
 def _unknown_names(given: Mapping[str, Any], *, unsloth: bool) -> Iterator[str]:

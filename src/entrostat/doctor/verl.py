@@ -11,9 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from entrostat.doctor.hydra import merged
 from entrostat.doctor.names import unknown_notes
 from entrostat.doctor.read import Source, is_interpolation, parsed_word, read_file
-from entrostat.doctor.settings import Kind, Settings, checked, plain, unresolved
+from entrostat.doctor.settings import (
+    NOT_JUDGED,
+    Kind,
+    Settings,
+    checked,
+    plain,
+    unresolved,
+)
 from entrostat.trainers import TESTED_VERL
 
 DEFAULTS = Path(__file__).with_name(f"verl-{TESTED_VERL}.yaml")
@@ -57,11 +65,17 @@ KINDS: Mapping[str, Kind] = {
     f"{LOSS}._target_": "word?",
 }
 """The settings that the doctor reads."""
+MULTIPLIERS = tuple(
+    f"{ROLLOUT}.{name}" for name in ("n_agent", "n_trajectories", "n_samples")
+)
+"""Names in forks for responses of a prompt, beside rollout.n."""
 FREE = frozenset({"defaults", "hydra", "model_engine"})
 """Names at the top that are Hydra's."""
 INTERPOLATION = re.compile(
     r"\$\{(oc\.select:)?(?P<name>[\w.]+)(,(?P<default>[^${}]*))?\}"
 )
+ASYNC = ("async_training", "rllm.async_training.enable")
+"""Sections and switches that verl's asynchronous trainers, and rllm's, have."""
 UNRESOLVED = object()
 MAX_INTERPOLATIONS = 10
 """So many values that name another are followed: they may go in a circle."""
@@ -82,15 +96,31 @@ def verl_settings(source: Source) -> Settings:
         # nothing stands beside it where a key has dots of its own
         unknown[name] = beside if isinstance(beside, Mapping) else ()
     notes = [*source.notes, *unknown_notes("verl", version, unknown)]
-    tree = _merged(known, source.fields)
+    tree = merged(known, source.fields)
     given = source.fields
     for override in source.overrides:
         above = _nested(override.key, override.value)
-        tree, given = _merged(tree, above), _merged(given, above)
-    values, defaults, unread = {}, {}, set()
+        tree, given = merged(tree, above), merged(given, above)
+    values, defaults = {}, {}
+    unread, doubtful = set[str](), set[str]()
+    for section in _values_of_sections(given, known):
+        notes.append(
+            f"{section} is a value, where verl {version} has a section: {NOT_JUDGED}"
+        )
+        unread |= {name for name in KINDS if name.startswith(f"{section}.")}
+    for multiplier in MULTIPLIERS:
+        if _at(given, multiplier) not in (None, 1):
+            notes.append(
+                f"{multiplier} is not verl's: if it makes more responses of a prompt, a "
+                "rollout has more updates than by verl's own names, so whether every "
+                "ratio is 1 was not judged"
+            )
+            doubtful |= {f"{ROLLOUT}.n", f"{ACTOR}.ppo_mini_batch_size"}
     for name, kind in KINDS.items():
         defaults[name] = _at(known, name)
         value = _resolved(tree, name)
+        if name in unread:
+            value = _resolved(known, name)
         if value is UNRESOLVED:
             notes.append(unresolved(name, _at(tree, name)))
             unread.add(name)
@@ -113,7 +143,7 @@ def verl_settings(source: Source) -> Settings:
         notes=tuple(notes),
         stale=stale,
         named=frozenset(_names(given)),
-        unknown=frozenset(unread | (source.open - set(_names(given)))),
+        unknown=frozenset(unread | doubtful | (source.open - set(_names(given)))),
         misplaced=misplaced,
     )
 
@@ -123,8 +153,10 @@ def _stale(tree: Mapping[str, Any]) -> str:
     mode = _at(tree, TRAINER_MODE)
     if isinstance(mode, str) and "async" in mode:
         return f"{TRAINER_MODE} {plain(mode)}"
-    if "async_training" in tree:
-        return "async_training"
+    for name in ASYNC:
+        switch = _at(tree, name)
+        if switch is not None and switch is not False:
+            return name
     # streamed: there is no batch of prompts
     if _at(tree, "data.train_batch_size") in (0, "0"):
         return "data.train_batch_size 0"
@@ -142,7 +174,7 @@ def _known() -> tuple[dict[str, Any], str]:
         number = Path(folder) / "version" / "version"
         if own.is_file() and number.is_file():
             version = number.read_text(encoding="utf-8").strip()[:20]
-            return _merged(shipped, read_file(own)), version
+            return merged(shipped, read_file(own)), version
     return shipped, TESTED_VERL
 
 
@@ -160,6 +192,19 @@ def _unknown_settings(source: Source, known: Mapping[str, Any]) -> Iterator[str]
         for name in _unknown_names(tree, known):
             if name not in FREE:
                 yield name
+
+
+def _values_of_sections(
+    given: Mapping[str, Any], known: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """Sections of verl's that a fork, or an older version, has as a value."""
+    for key, below in known.items():
+        if key not in given or not isinstance(below, Mapping):
+            continue
+        if isinstance(given[key], Mapping):
+            yield from _values_of_sections(given[key], below, f"{prefix}{key}.")
+        elif given[key] is not None:
+            yield f"{prefix}{key}"
 
 
 def _misplaced(
@@ -219,17 +264,6 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both trees; where both have a value, that of `above`."""
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        if isinstance(under, Mapping) and isinstance(value, Mapping):
-            value = _merged(under, value)
-        merged[key] = value
-    return merged
 
 
 def _at(tree: Any, name: str) -> Any:
