@@ -1,0 +1,69 @@
+"""Trees of settings, and Hydra's `defaults` list: the files beside a configuration that
+stand under it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from entrostat.doctor.read import read_file
+from entrostat.doctor.settings import listed
+
+VERL_BASES = ("ppo_trainer", "ppo_megatron_trainer")
+"""verl's own configurations, whose values are the defaults anyway."""
+MAX_FILES = 20
+"""Files that one configuration stands on at most."""
+
+
+def composed(path: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """The fields of a file over those of the files beside it that its `defaults` name,
+    and what was not followed. ValueError or OSError where one cannot be read."""
+    todo, missing = [path], []
+    layers: list[Mapping[str, Any]] = []
+    while todo:
+        file = todo.pop()
+        if len(layers) >= MAX_FILES:
+            raise ValueError(f"{path}: its defaults go in a circle")
+        fields = read_file(file)
+        layers.append({key: fields[key] for key in fields if key != "defaults"})
+        for name in _defaults(fields):
+            beside = file.parent / f"{name}.yaml"
+            if re.fullmatch(r"[\w-]+", name) and beside.is_file():
+                todo.append(beside)
+            else:
+                missing.append(name)
+    notes = []
+    if missing:
+        notes.append(
+            f"its defaults name {listed(missing)}, which was not read: what is set there "
+            "is not known, and the trainer's own defaults stand in its place"
+        )
+    whole: Mapping[str, Any] = {}
+    for layer in reversed(layers):
+        whole = merged(whole, layer)
+    return whole, notes
+
+
+def _defaults(fields: Mapping[str, Any]) -> list[str]:
+    """The files that a configuration stands on. A group that is put into a section,
+    `actor@actor_rollout_ref.actor: dp_actor`, is the trainer's own."""
+    names = []
+    listed_names = fields.get("defaults")
+    for each in listed_names if isinstance(listed_names, list) else []:
+        if isinstance(each, Mapping):
+            each = "/".join(f"{key}/{value}" for key, value in each.items())
+        name = str(each)
+        if name != "_self_" and name not in VERL_BASES and "@" not in name:
+            names.append(name)
+    return names
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both trees; where both have a value, that of `above`."""
+    both = dict(below)
+    for key, value in above.items():
+        under = both.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            value = merged(under, value)
+        both[key] = value
+    return both
