@@ -101,7 +101,7 @@ def table(heads: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def choices(known: Lines, task: str) -> str:
-    """What was chosen for each method, and every score it was chosen by."""
+    """What was chosen for each method, and every score it was chosen by; in parentheses where a seed is missing."""
     rows = []
     for method, settings in METHODS.items():
         chosen = choice(known, task, method)
@@ -110,7 +110,9 @@ def choices(known: Lines, task: str) -> str:
             for rate in RATES[task]:
                 keys = [Job("choice", task, method, setting, rate, seed).key for seed in CHOICE_SEEDS]
                 found = [known[key]["mean@32"] for key in keys if key in known]
-                score = f"{statistics.fmean(found):.3f}" if len(found) == len(keys) else "missing"
+                score = f"{statistics.fmean(found):.3f}" if found else "missing"
+                if found and len(found) < len(keys):
+                    score = f"({score})"
                 scores.append(f"**{score}**" if (setting, rate) == chosen else score)
         names = "; ".join(f"`{setting}`" for setting in settings)
         rows.append([method, names, ", ".join(scores)])

@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from bench_scripts import load
 from entrostat.cli.train import _parsed
 
+PAGE = load("front_page")
+
 
 @pytest.fixture(scope="module")
 def front():
     return load("front")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page():
-    return load("front_page")
+    return PAGE
 
 
 def chosen_at(front, best):
@@ -117,7 +119,7 @@ def test_a_bench_without_runs_says_so(page):
 def test_the_probability_of_improvement_is_the_share_of_pairs(ours, theirs):
     seeds = min(len(ours), len(theirs))
     ours, theirs = ours[:seeds], theirs[:seeds]
-    draws = load("front_page").Draws(seeds, 2)
+    draws = PAGE.Draws(seeds, 2)
     value, resampled = draws.improvement(np.array(ours, dtype=float), np.array(theirs, dtype=float))
     shares = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in itertools.product(ours, theirs)]
     assert value == pytest.approx(math.fsum(shares) / len(shares))
