@@ -70,7 +70,7 @@ def test_options_count():
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_dual_clip_is_inside_a_window_without_an_end_and_inside_wide_ones(name):
-    assert (Finding.DUAL_CLIP in found(*ours(name))) == (name in ("clip-lower", "dcpo", "mai"))
+    assert (Finding.DUAL_CLIP in found(*ours(name))) == (name in ("clip-lower", "dcpo", "mai", "thermostat"))
     assert not found(*ours(name), f"{ACTOR}.clip_ratio_c=1e6")
 
 
@@ -82,7 +82,7 @@ def test_where_the_window_ends_is_said():
 
 def test_verls_own_window_is_not_read():
     for threshold in ("clip_ratio", "clip_ratio_low", "clip_ratio_high"):
-        seen = found(*ours("thermostat"), f"{ACTOR}.{threshold}=0.28")
+        seen = found(*ours("thermostat"), f"{ACTOR}.{threshold}=0.28", f"{ACTOR}.clip_ratio_c=1e6")
         assert set(seen) == {Finding.THRESHOLD_IGNORED}
         assert seen[Finding.THRESHOLD_IGNORED].said == f"loss_mode entrostat does not read {threshold} 0.28"
 
@@ -96,7 +96,9 @@ def test_a_bonus_is_a_finding_beside_a_controller(name):
 
 
 def test_a_strategy_that_is_given_goes_over_the_one_that_is_named():
-    assert found(*ours("clip-lower"), ONE_UPDATE, strategy=make_strategy("thermostat")) == {}
+    assert (
+        found(*ours("clip-lower"), ONE_UPDATE, f"{ACTOR}.clip_ratio_c=1e6", strategy=make_strategy("thermostat")) == {}
+    )
     seen = found(f"{ACTOR}.clip_ratio_high=0.28", strategy=make_strategy("clip-lower"))
     assert set(seen) == {Finding.THRESHOLD_IGNORED, Finding.DUAL_CLIP}
 
