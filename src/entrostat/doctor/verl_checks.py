@@ -3,6 +3,7 @@ source of verl 0.9.1; tests/doctor/test_verl_faults.py shows each finding on the
 verl."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -203,11 +204,14 @@ def _dual_clip(run: Run) -> Found | None:
     """`clip_ratio_c`, which caps the ratio where A < 0, lies inside the window.
 
     verl requires it to be over 1 and has no value for none, so at its default of 3 it
-    cuts every window that is wider.
+    cuts every window that is wider. A window that is open above sets no threshold that it
+    could cut: for A < 0 only the low side acts, and the cap is a guard.
     """
     cap = run.settings[f"{ACTOR}.clip_ratio_c"]
     edge = upper_edge(run, own=Edge(CLIP_HIGH, _window(run.settings)[1]))
-    if run.loss not in DUAL_CLIPPED or cap >= min(1 + edge.half_width, NO_CAP):
+    if run.loss not in DUAL_CLIPPED or math.isinf(edge.half_width):
+        return None
+    if cap >= min(1 + edge.half_width, NO_CAP):
         return None
     said = (
         f"clip_ratio_c {cap:g} caps the ratio of tokens with A < 0 where the window goes "
