@@ -33,7 +33,8 @@ def weights(folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_architecture_trains_and_is_evaluated(command, kind):
     model = tiny_model(command.folder / kind, kind)
-    command.run("train", *SMALL, "--model", model, "--out", "run", "thermostat")
+    two_sided = ("thermostat", "--hold", "both", "--target", "0.8x")
+    command.run("train", *SMALL, "--model", model, "--out", "run", *two_sided)
     lines = command.lines("run")
     # tokens of the run are those of the real tokenizer, entropy of a random model near ln(vocabulary)
     vocabulary = AutoModelForCausalLM.from_pretrained(model).config.vocab_size

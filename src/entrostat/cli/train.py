@@ -22,6 +22,7 @@ from entrostat.cli.words import (
 )
 from entrostat.lab.find_model import find_model, is_path
 from entrostat.lab.folders import check_new, check_run
+from entrostat.lab.launched import is_lone
 from entrostat.lab.method_registry import METHODS
 
 if TYPE_CHECKING:
@@ -55,15 +56,15 @@ class Started(NamedTuple):
 def train(args: list[str]) -> int:
     """`entrostat train`: the exit code. Of several ranks the first speaks, writes and has
     an exit code."""
-    # a wrong argument is said before torch is imported; of several ranks the first says it
-    asked = None if is_one_of_many() else _asked(args)
-    from entrostat.lab.ranks import ElsewhereError, is_lone, join
-
     if is_lone():
         fail(
             "warning: accelerate's --cpu has started one process; for several: accelerate "
             "launch --multi_gpu --num_processes 2, which needs no GPU (docs/engines.md)"
         )
+    # a wrong argument is said before torch is imported; of several ranks the first says it
+    asked = None if is_one_of_many() else _asked(args)
+    from entrostat.lab.ranks import ElsewhereError, join
+
     # without a method it is the demo, which has several runs
     if not any(_names_a_run(arg) for arg in args):
         one_process()

@@ -19,11 +19,10 @@ from accelerate import PartialState
 
 from entrostat.engines.meter import TokenSample
 from entrostat.lab.config import TrainConfig
+from entrostat.lab.launched import world_size
 from entrostat.lab.weights import check_weights
 
 T = TypeVar("T")
-# torchrun's name, then those of the MPIs: the list that accelerate goes through
-_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _PATIENCE = datetime.timedelta(days=365)
 """How long a rank waits for rank 0's scores. A rank that dies ends the wait at once."""
 
@@ -113,14 +112,6 @@ class Ranks:
         return whole // self.size
 
 
-def world_size() -> int:
-    """How many processes the launcher has started, by the environment that it has set."""
-    for name in _SIZES:
-        if os.environ.get(name):
-            return int(os.environ[name])
-    return 1
-
-
 def join() -> Ranks:
     """This process's place among those that the launcher has started."""
     if world_size() == 1:
@@ -130,14 +121,3 @@ def join() -> Ranks:
     # nor training lose its own
     group = dist.new_group(backend="gloo", timeout=_PATIENCE)
     return Ranks(state.process_index, state.num_processes, group)
-
-
-def is_lone() -> bool:
-    """Whether accelerate was asked for several processes and has started this one alone.
-
-    Its --cpu does, unless it is given an --mpirun_hostfile (accelerate 1.15,
-    commands/launch.py, simple_launcher): then it sets an address to meet at, and no rank.
-    """
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
-    asked = on_cpu and "MASTER_ADDR" in os.environ
-    return asked and not any(os.environ.get(name) for name in _SIZES)
