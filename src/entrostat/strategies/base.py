@@ -58,6 +58,9 @@ class RolloutSummary(NamedTuple):
     """Optimizer updates on this rollout."""
     ceiling: float | None = None
     """The largest entropy there can be, ln(vocabulary), in nats."""
+    ages: tuple[float, ...] | None = None
+    """Share of the trained tokens by age: item k is of those whose `entropy` is that of
+    the policy k rollouts before the one that is updated now. None: all are of age 0."""
 
 
 class NoState(NamedTuple):
