@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrostat import plant
-from entrostat.plant import GAIN_RANGE, WALK, Plant, correct, late, predict
+from entrostat.plant import GAIN_RANGE, LONGEST, WALK, Plant, correct, late, predict, rest
 
+mixtures = st.lists(st.integers(0, LONGEST), min_size=1, max_size=6).map(
+    lambda ages: [ages.count(age) / len(ages) for age in range(max(ages) + 1)]
+)
 pressures = st.lists(st.floats(-1.5, 1.5), min_size=1, max_size=30)
 
 
@@ -38,10 +41,11 @@ def test_what_is_felt_of_a_pressure_is_the_optimizers_running_average(history, u
     assert late(1, beta) == pytest.approx(beta)
 
 
-@given(pressures, st.integers(0, 1000))
-def test_it_is_the_kalman_filter_in_matrices(history, seed):
+@given(pressures, mixtures, st.integers(0, 1000))
+def test_it_is_the_kalman_filter_in_matrices(history, ages, seed):
+    """What is measured is h less what has come to it since, by how old each share of it is."""
     rng = np.random.default_rng(seed)
-    p = Plant(h=-1.0, hh=0.01)
+    p, pushes = Plant(h=-1.0, hh=0.01), []
     for u in history:
         mean, covariance = matrices(p)
         push, _ = felt(u, p.past, 4, 0.9)
@@ -51,13 +55,18 @@ def test_it_is_the_kalman_filter_in_matrices(history, seed):
         p = predict(p, u, updates=4, beta=0.9)
         assert np.allclose(matrices(p)[0], mean, rtol=1e-9, atol=1e-12)
         assert np.allclose(matrices(p)[1], covariance, rtol=1e-9, atol=1e-12)
+        pushes.insert(0, push)
         measured, sd = float(rng.normal(-1, 0.2)), float(rng.uniform(0.01, 0.2))
-        weight = covariance[:, 0] / (covariance[0, 0] + sd**2)
-        p = correct(p, measured, sd)
-        mean = mean + weight * (measured - mean[0])
+        rollouts = sum(share * min(age, len(pushes)) for age, share in enumerate(ages))
+        effort = sum(share * sum(pushes[:age]) for age, share in enumerate(ages))
+        row = np.array([1, -rollouts, -effort])
+        noise = sd**2 + rollouts * p.surprise * WALK[0] ** 2
+        weight = covariance @ row / (row @ covariance @ row + noise)
+        p = correct(p, measured, sd, ages)
+        mean = mean + weight * (measured - row @ mean)
         mean[2] = np.clip(mean[2], *GAIN_RANGE)
         assert np.allclose(matrices(p)[0], mean, rtol=1e-9, atol=1e-12)
-        assert np.allclose(matrices(p)[1], covariance - np.outer(weight, covariance[0]), rtol=1e-7, atol=1e-10)
+        assert np.allclose(matrices(p)[1], covariance - np.outer(weight, covariance @ row), rtol=1e-7, atol=1e-10)
         assert np.linalg.eigvalsh(matrices(p)[1]).min() > -1e-9
 
 
@@ -80,4 +89,65 @@ def test_surprises_and_gain_stay_bounded_whatever_is_measured(history):
         p = correct(predict(p, 1.5 * (-1) ** k, updates=8, beta=0.9), h, 0.05)
         assert plant.SURPRISE_RANGE[0] <= p.surprise <= plant.SURPRISE_RANGE[1]
         assert GAIN_RANGE[0] <= p.gain <= GAIN_RANGE[1]
-        assert np.isfinite(list(p)).all()
+        assert np.isfinite([*p[:-2], *p.felt]).all()
+        assert len(p.felt) == len(p.moved) == min(k + 1, LONGEST)
+
+
+class WholePast:
+    """The filter that keeps every h of the last rollouts, in matrices: what there is to know when samples are old."""
+
+    def __init__(self, h, sd, longest):
+        self.mean = np.array([h] * (longest + 1) + [0.0, 0.15])
+        self.covariance = np.zeros((longest + 3, longest + 3))
+        self.covariance[:-2, :-2] = sd**2
+        self.covariance[-2, -2], self.covariance[-1, -1] = 0.03**2, 0.12**2
+
+    def step(self, push, measured, sd, ages):
+        size = len(self.mean)
+        step = np.eye(size, k=-1)
+        step[0, 0] = step[0, -2] = step[-1, -1] = step[-2, -2] = 1
+        step[-2, -3] = step[-1, -2] = 0
+        step[0, -1] = push
+        walk = np.zeros((size, size))
+        walk[0, 0], walk[-2, -2], walk[-1, -1] = np.square(WALK)
+        self.mean = step @ self.mean
+        self.covariance = step @ self.covariance @ step.T + walk
+        row = np.zeros(size)
+        row[: len(ages)] = ages
+        weight = self.covariance @ row / (row @ self.covariance @ row + sd**2)
+        self.mean = self.mean + weight * (measured - row @ self.mean)
+        self.covariance = self.covariance - np.outer(weight, row @ self.covariance)
+
+
+@pytest.mark.parametrize("ages", [[1.0], [0.0, 0.0, 1.0], [0.0] * 4 + [1.0], [0.2] * 5, [0.0] * 8 + [1.0], [1 / 9] * 9])
+def test_old_samples_tell_nearly_as_much_as_to_a_filter_of_the_whole_past(ages):
+    """Over 20 plants whose drift, gain and noise are as the filter expects; errors of the present ln H."""
+    ours, theirs = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        h, past, sd = -1.0, 0.0, 0.05
+        drift, gain = rng.normal(0, 0.03), max(rng.normal(0.15, 0.12), 0.03)
+        before = [h] * len(ages)
+        p, whole = Plant(h=h, hh=sd**2), WholePast(h, sd, len(ages) - 1)
+        for k in range(60):
+            u = float(np.clip(rng.normal(), -1.5, 1.5))
+            push, past = felt(u, past, 8, 0.9)
+            h += drift + gain * push + rng.normal(0, WALK[0])
+            before = [h, *before][: len(ages)]
+            measured = float(np.dot(ages, before) + rng.normal(0, sd))
+            p = correct(predict(p, u, updates=8, beta=0.9)._replace(surprise=1.0), measured, sd, ages)
+            whole.step(push, measured, sd, ages)
+            if k >= 15:
+                ours.append(p.h - h)
+                theirs.append(whole.mean[0] - h)
+    assert np.std(ours) < 1.08 * np.std(theirs)
+
+
+def test_a_rollout_that_trained_nothing_is_no_step():
+    p = Plant(h=-1.0, hh=0.01)
+    for u in (1.0, -0.5, 0.7):
+        p = predict(p, u, updates=8, beta=0.9)
+    rested = rest(rest(p))
+    assert rested.felt[2:] == p.felt
+    young, old = correct(p, -1.2, 0.05, [0.0, 1.0]), correct(rested, -1.2, 0.05, [0.0] * 3 + [1.0])
+    assert young[:11] == pytest.approx(old[:11])

@@ -22,8 +22,20 @@ late = beta (1 - beta^U) / (U (1 - beta)), and with the average pressure v of th
 
 (derived for this project from Adam's recursion; second moments left out). With one update
 per rollout late is 0.9.
+
+Where training is asynchronous, what is measured is old: a share a_k of the tokens was
+sampled k rollouts ago, when h was less than now by all that was felt since. So
+
+    measured = sum_k a_k h_(n-k) = h - drift D - gain F
+
+with D the mean number of rollouts since, and F the mean of what was felt in them. Both
+are known, so the filter stays one of three unknowns, and its h is that of the policy of
+now. What the walk added to h since is counted as noise of the measurement; that it is
+also a part of h is left out: the filter that keeps every h_(n-k) tracks no better
+(tests/test_plant.py).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 GAIN, GAIN_SD = 0.15, 0.12
@@ -42,6 +54,8 @@ are not 0, since the filter would stop learning."""
 SURPRISE_RANGE = (0.5, 16.0)
 """How far the walks' variances are scaled, by the size of surprises over what was
 expected."""
+LONGEST = 16
+"""Rollouts that are remembered, and so the largest age that is predicted over."""
 
 
 class Plant(NamedTuple):
@@ -64,6 +78,10 @@ class Plant(NamedTuple):
     surprise: float = 1.0
     """What the walks' variances are multiplied by. It grows while measurements are further
     off than was expected, and shrinks while they are nearer."""
+    felt: tuple[float, ...] = ()
+    """What was felt in each rollout before, the last one first."""
+    moved: tuple[int, ...] = ()
+    """1 for each of those rollouts that trained, 0 for one whose advantages were 0."""
 
 
 def late(updates: int, beta: float) -> float:
@@ -76,7 +94,7 @@ def predict(plant: Plant, u: float, *, updates: int, beta: float) -> Plant:
     """The plant after a rollout under pressure u, before it is measured."""
     lag, kept = late(updates, beta), beta**updates
     felt = (1 - lag) * u + lag * plant.past
-    h, d, g, hh, hd, hg, dd, dg, gg, past, surprise = plant
+    h, d, g, hh, hd, hg, dd, dg, gg, past, surprise, *_ = plant
     wh, wd, wg = (walk * walk * surprise for walk in WALK)
     # the covariance is F P F' + Q with F = [[1, 1, felt], [0, 1, 0], [0, 0, 1]] and
     # Q = diag(wh, wd, wg), written out
@@ -92,31 +110,64 @@ def predict(plant: Plant, u: float, *, updates: int, beta: float) -> Plant:
         gg=gg + wg,
         past=kept * past + (1 - kept) * u,
         surprise=surprise,
+        felt=(felt, *plant.felt)[:LONGEST],
+        moved=(1, *plant.moved)[:LONGEST],
     )
 
 
-def correct(plant: Plant, measured: float, sd: float) -> Plant:
-    """The plant after ln H was measured with standard error `sd`."""
-    h, d, g, hh, hd, hg, dd, dg, gg, past, surprise = plant
-    off = measured - h
-    expected = hh + sd * sd  # variance of `off`, if the filter is right
+def rest(plant: Plant) -> Plant:
+    """The plant after a rollout that trained nothing."""
+    return plant._replace(
+        felt=(0.0, *plant.felt)[:LONGEST],
+        moved=(0, *plant.moved)[:LONGEST],
+    )
+
+
+def correct(
+    plant: Plant, measured: float, sd: float, ages: Sequence[float] = (1.0,)
+) -> Plant:
+    """The plant after ln H was measured with standard error `sd`.
+
+    `ages`: item k is the share of what was measured that is of the policy k rollouts ago,
+    k at most LONGEST.
+    """
+    h, d, g, hh, hd, hg, dd, dg, gg, past, surprise, *_ = plant
+    since, felt = _since(plant, ages)
+    off = measured - (h - since * d - felt * g)
+    # covariances of the three with what is expected to be measured
+    ch = hh - since * hd - felt * hg
+    cd = hd - since * dd - felt * dg
+    cg = hg - since * dg - felt * gg
+    noise = sd * sd + since * WALK[0] ** 2 * surprise
+    expected = ch - since * cd - felt * cg + noise  # of off^2, if the filter is right
     # the Kalman gains: how much of the surprise each unknown takes
-    kh, kd, kg = hh / expected, hd / expected, hg / expected
+    kh, kd, kg = ch / expected, cd / expected, cg / expected
     # the size of surprises moves slowly: a tenth of each
     surprise = _within(surprise * (0.9 + 0.1 * off * off / expected), *SURPRISE_RANGE)
     return Plant(
         h=h + kh * off,
         drift=d + kd * off,
         gain=_within(g + kg * off, *GAIN_RANGE),
-        hh=(1 - kh) * hh,
-        hd=(1 - kh) * hd,
-        hg=(1 - kh) * hg,
-        dd=dd - kd * hd,
-        dg=dg - kd * hg,
-        gg=gg - kg * hg,
+        hh=hh - kh * ch,
+        hd=hd - kh * cd,
+        hg=hg - kh * cg,
+        dd=dd - kd * cd,
+        dg=dg - kd * cg,
+        gg=gg - kg * cg,
         past=past,
         surprise=surprise,
+        felt=plant.felt,
+        moved=plant.moved,
     )
+
+
+def _since(plant: Plant, ages: Sequence[float]) -> tuple[float, float]:
+    """D and F of the module's docstring."""
+    since = felt = 0.0
+    for age, share in enumerate(ages):
+        since += share * sum(plant.moved[:age])
+        felt += share * sum(plant.felt[:age])
+    return since, felt
 
 
 def _within(x: float, low: float, high: float) -> float:

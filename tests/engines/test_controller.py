@@ -97,3 +97,21 @@ def test_trls_trainer_looks_at_a_strategy_of_ones_own_at_its_first_use(lab):
         trainer.train()
     assert trainer.state.global_step == 0
     lab.trainer(args=lab.config(max_steps=4), strategy=Own()).train()
+
+
+def test_tokens_that_are_too_old_are_told_once(caplog):
+    controller = Controller(make_strategy("thermostat"))
+    told = RolloutSummary(progress=0.0, entropy=0.4, excess_surprisal=0.3, updates=8)
+    controller.observe(told._replace(ages=(0.5,) * 2))
+    controller.observe(told._replace(ages=(0.0,) * 16 + (1.0,)))
+    assert not caplog.records
+    controller.observe(told._replace(ages=(0.0,) * 17 + (1.0,)))
+    controller.observe(told._replace(ages=(0.0,) * 18 + (1.0,)))
+    (said,) = caplog.messages
+    assert said == (
+        "strategy 'thermostat' predicts entropy over at most 16 rollouts, and some tokens are 17 old: it exerts no "
+        "pressure on such rollouts, and its window is the plain one; lower the staleness"
+    )
+    other = Controller(make_strategy("od"))
+    other.observe(told._replace(ages=(0.0,) * 17 + (1.0,)))
+    assert len(caplog.messages) == 1

@@ -10,12 +10,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from entrostat.engines.controller import Controller
 from entrostat.engines.qwen2 import load_model
 from entrostat.lab import fast_run
 from entrostat.lab.config import TrainConfig
-from entrostat.lab.environment import lab_environment
+from entrostat.lab.environment import graded, lab_environment
 from entrostat.lab.evaluate import sample
 from entrostat.lab.load import load_tokenizer
+from entrostat.lab.run import Run
+from entrostat.strategies import make_strategy
 
 FAST = ("--engine", "fast")
 RESULTS = ("metrics.jsonl", "response.jsonl", "scores-end.json", "checkpoint/model.safetensors")
@@ -92,7 +95,8 @@ def test_looking_at_a_run_moves_nothing_in_it(command):
     ("file", "size"), [("config.json", 0), ("metrics.jsonl", 900), ("metrics.jsonl", 3000), ("scores-end.json", 0)]
 )
 def test_a_killed_run_resumes_to_the_same_results(command, file, size):
-    options = [*command.small, *FAST, "--staleness", "2", "--reward", "normal", "--map-every", "1"]
+    stale = ["--staleness", "2", "--staleness-mixed"]
+    options = [*command.small, *FAST, *stale, "--reward", "normal", "--map-every", "1"]
     command.run("train", *options, "--out", "whole", "od")
     process = command.start("train", *options, "--out", "killed", "od")
     wait_for(command.folder / "killed" / file, size)
@@ -126,6 +130,32 @@ def test_stale_rollouts_are_those_of_an_older_policy(command):
     assert rms[0] < rms[1] < rms[2]
 
 
+def test_mixed_rollouts_have_prompts_of_each_age(tmp_path, monkeypatch):
+    """Which policy samples which prompts, and what the strategy is told of it."""
+    sizes = {"steps": 6, "prompts": 5, "samples": 4, "updates_per_rollout": 2}
+    config = TrainConfig(**sizes, engine="fast", staleness=2, staleness_mixed=True)
+    controller = Controller(make_strategy("od"))
+    training = fast_run._Training(Run.create(tmp_path / "run", {}, controller.payload()), config, make_strategy("od"))
+    sampled_by, told = {}, []
+
+    def watched(environment, model, problems, **options):
+        sampled_by.update({id(problem): training.done for problem in problems})
+        return graded(environment, model, problems, **options)
+
+    monkeypatch.setattr(fast_run, "graded", watched)
+    observe = training.controller.observe
+    monkeypatch.setattr(training.controller, "observe", lambda summary: told.append(summary) or observe(summary))
+    for _ in range(6):
+        training.rollout()
+    versions = [sampled_by[id(problem)] for problem in training.problems]
+    expected = [[0] * 5, [0, 0, 0, 1, 1], [0, 1, 1, 2, 2], [1, 2, 2, 3, 3], [2, 3, 3, 4, 4], [3, 4, 4, 5, 5]]
+    assert versions == [version for rollout in expected for version in rollout]
+    assert told[0].ages is None
+    for summary in told[2:]:
+        assert len(summary.ages) == 3
+        assert sum(summary.ages) == pytest.approx(1)
+
+
 def test_a_comparison_runs_on_it(command):
     command.run("compare", *command.small, *FAST, "--seeds", "2", "--out", "set", "grpo", "clip-lower")
     for run in ("1-grpo-seed0", "2-clip-lower-seed1"):
@@ -139,6 +169,7 @@ def test_a_comparison_runs_on_it(command):
         (["--engine", "fast", "--advantage", "gae", "grpo"], "--advantage gae needs --engine trl"),
         (["--engine", "fast", "trl:sapo"], "only TRL's trainer has the loss of trl:sapo"),
         (["--staleness", "1", "grpo"], "--staleness 1 needs --engine fast"),
+        (["--engine", "fast", "--staleness-mixed", "grpo"], "--staleness-mixed True needs --staleness"),
         (["--engine", "fast", "--updates-per-rollout", "1", "grpo"], "cannot act"),
         (["--engine", "fast", "--model", "nowhere", "grpo"], "nowhere"),
     ],

@@ -4,6 +4,7 @@ Every engine does the same with it: `observe` once per rollout, `bounds` and `co
 once per micro-batch, `payload` into each checkpoint and `load` from it.
 """
 
+import logging
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -29,6 +30,8 @@ from entrostat.strategies.check import (
     check_observed,
     check_signals,
 )
+
+LOGGER = logging.getLogger(__name__)
 
 
 def check_reads(strategy: Strategy, given: Reads, where: str) -> None:
@@ -64,6 +67,7 @@ class Controller:
         self.strategy = strategy
         self.objective = objective
         self._signals_are_checked = False
+        self._age_is_told = False
         self.state: Any = NoState() if strategy is None else strategy.init()
         self.objective_state: Any = NoState() if objective is None else objective.init()
 
@@ -79,12 +83,25 @@ class Controller:
     def observe(self, summary: RolloutSummary) -> None:
         """Once per rollout, before its updates."""
         if self.strategy is not None and self._bounds is not None:
+            self._tell_age(self.strategy, summary)
             self.state = _observed(self.strategy, self.state, summary)
             self._bounds.forget()
         if self.objective is not None:
             self.objective_state = _observed(
                 self.objective, self.objective_state, summary
             )
+
+    def _tell_age(self, strategy: Strategy, summary: RolloutSummary) -> None:
+        """Warns, once, where tokens are older than the strategy can use."""
+        age, oldest = len(summary.ages or (1.0,)) - 1, strategy.oldest
+        if oldest is None or age <= oldest or self._age_is_told:
+            return
+        LOGGER.warning(
+            f"strategy {strategy_name(strategy)!r} predicts entropy over at most "
+            f"{oldest} rollouts, and some tokens are {age} old: it exerts no pressure on "
+            "such rollouts, and its window is the plain one; lower the staleness"
+        )
+        self._age_is_told = True
 
     def bounds(self, old: TokenStats, mask: Bool[Tensor, "b t"]) -> ClipBounds:
         """The strategy's half-widths, (b t), which are looked at for the tokens of `mask`

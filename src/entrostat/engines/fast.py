@@ -207,6 +207,32 @@ def part(rollout: Rollout, rows: Int[Tensor, "n c"]) -> Rollout:
     return _mapped(rollout, lambda values: values[runs, rows])
 
 
+def concatenated(rollouts: Sequence[Rollout], pad: int) -> Rollout:
+    """Rollouts of the same runs as one, with more sequences; `pad` is the id of padding.
+    What is padded is trained on by nobody, and its statistics are 0."""
+    p = max(rollout.prompts.shape[-1] for rollout in rollouts)
+    t = max(rollout.completions.shape[-1] for rollout in rollouts)
+    wide = [_padded(rollout, p, t, pad) for rollout in rollouts]
+    columns = [torch.cat(column, dim=1) for column in zip(*wide, strict=True)]
+    prompts, prompt_mask, completions, mask, *stats = columns
+    return Rollout(prompts, prompt_mask, completions, mask, TokenStats(*stats))
+
+
+def _padded(rollout: Rollout, p: int, t: int, pad: int) -> list[Tensor]:
+    """A rollout's tensors, its statistics last, with p prompt and t completion tokens."""
+    # prompts are padded on the left, completions on the right
+    before = (p - rollout.prompts.shape[-1], 0)
+    behind = (0, t - rollout.completions.shape[-1])
+    stats = mapped(rollout.old, lambda values: F.pad(values, behind))
+    return [
+        F.pad(rollout.prompts, before, value=pad),
+        F.pad(rollout.prompt_mask, before, value=False),
+        F.pad(rollout.completions, behind, value=pad),
+        F.pad(rollout.mask, behind, value=False),
+        *(values for values in stats if values is not None),
+    ]
+
+
 def summary(
     rollout: Rollout,
     advantages: Float[Tensor, "n b"],

@@ -4,7 +4,7 @@ tokens."""
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from entrostat.entropy import TokenStats, bracket, excess_surprisal
@@ -42,13 +42,14 @@ def summarise(
     progress: float,
     updates: int,
     ceiling: float,
+    ages: tuple[float, ...] | None = None,
 ) -> RolloutSummary:
     """The rollout's token-weighted means, from `sequence_sums` of all ranks; NaN where
     no token was trained on.
 
     Args:
         group: samples of one prompt, which stand together in `sums`.
-        progress, updates, ceiling: as in RolloutSummary.
+        progress, updates, ceiling, ages: as in RolloutSummary.
 
     Raises:
         ValueError: the entropy of a trained token is not finite.
@@ -73,7 +74,29 @@ def summarise(
         active=active,
         updates=updates,
         ceiling=ceiling,
+        ages=ages,
     )
+
+
+def shares_by_age(
+    ages: Int[Tensor, " b"], tokens: Int[Tensor, " b"]
+) -> tuple[float, ...] | None:
+    """RolloutSummary.ages of a rollout.
+
+    Args:
+        ages: of each sequence, how many rollouts ago the policy was that its entropy is
+            of; at least 0.
+        tokens: how many of its tokens are trained on.
+
+    None where all are of age 0, or none is trained on.
+    """
+    by_age = torch.bincount(ages, weights=tokens.double())
+    total = float(by_age.sum())
+    trained = by_age.nonzero()
+    if not total or not int(trained.max()):
+        return None
+    oldest = int(trained.max())
+    return tuple((by_age[: oldest + 1] / total).tolist())
 
 
 def _standard_error(tokens: Tensor, entropy: Tensor, group: int) -> float | None:

@@ -47,6 +47,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "max_grad_norm",
             "temperature",
             "staleness",
+            "staleness_mixed",
             "advantage",
             *CRITIC,
         ),
@@ -199,6 +200,8 @@ class TrainConfig:
     staleness: int = 0
     """Rollouts that the sampling policy is behind, as in asynchronous training.
     With --engine fast."""
+    staleness_mixed: bool = False
+    """A rollout's prompts have ages from 0 to --staleness, in place of that one."""
     report_to: tuple[str, ...] = ()
     """Trackers that TRL logs to: tensorboard, trackio, wandb, mlflow."""
     grpo: Suppress[Fixed[Mapping[str, Any]]] = dataclasses.field(
@@ -321,8 +324,12 @@ class TrainConfig:
 
     def _check_engine(self) -> None:
         if self.engine == "trl":
-            self._needs("--engine fast", ("staleness",), "TRL's rollouts are fresh")
+            stale = ("staleness", "staleness_mixed")
+            self._needs("--engine fast", stale, "TRL's rollouts are fresh")
             return
+        if self.staleness == 0:
+            reason = "all rollouts are fresh without it"
+            self._needs("--staleness", ("staleness_mixed",), reason)
         if self.engine != "fast":
             raise ValueError(f"--engine is {self.engine!r}: use trl or fast")
         reason = "the fast engine has nothing like it"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from entrostat.advantage import group_advantages
-from entrostat.engines.fast import Rollout, sample
+from entrostat.engines.fast import Rollout, concatenated, sample
 from entrostat.engines.qwen2 import Model
 from entrostat.lab.blind import random_rewards
 from entrostat.lab.characters import Characters
@@ -179,6 +179,16 @@ def graded(
         rewards = torch.tensor(random_rewards(reward, count, f"{reward}/{key}"))
     advantages = group_advantages(rewards, samples, scale=scale_rewards)
     return Graded(sampled, rewards, advantages.to(model.device))
+
+
+def joined(parts: Sequence[Graded], pad: int) -> Graded:
+    """Parts of one rollout as one; `pad` is the id of padding."""
+    if len(parts) == 1:
+        return parts[0]
+    sampled = concatenated([part.sampled for part in parts], pad)
+    rewards = torch.cat([part.rewards for part in parts])
+    advantages = torch.cat([part.advantages for part in parts])
+    return Graded(sampled, rewards, advantages)
 
 
 def vocabulary_ceiling(model: Model) -> float:

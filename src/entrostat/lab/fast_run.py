@@ -3,7 +3,7 @@
 Each rollout: sample, judge, let the strategy observe, `updates_per_rollout` updates, a
 line of metrics. With `--staleness S` rollout k is sampled by the policy as it was before
 rollout k - S, as in asynchronous training: the first S + 1 rollouts are all samples of
-the base model.
+the base model. With `--staleness-mixed` the prompts of a rollout have ages from 0 to S.
 
 A checkpoint is trainer/checkpoint-K/state.pt: weights, moments, generator, and rollouts
 that wait to be trained on.
@@ -14,7 +14,6 @@ import math
 import random
 import shutil
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from entrostat.engines.fast import (
 )
 from entrostat.engines.meter import RegionMeter, Window
 from entrostat.engines.qwen2 import Model, load_model, save_model
+from entrostat.engines.summary import shares_by_age
 from entrostat.engines.window import shut
 from entrostat.entropy import TokenStats
 from entrostat.files import written_whole
@@ -45,6 +45,7 @@ from entrostat.lab.environment import (
     Environment,
     Graded,
     graded,
+    joined,
     lab_environment,
     vocabulary_ceiling,
 )
@@ -152,12 +153,11 @@ class _Training:
         self.problems = self.environment.task.problems(
             config.steps * config.prompts, split="train", seed=config.seed
         )
-        self.waiting: deque[Graded] = deque()
-        """Rollouts that are sampled and not yet trained on, the oldest first."""
+        self.waiting: dict[int, list[Graded]] = {}
+        """By number, the rollouts that are sampled, in part at least, and not yet trained
+        on; the parts of each, the oldest first."""
         self.done = 0
         """Rollouts that were trained on."""
-        self.drawn = 0
-        """Rollouts that were sampled."""
         self.update = 0
         """Updates of this rollout that were made."""
         checkpoint = run.rewind()
@@ -170,10 +170,10 @@ class _Training:
         """Samples what is due, trains on the oldest rollout that waits, and gives its
         line of metrics.jsonl."""
         config = self.config
-        while self.drawn < min(self.done + config.staleness + 1, config.steps):
-            self.waiting.append(self._sampled(self.drawn))
-            self.drawn += 1
-        rollout = self.waiting.popleft()
+        self._sample_what_is_due()
+        rollout = joined(self.waiting.pop(self.done), pad=self.model.shape.pad)
+        ages = torch.tensor(self._ages(self.done)).repeat_interleave(config.samples)
+        tokens = rollout.sampled.mask[0].sum(dim=1).cpu()
         observed = summary(
             rollout.sampled,
             rollout.advantages[None],
@@ -182,6 +182,7 @@ class _Training:
             progress=self.done / config.steps,
             updates=config.updates_per_rollout,
             ceiling=vocabulary_ceiling(self.model),
+            ages=shares_by_age(ages, tokens),
         )
         self.controller.observe(observed)
         passed = self._updated(rollout)
@@ -189,20 +190,43 @@ class _Training:
         self.done += 1
         return line
 
-    def _sampled(self, number: int) -> Graded:
-        """The rollout of this number, by the policy as it is now."""
+    def _sample_what_is_due(self) -> None:
+        """Samples, by the policy as it is now, its prompts of this rollout and of those
+        that come."""
         config = self.config
-        first = number * config.prompts
+        last = min(self.done + config.staleness, config.steps - 1)
+        for number in range(self.done, last + 1):
+            ages, age = self._ages(number), number - self.done
+            if age in ages:
+                sampled = self._sampled(number, ages.index(age), ages.count(age))
+                self.waiting.setdefault(number, []).append(sampled)
+
+    def _ages(self, number: int) -> list[int]:
+        """Of each prompt of a rollout, by how many rollouts the policy that samples it is
+        behind; the oldest first."""
+        config = self.config
+        ages = [config.staleness] * config.prompts
+        if config.staleness_mixed:
+            ages = [prompt % (config.staleness + 1) for prompt in range(config.prompts)]
+        # before the first rollout there is no older policy
+        return sorted((min(age, number) for age in ages), reverse=True)
+
+    def _sampled(self, number: int, first: int, count: int) -> Graded:
+        """`count` prompts of the rollout of this number, from its `first` one on, by the
+        policy as it is now."""
+        config = self.config
+        start = number * config.prompts + first
         return graded(
             self.environment,
             self.model,
-            self.problems[first : first + config.prompts],
+            self.problems[start : start + count],
             samples=config.samples,
             temperature=config.temperature,
             reward=config.reward,
             scale_rewards=config.scale_rewards,
             generator=self.generator,
-            key=f"{config.seed}/{number}",
+            # random rewards of two parts must differ
+            key=f"{config.seed}/{number}" + (f"/{first}" if first else ""),
         )
 
     def _updated(self, rollout: Graded) -> Passed:
@@ -304,8 +328,10 @@ class _Training:
             "weights": self.model.weights,
             "adam": self.adam.state_dict(),
             "generator": self.generator.get_state(),
-            "drawn": self.drawn,
-            "waiting": [_as_list(rollout) for rollout in self.waiting],
+            "waiting": {
+                number: [_as_list(part) for part in parts]
+                for number, parts in self.waiting.items()
+            },
         }
         with written_whole(folder) as aside:
             torch.save(state, aside / "state.pt")
@@ -325,8 +351,8 @@ class _Training:
             weight.copy_(state["weights"][name])
         self.adam.load_state_dict(state["adam"])
         self.generator.set_state(state["generator"].cpu())
-        self.drawn = state["drawn"]
-        self.waiting.extend(_from_list(parts) for parts in state["waiting"])
+        for number, parts in state["waiting"].items():
+            self.waiting[number] = [_from_list(part) for part in parts]
         self.done = self.run.state["rollouts"]
         source = str(self.run.path / "state.json")
         self.controller.load(self.run.state["controller"], source)

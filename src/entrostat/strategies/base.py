@@ -11,8 +11,8 @@ trainer:
         # per token, from the policy that sampled the rollout
         low, high = strategy.bounds(state, old)
 
-`observe` and `bounds` are pure. A state is a NamedTuple of finite floats and ints, so
-that a checkpoint is JSON.
+`observe` and `bounds` are pure. A state is a NamedTuple of finite floats and ints, or
+tuples of them, so that a checkpoint is JSON.
 """
 
 import dataclasses
@@ -138,8 +138,8 @@ class Part(Protocol):
         ...
 
     def init(self) -> Any:
-        """The state before the first rollout: a NamedTuple of finite floats and
-        ints."""
+        """The state before the first rollout: a NamedTuple of finite floats and ints, or
+        tuples of them."""
         ...
 
 
@@ -173,6 +173,12 @@ class Strategy(ABC):
         return math.inf
 
     @property
+    def oldest(self) -> int | None:
+        """The largest age of a token (RolloutSummary.ages) that `observe` can use; None:
+        any."""
+        return None
+
+    @property
     @abstractmethod
     def per_token(self) -> bool:
         """Whether the bounds differ from token to token. Such a strategy needs
@@ -180,8 +186,8 @@ class Strategy(ABC):
 
     @abstractmethod
     def init(self) -> Any:
-        """The state before the first rollout: a NamedTuple of finite floats and
-        ints."""
+        """The state before the first rollout: a NamedTuple of finite floats and ints, or
+        tuples of them."""
 
     @abstractmethod
     def observe(self, state: Any, summary: RolloutSummary) -> Any:
@@ -275,9 +281,13 @@ def check_target(name: str, target: str | float) -> None:
     checked(name, lowest, low=1e-4, why="over 0 nats throughout")
 
 
-def state_to_json(state: Any) -> dict[str, float | int]:
-    """A state as a JSON object. Python's float repr round-trips, so nothing is lost."""
-    return dict(state._asdict())
+def state_to_json(state: Any) -> dict[str, Any]:
+    """A state as a JSON object, tuples as lists. Python's float repr round-trips, so
+    nothing is lost."""
+    found = {}
+    for field, value in state._asdict().items():
+        found[field] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def state_from_json(owner: Part, fields: Any) -> Any:
@@ -294,13 +304,22 @@ def state_from_json(owner: Part, fields: Any) -> Any:
             f"{sorted(initial._fields)}, got {got}"
         )
     values = {}
-    for key, value in fields.items():
-        kind = type(getattr(initial, key))
-        # a count is an int; a float may have been written as one
-        allowed = (int,) if kind is int else (int, float)
-        # a JSON true is no count, though bool is an int in Python
-        is_number = isinstance(value, allowed) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
-            raise ValueError(f"the saved state of {name} has a bad {key}: {value!r}")
-        values[key] = kind(value)
+    for field, value in fields.items():
+        like = getattr(initial, field)
+        read: Any = tuple(value) if isinstance(value, list) else value
+        if not is_field(read, like):
+            raise ValueError(f"the saved state of {name} has a bad {field}: {value!r}")
+        # a float may have been written as an int
+        values[field] = float(read) if isinstance(like, float) else read
     return type(initial)(**values)
+
+
+def is_field(value: Any, like: Any) -> bool:
+    """Whether a state's field may hold `value`, by what `init` puts there: a count stays
+    a count, a number is finite, a tuple holds such numbers."""
+    if isinstance(like, tuple):
+        return isinstance(value, tuple) and all(is_field(item, 0.0) for item in value)
+    allowed = (int,) if isinstance(like, int) else (int, float)
+    # a JSON true is no count, though bool is an int in Python
+    is_number = isinstance(value, allowed) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)

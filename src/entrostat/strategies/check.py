@@ -16,7 +16,7 @@ from torch import Tensor
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats
-from entrostat.strategies.base import Part, Reads, Strategy
+from entrostat.strategies.base import Part, Reads, Strategy, is_field
 
 _DECLARED = {
     "reads": Reads,
@@ -67,7 +67,7 @@ def check_initial(part: Part) -> None:
             f"keeps as JSON, got {state!r}: return NoState() where nothing is remembered"
         )
     for field, value in zip(fields, state, strict=True):
-        _check_field(f"{name}.init()", field, value, (int, float))
+        _check_field(f"{name}.init()", field, value, value)
 
 
 def check_observed(part: Part, before: Any, state: Any) -> None:
@@ -81,15 +81,15 @@ def check_observed(part: Part, before: Any, state: Any) -> None:
             "state._replace(...), or the state itself where nothing changes"
         )
     for field, old, value in zip(state._fields, before, state, strict=True):
-        # a checkpoint gives a count back as a count alone
-        allowed = (int,) if isinstance(old, int) else (int, float)
-        _check_field(f"{name}.observe()", field, value, allowed)
+        _check_field(f"{name}.observe()", field, value, old)
 
 
-def _check_field(where: str, field: str, value: Any, kinds: tuple[type, ...]) -> None:
-    is_number = isinstance(value, kinds) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        wanted = " or ".join(kind.__name__ for kind in kinds)
+def _check_field(where: str, field: str, value: Any, like: Any) -> None:
+    """Raises ValueError unless a field that was `like` may hold `value`."""
+    if not is_field(value, like):
+        wanted = "int" if isinstance(like, int) else "int or float"
+        if isinstance(like, tuple):
+            wanted = "tuple of numbers"
         raise ValueError(
             f"{where} gives a state whose {field} must be a finite {wanted}, since a "
             f"checkpoint keeps it as JSON, got {value!r}: keep numbers alone, .item() "

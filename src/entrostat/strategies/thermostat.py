@@ -18,7 +18,7 @@ from torch import Tensor
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats, bracket, excess_surprisal
-from entrostat.plant import Plant, correct, late, predict
+from entrostat.plant import LONGEST, Plant, correct, late, predict, rest
 from entrostat.schedule import Schedule, parse_schedule
 from entrostat.strategies.base import (
     Reads,
@@ -78,6 +78,8 @@ class ThermostatState(NamedTuple):
     gg: float = 0.0
     past: float = 0.0
     surprise: float = 1.0
+    felt: tuple[float, ...] = ()
+    moved: tuple[int, ...] = ()
 
     @property
     def plant(self) -> Plant:
@@ -198,6 +200,10 @@ class Thermostat(Strategy):
     def per_token(self) -> bool:
         return True
 
+    @property
+    def oldest(self) -> int:
+        return LONGEST
+
     def init(self) -> ThermostatState:
         return ThermostatState()
 
@@ -208,7 +214,8 @@ class Thermostat(Strategy):
 
         A NaN entropy (nothing was measured) leaves the reference and the pressure where
         they are, and the filter goes on without it. A rollout whose advantages are all
-        zero moves nothing, so the filter expects nothing of it.
+        zero moves nothing, so the filter expects nothing of it. An entropy of tokens
+        older than `oldest` is not used, and the window stays plain: pressure 0.
 
         Raises ValueError where the engine gives no entropy or no size of the tilt, and,
         at the first measured rollout, for a target that the vocabulary cannot reach.
@@ -225,11 +232,14 @@ class Thermostat(Strategy):
         )
         if not math.isfinite(entropy):
             return state._replace(**plant._asdict())
+        ages = summary.ages or (1.0,)
+        if len(ages) > self.oldest + 1:
+            return state._replace(**plant._asdict(), pressure=0.0)
         entropy = max(entropy, LEAST_ENTROPY)
         # the standard error of ln H is that of H over H
         error = (summary.entropy_error or BLIND_ERROR * entropy) / entropy
         if state.measured:
-            plant = correct(plant, math.log(entropy), error)
+            plant = correct(plant, math.log(entropy), error, ages)
             reference = state.reference
         else:
             self._check_reach(entropy, summary.ceiling)
@@ -297,8 +307,10 @@ class Thermostat(Strategy):
     def _after_the_last_rollout(self, state: ThermostatState) -> Plant:
         """The plant after the rollout that has just ended, before this one is
         measured."""
-        if not (state.measured and state.active):
+        if not state.measured:
             return state.plant
+        if not state.active:
+            return rest(state.plant)
         return predict(
             state.plant, state.pressure, updates=state.updates, beta=self.momentum
         )
