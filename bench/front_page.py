@@ -194,6 +194,24 @@ def where(jobs: Mapping[str, list[Job]], known: Lines, base: NDArray[np.int64], 
     return table(["", *(name for name, *_ in cells)], rows)
 
 
+def seeds(jobs: Mapping[str, list[Job]], known: Lines, base: float) -> str:
+    """Each seed's mean@32 after the last horizon, and the difference to grpo over the seeds in which neither lost the
+    task: a run has lost it whose mean@32 is under the base model's. That seed would carry the whole comparison."""
+    by_method = {method: solved(known, runs, HORIZONS[-1]) for method, runs in jobs.items()}
+    plain = by_method[PLAIN].mean
+    rows = []
+    for method, found in by_method.items():
+        scores = found.mean.mean(axis=1)
+        kept = (scores >= base) & (plain.mean(axis=1) >= base)
+        difference = (found.mean - plain)[kept]
+        over = ""
+        if method != PLAIN and kept.any():
+            over = with_interval(difference.mean(), Draws(*difference.shape).means(difference), sign=True)
+        rows.append([method, ", ".join(f"{score:.2f}" for score in scores), over])
+    numbers = ", ".join(str(job.seed) for job in jobs[PLAIN])
+    return table(["", f"mean@32 of seeds {numbers}", "over grpo, where neither lost the task"], rows)
+
+
 def render(known: Lines) -> str:
     text = "# The bench: all tables\n\n    python bench/front_page.py\n\n"
     text += "Made from [front.jsonl](front.jsonl). Protocol, criteria and verdict: [bench.md](../bench.md).\n"
@@ -222,6 +240,8 @@ def _compared(known: Lines, jobs: Mapping[str, list[Job]], base: NDArray[np.int6
         text += f"\n### After {horizon:,} rollouts\n\n{outcomes(jobs, known, base, horizon)}"
     text += f"\n### Fronts over the horizons\n\n{fronts(jobs, known)}"
     text += f"\n### Where it pays: mean@32 over grpo\n\n{where(jobs, known, base, samples)}"
+    last = f"{HORIZONS[-1]:,}"
+    text += f"\n### Seed by seed, after {last} rollouts\n\n{seeds(jobs, known, float(start.mean.mean()))}"
     return text
 
 

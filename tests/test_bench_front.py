@@ -178,3 +178,14 @@ def test_a_run_becomes_its_line_and_is_not_run_again(front, tmp_path, monkeypatc
     front.train_all(tmp_path / "runs", result, lambda known: jobs, front.measured)
     assert result.read_text() == before
     assert capsys.readouterr().err == ""
+
+
+def test_a_seed_in_which_a_run_lost_the_task_is_shown_and_left_out_of_one_column(front, page):
+    """grpo loses seed 1, below the base model's half."""
+    known = results(
+        front, lambda method, horizon, seed: 128 if horizon == 0 else 0 if (method, seed) == ("grpo", 1) else 192
+    )
+    jobs = page.compared(known, "chain")
+    rows = {line.split(" | ")[0].strip("| "): line for line in page.seeds(jobs, known, 0.5).splitlines()[2:]}
+    assert "0.75, 0.00, 0.75" in rows["grpo"]
+    assert rows["thermostat"].endswith("| 0.75, 0.75, 0.75 | +0.000 [+0.000, +0.000] |")
