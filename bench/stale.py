@@ -3,12 +3,12 @@
     python bench/stale.py DIR       trains what docs/results/stale.jsonl has no line for
     python bench/stale.py --render  the table of docs/results/stale.md, from that file
 
-Runs of 100 rollouts of 16 prompts x 16 samples on countdown, by the fast engine, whose policy is some rollouts ahead of
-the one that samples: by one number, or by all numbers up to one, mixed. A run's error is the mean of |H / target - 1| from
-rollout 30 on, H being the present policy's entropy on 128 held-out prompts, every second rollout.
+Runs of 100 rollouts of 16 prompts x 16 samples on countdown, by the fast engine, whose policy is some rollouts ahead
+of the one that samples: by one number, or by all numbers up to one, mixed. A run's error is the mean of
+|H / target - 1| from rollout 30 on, H being the present policy's entropy on 128 held-out prompts, every second rollout.
 
-Criteria, fixed before the runs: at an age of 4 the thermostat's error is at most 1.5 times that with fresh samples, on both
-references; at 8 its error is at most 2.5 times that: it does not swing.
+Criteria, fixed before the runs: at an age of 4 the thermostat's error is at most 1.5 times that with fresh samples, on
+both references; at 8 its error is at most 2.5 times that: it does not swing.
 """
 
 import argparse
@@ -101,10 +101,10 @@ def render(known: Lines) -> str:
                 fresh = fresh or interval.value
                 clipped = np.mean([line["clip_low"] + line["clip_high"] for line in found])
                 rms = np.mean([line["logratio_rms"] for line in found])
-                text += (
-                    f"| {method} | {reference} | {ages} | {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}] "
-                    f"| {interval.value / fresh:.2f} | {clipped:.3f} | {rms:.2f} |\n"
-                )
+                score = f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+                ratio = f"{interval.value / fresh:.2f}"
+                cells = [method, reference, ages, score, ratio, f"{clipped:.3f}", f"{rms:.2f}"]
+                text += "| " + " | ".join(cells) + " |\n"
     return text
 
 

@@ -17,6 +17,7 @@ ORDER = [
     "trainers",
     "clip",
     "entropy",
+    "importance",
     "advantage",
     "student",
     "estimate",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         token_stats,
     )
     from entrostat.estimate import pass_at_k
+    from entrostat.importance import importance_entropy
     from entrostat.report import load_run, write_report
     from entrostat.response import ResponseBatch, response_map
     from entrostat.strategies import STRATEGIES, RolloutSummary, make_strategy
@@ -41,6 +42,7 @@ __all__ = [
     "clip_loss",
     "diagnosis",
     "entropy_change",
+    "importance_entropy",
     "load_run",
     "make_strategy",
     "pass_at_k",
@@ -63,6 +65,7 @@ _HOMES = {
     "clip_loss": "entrostat.clip",
     "diagnosis": "entrostat.diagnose.notebook",
     "entropy_change": "entrostat.entropy",
+    "importance_entropy": "entrostat.importance",
     "load_run": "entrostat.report",
     "make_strategy": "entrostat.strategies",
     "pass_at_k": "entrostat.estimate",

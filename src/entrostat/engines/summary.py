@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from entrostat.entropy import TokenStats, bracket, excess_surprisal
+from entrostat.importance import ratio_of_sums
 from entrostat.strategies import RolloutSummary
 
 
@@ -110,10 +111,4 @@ def _standard_error(tokens: Tensor, entropy: Tensor, group: int) -> float | None
     if len(tokens) % group == 0:
         tokens = tokens.view(-1, group).sum(1)
         entropy = entropy.view(-1, group).sum(1)
-    groups = int((tokens > 0).sum())
-    if groups < 2:
-        return None
-    mean = entropy.sum() / tokens.sum()
-    residual = entropy - mean * tokens
-    variance = groups / (groups - 1) * residual.square().sum()
-    return float(variance.sqrt() / tokens.sum())
+    return ratio_of_sums(entropy, tokens).error
