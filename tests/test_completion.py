@@ -1,6 +1,7 @@
 """The scripts of `entrostat completion`, in the shells that they are for."""
 
 import dataclasses
+import os
 import shutil
 import subprocess
 
@@ -33,6 +34,38 @@ def completed(tmp_path, line):
     return done.stdout.split()
 
 
+def completed_by_fish(tmp_path, line):
+    """What fish offers at the end of the line, in its own completion."""
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    (tmp_path / "completion").write_text(script("fish"))
+    commands = f"source {tmp_path}/completion; complete -C {line!r}"
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    command = ["fish", "--no-config", "-c", commands]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=home, cwd=tmp_path)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("entrostat tra", ["train"]),
+        ("entrostat train --ste", ["--steps"]),
+        ("entrostat train --steps 3 thermostat --targ", ["--target"]),
+        ("entrostat train trl:gs", ["trl:gspo"]),
+        ("entrostat train --loss-type dr", ["dr_grpo"]),
+        ("entrostat report --x ", ["steps", "time", "tokens"]),
+        ("entrostat completion f", ["fish"]),
+        # files, where nothing is offered
+        ("entrostat train --out comp", ["completion"]),
+        ("entrostat report comp", ["completion"]),
+    ],
+)
+def test_fish_offers_what_can_follow(tmp_path, line, offered):
+    assert completed_by_fish(tmp_path, line) == offered
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
@@ -60,7 +93,7 @@ def test_all_commands_are_offered(tmp_path):
     assert set(completed(tmp_path, "entrostat ")) == {*COMMANDS, "--help", "--version"}
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_is_one_that_its_shell_reads(tmp_path, shell, capsys):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")

@@ -11,6 +11,7 @@ import entrostat
 ROOT = Path(entrostat.__file__).parent
 ORDER = [
     "lazy",
+    "unloaded",
     "texts",
     "registry",
     "files",

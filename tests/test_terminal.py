@@ -118,6 +118,10 @@ LIGHT = [
     *(["train", "--resume", "nowhere"], ["compare", "--resume", "nowhere"], ["compare", "grpoo"]),
     *(["compare", "id --phse 3"], ["compare", "--out", "src", "grpo"], ["evaluate", "nowhere"], ["report", "nowhere"]),
     *(["completion", "--help"], ["completion", "tcsh"]),
+    *(["train", "thermostat", "--rate", "7"], ["train", "grpo", "--low", "-3"], ["train", "trl:gspo", "--low", "-1"]),
+    *(["train", "objective:entrocraft", "--band-low", "3"], ["effect", "grpo --low -3", "grpo"]),
+    *(["compare"], ["compare", "id --first-phase 2"], ["compare", "--seeds", "0", "grpo"], ["diagnose"]),
+    *(["diagnose", "src", "--responses", "0"], ["reproduce", "--render", "src"], ["reproduce", "--json", "a11"]),
 ]
 """None of them starts anything, in the folder of the repository."""
 

@@ -2,15 +2,18 @@
 
 import dataclasses
 import inspect
+import itertools
+import math
+from typing import get_args
 
 import pytest
 
 from entrostat.cli.help import help_text
-from entrostat.cli.unloaded import unloaded
-from entrostat.cli.words import check_method, method
+from entrostat.cli.words import check_method
 from entrostat.lab.method_registry import METHODS
 from entrostat.reproduce import CLAIMS
 from entrostat.reproduce.listing import Listed, listed
+from entrostat.unloaded import unloaded
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -33,10 +36,30 @@ def test_a_wrong_option_is_said_as_the_method_itself_would():
     check_method("grpo", ["--low", "0.1"], "train")
 
 
-def test_checks_of_values_are_the_method_s_own():
-    check_method("grpo", ["--low", "-1"], "train")
+VALUES = (-3.0, 0.0, 1.0, 7.0, 1e9, math.inf, math.nan, False, "x", "0.8xx", "linear:1:0")
+
+
+def said_of(kind, **options):
+    """What the class says of these values."""
+    try:
+        kind(**options)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_checks_of_values_are_the_method_s_own(name):
+    read, own = unloaded(METHODS.paths[name]), METHODS[name]
+    for field, value in itertools.product(dataclasses.fields(own), VALUES):
+        if type(value) in (get_args(field.type) or [field.type]):
+            option = {field.name: value}
+            assert said_of(read, **option) == said_of(own, **option)
+
+
+def test_values_are_checked_without_the_method():
     with pytest.raises(ValueError, match="low must be at least 0"):
-        method("grpo", ["--low", "-1"], "train")
+        check_method("grpo", ["--low", "-1"], "train")
 
 
 def test_the_claims_are_listed_as_they_are():

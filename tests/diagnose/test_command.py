@@ -123,7 +123,7 @@ def test_no_path_and_no_dump_are_one_line(capsys, tmp_path):
         ((), "no dump given"),
         ((tmp_path / "gone",), "no such file or folder"),
         ((tmp_path,), "no dump in it"),
-        ((tmp_path, "--responses", 0), "responses must be at least 1"),
+        ((tmp_path, "--responses", 0), "--responses must be at least 1"),
     ):
         code, out, err = run(capsys, *args)
         assert (code, out, err.count("\n")) == (2, "", 1) and message in err

@@ -19,6 +19,7 @@ from entrostat.cli.words import (
     show,
     split_word,
 )
+from entrostat.lab.compare_check import check_asked
 from entrostat.lab.folders import check_comparison, check_new
 from entrostat.lab.method_registry import METHODS
 
@@ -79,6 +80,7 @@ def compare_options() -> type[Any]:
 def _new(options: Any, args: list[str]) -> Any:
     """A comparison that has not begun."""
     # what needs no torch is told first
+    check_asked(len(options.methods), options.seeds, options.target)
     for word in options.methods:
         name, *typed = split_word(word)
         check_method(name, typed, "compare")

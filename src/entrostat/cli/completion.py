@@ -13,12 +13,12 @@ from typing import Any, Literal, get_args, get_origin
 from tyro.conf import Positional
 
 from entrostat.cli.help import is_marked, option_fields
-from entrostat.cli.unloaded import unloaded
 from entrostat.cli.words import parse
 from entrostat.lab.method_registry import METHODS
 from entrostat.lab.options import option
+from entrostat.unloaded import unloaded
 
-Shell = Literal["bash", "zsh"]
+Shell = Literal["bash", "zsh", "fish"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Completion:
 
     entrostat completion bash > ~/.entrostat.sh && echo '. ~/.entrostat.sh' >> ~/.bashrc
 
-    With zsh both words are zsh and .zshrc. The first half alone brings it up to date.
+    With zsh both words are zsh and .zshrc. The first half alone brings it up to date. With
+    fish it is entrostat completion fish > ~/.config/fish/completions/entrostat.fish
     """
 
     shell: Positional[Shell]
@@ -42,14 +43,17 @@ def completion(args: list[str]) -> int:
 
 
 def script(shell: Shell) -> str:
-    """The function of the words (`_TABLE`) and what of the shell calls it."""
+    """The functions of the words, and what of the shell calls them."""
     typed_before: dict[str, list[str]] = {}
     for typed, words in table().items():
         typed_before.setdefault(" ".join(words), []).append(f'"{typed}"')
     cases = []
     for words, typed in typed_before.items():
-        cases.append(f'        {"|".join(typed)}) echo "{words}" ;;')
-    return _TABLE.replace("CASES", "\n".join(cases)) + _CALLERS[shell]
+        if shell == "fish":
+            cases.append(f"        case {' '.join(typed)}\n            echo {words}")
+        else:
+            cases.append(f'        {"|".join(typed)}) echo "{words}" ;;')
+    return _SCRIPTS[shell].replace("CASES", "\n".join(cases))
 
 
 def table() -> dict[str, list[str]]:
@@ -180,4 +184,41 @@ _entrostat() {
 }
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 compdef _entrostat entrostat"""
-_CALLERS = {"bash": _BASH, "zsh": _ZSH}
+_FISH = """\
+# completion of entrostat, made by `entrostat completion`: after an update make it again
+function _entrostat_words
+    switch "$argv[1]"
+CASES
+        case '*'
+            return 1
+    end
+end
+
+# the words that can follow $argv, of which the first is entrostat; none where it is a file
+function _entrostat_after
+    set -l typed "$argv[2]"
+    for word in $argv[2..]
+        # a method has options of its own
+        if not string match -q -- '-*' "$word"; and _entrostat_words "$typed $word" >/dev/null
+            set typed "$typed $word"
+        end
+    end
+    if string match -q -- '--*' "$argv[-1]"; and _entrostat_words "$typed $argv[-1]"
+        return
+    end
+    _entrostat_words "$typed"
+end
+
+function _entrostat
+    set -l current (commandline -ct)
+    set -l found 0
+    for word in (_entrostat_after (commandline -opc) | string split -n ' ')
+        if test "$current" = (string sub -l (string length -- "$current") -- $word)
+            echo $word
+            set found 1
+        end
+    end
+    test $found = 1; or __fish_complete_path "$current"
+end
+complete -c entrostat -f -a '(_entrostat)'"""
+_SCRIPTS = {"bash": _TABLE + _BASH, "zsh": _TABLE + _ZSH, "fish": _FISH}

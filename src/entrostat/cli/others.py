@@ -77,15 +77,11 @@ def report(args: list[str]) -> int:
 
 def diagnose(args: list[str]) -> int:
     """`entrostat diagnose`: the exit code."""
-    from entrostat.diagnose.options import Diagnose
+    from entrostat.diagnose.options import Diagnose, check_asked
 
     options = parse(Diagnose, args, "entrostat diagnose")
-    missing = [path for path in options.paths if not path.exists()]
-    if missing:
-        raise ValueError(
-            f"{missing[0]}: there is no such file or folder: give a dump, a folder of "
-            "dumps or a run's folder"
-        )
+    # before torch is imported
+    check_asked(options)
     from entrostat.diagnose.command import answer
 
     result, shown = answer(options)
@@ -109,9 +105,11 @@ def reproduce(args: list[str]) -> int:
 
     options = parse(Reproduce, args, "entrostat reproduce")
     one_process()
-    from entrostat.reproduce.listing import check_names, listing
+    from entrostat.reproduce.listing import check_names, check_results, listing
 
-    if options.render is None:
+    if options.render is not None:
+        check_results(options.render)
+    else:
         check_names(options.claims, all_of_them=options.all)
         if not options.claims and not options.all and not options.json:
             show(None, listing(), as_json=False)

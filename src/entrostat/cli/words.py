@@ -14,10 +14,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from entrostat.cli.help import Groups, captured, help_text, option_names
-from entrostat.cli.unloaded import unloaded
 from entrostat.lab.method_registry import METHODS
 from entrostat.lab.options import option
 from entrostat.texts import did_you_mean, near
+from entrostat.unloaded import unloaded
 
 if TYPE_CHECKING:
     from entrostat.lab.methods import Method

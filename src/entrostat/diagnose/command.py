@@ -9,7 +9,7 @@ from typing import Any
 
 from entrostat import dump
 from entrostat.diagnose.logged import answer_logged
-from entrostat.diagnose.options import Diagnose
+from entrostat.diagnose.options import Diagnose, check_asked
 from entrostat.diagnose.page import write_page
 from entrostat.diagnose.result import result
 from entrostat.diagnose.show import shown
@@ -23,17 +23,11 @@ def answer(options: Diagnose) -> tuple[Json, Any]:
     """The diagnosis as a JSON-able dict and for the terminal; writes the page.
 
     Raises:
-        ValueError: no path, a dump that can't be read (one line with file, row and
-            column), responses under 1.
+        ValueError: what `check_asked` refuses, and a dump that can't be read (one line
+            with file, row and column).
         OSError: the page can't be written.
     """
-    if not options.paths:
-        raise ValueError(
-            "no dump given: entrostat diagnose PATH..., a dump, a folder of them or a "
-            "run's folder"
-        )
-    if options.responses < 1:
-        raise ValueError(f"responses must be at least 1, got {options.responses}")
+    check_asked(options)
     logs = _logs(options)
     if logs and not options.model:
         return answer_logged(options, logs)

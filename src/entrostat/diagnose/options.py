@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from entrostat.lab.options import at_least
+
 
 @dataclasses.dataclass(frozen=True)
 class Diagnose:
@@ -38,3 +40,19 @@ class Diagnose:
     thresholds."""
     json: bool = False
     """Print the result as JSON."""
+
+
+def check_asked(options: Diagnose) -> None:
+    """Raises ValueError for paths that there are not, and for no response to show."""
+    if not options.paths:
+        raise ValueError(
+            "no dump given: entrostat diagnose PATH..., a dump, a folder of them or a "
+            "run's folder"
+        )
+    for path in options.paths:
+        if not path.exists():
+            raise ValueError(
+                f"{path}: there is no such file or folder: give a dump, a folder of "
+                "dumps or a run's folder"
+            )
+    at_least("responses", options.responses, 1)

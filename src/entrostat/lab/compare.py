@@ -21,6 +21,7 @@ from typing import Any
 
 import entrostat
 from entrostat.files import held, write_json
+from entrostat.lab.compare_check import MOST_SEEDS, check_asked
 from entrostat.lab.config import OnError, TrainConfig, config_from_json
 from entrostat.lab.evaluate import at_best, held_out, to_choose, validation
 from entrostat.lab.folders import check_comparison, check_new
@@ -44,7 +45,6 @@ from entrostat.lab.watch import Watcher
 CHOICE_SEEDS = 2
 """Seeds that each setting of a choice is run on: `MOST_SEEDS` and up from the first
 compared one, so that no compared run takes part in its own choice."""
-MOST_SEEDS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +101,8 @@ class Comparison:
         ValueError, before anything is written, where it could not run.
         """
         check_new(path)
-        if not 1 <= seeds <= MOST_SEEDS:
-            raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, got {seeds}")
+        check_asked(len(entries), seeds, target)
         if target is not None:
-            if not 0 < target < float("inf"):
-                raise ValueError(f"--target must be over 0 nats, got {target}")
             entries = [entry.aimed_at(target) for entry in entries]
         _check(entries, config)
         plan = {
@@ -251,11 +248,6 @@ def _check_plan(plan: Any) -> None:
 
 def _check(entries: list[Entry], config: TrainConfig) -> None:
     """Raises ValueError for what would stop the comparison before its first rollout."""
-    if not entries:
-        raise ValueError(
-            "no method given: entrostat compare METHOD..., each one word, quoted with "
-            "its options"
-        )
     quiet()
     task = make_source(config, load_tokenizer(config))
     held_out(task, config.eval_problems)

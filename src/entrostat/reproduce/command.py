@@ -136,11 +136,7 @@ def _versions(records: list[Record]) -> dict[str, str]:
 
 
 def results(folder: Path) -> dict[str, Report]:
-    """Results of full checks in a folder, by claim, with the remarks beside them.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Results of full checks in a folder, by claim, with the remarks beside them."""
     reports: dict[str, Report] = {}
     for name in CLAIMS:
         file, remark = folder / f"{name}.json", folder / f"{name}.md"
@@ -149,11 +145,6 @@ def results(folder: Path) -> dict[str, Report]:
         reports[name] = json.loads(file.read_text(encoding="utf-8"))
         if remark.is_file():
             reports[name]["remark"] = remark.read_text(encoding="utf-8").strip()
-    if not reports:
-        raise ValueError(
-            f"{folder} holds no result of a claim: entrostat reproduce --all --out "
-            f"{folder} makes them"
-        )
     return reports
 
 

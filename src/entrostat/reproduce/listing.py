@@ -4,6 +4,7 @@ wrong name needs none."""
 import ast
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.markup import escape
@@ -32,6 +33,15 @@ def check_names(names: Sequence[str], *, all_of_them: bool) -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"unknown claim {name!r}: {near(name, known)}")
+
+
+def check_results(folder: Path) -> None:
+    """Raises ValueError where the folder has no result of a claim."""
+    if not any((folder / f"{name}.json").is_file() for name in claim_names()):
+        raise ValueError(
+            f"{folder} holds no result of a claim: entrostat reproduce --all --out "
+            f"{folder} makes them"
+        )
 
 
 def listed() -> list[Listed]:
