@@ -14,8 +14,6 @@ def test_the_page_quotes_the_shipped_dump(capsys):
     assert main(["diagnose", str(DOCS / "examples" / "grpo"), "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     lines = (DOCS / "diagnose.md").read_text(encoding="utf-8").splitlines()
-    quoted = " ".join(line[1:].strip() for line in lines if line.startswith(">"))
-    assert quoted.split() == " ".join([*made["sentences"], made["reach"]["sentence"]]).split()
     assert made["left_out"] == [] and made["rollouts"] == 8
     for each in made["verdict"]:
         assert f"    {each['head']:<10}{each['line']}" in lines

@@ -60,7 +60,7 @@ def test_a_remark_stands_with_its_result(capsys, tmp_path):
     (tmp_path / "a2.md").write_text("Nobody ran this one.\n", encoding="utf-8")
     assert main(["reproduce", "--render", str(tmp_path)]) == 0
     page = capsys.readouterr().out
-    verdict, remark = page.index("**Verdict: holds**, **reproduced**."), page.index("\nSeen from here, it holds.\n")
+    verdict, remark = page.index("| verdict | holds: **reproduced** |"), page.index("\nSeen from here, it holds.\n")
     assert verdict < remark < page.index("| other numbers")
     assert "Nobody ran" not in page
 
@@ -130,10 +130,10 @@ def test_the_table_shows_the_claim_s_own_number_where_it_holds(tmp_path, capsys)
 
 
 def test_a_result_by_an_earlier_criterion_says_so(tmp_path, capsys):
-    present = f"**Not measured yet** by the present criterion: {CLAIMS['a5'].criterion}."
+    present = f"| present criterion, not measured yet | {CLAIMS['a5'].criterion} |"
     assert present not in rendered(tmp_path, capsys, a5=stored("a5"))
     page = rendered(tmp_path, capsys, a5=stored("a5") | {"criterion": "three seeds agree"})
-    assert "**Criterion.** three seeds agree." in page
+    assert "| criterion | three seeds agree |" in page
     assert present in page
 
 

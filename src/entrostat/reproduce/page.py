@@ -12,10 +12,10 @@ Cells = list[str]
 
 INTRO = """# The papers' claims
 
-The claims of arXiv 2509.26114 (a1, a2, ...) and arXiv 2602.09782 (b1, b2, ...), and a
-common misreading of both (c1). Each check is a command, its criterion fixed before its
-runs. a1 and a2 are checked on exact policies, the others on a tiny model in minutes of
-CPU: the results hold at this scale.
+Claims of arXiv 2509.26114 (a1, a2, ...) and arXiv 2602.09782 (b1, b2, ...), and a common
+misreading of both (c1). Each check is a command, its criterion fixed before its runs. a1
+and a2 are checked on exact policies, the others on a tiny model in minutes of CPU: the
+results hold at this scale.
 """
 
 READING = """## How to read this page
@@ -27,18 +27,18 @@ READING = """## How to read this page
 | contradicted | fails | an interval lies wholly on the wrong side |
 | not reproduced at this scale | fails | the same, and the lab lacks something of the paper's set-up |
 
-- **Not reproduced at this scale**: the section says what the lab lacks. No run shows
-  that it is the cause.
-- **Criteria**: where one has been replaced, the section says so.
-- **The number in the table** is that of the part furthest on the wrong side, or the
-  claim's own where it is reproduced.
-- **Intervals** are 95%, over seeds, by Student's t, not corrected for the number of
-  parts. Under three seeds nothing is decided.
-- **Least effect**: what a two-sided 5% t test over as many seeds finds in four cases of
-  five.
-- **Names.** 0.2/inf: low = 0.2, high = inf. H: mean token entropy, nats. "per rollout":
-  by the updates on one rollout. clip_low, clip_high: the shares of trained tokens that
-  the sides take. The rest: [glossary](glossary.md).
+| term | meaning |
+|---|---|
+| not reproduced at this scale | the section says what the lab lacks; no run shows that it is the cause |
+| number in the table | of the part furthest on the wrong side, or the claim's own where it is reproduced |
+| interval | 95%, over seeds, Student's t, not corrected for the number of parts; under three seeds nothing is decided |
+| least effect | what a two-sided 5% t test over as many seeds finds in four cases of five |
+| 0.2/inf | low = 0.2, high = inf |
+| H; "per rollout" | mean token entropy, nats; by the updates on one rollout |
+| clip_low, clip_high | the shares of trained tokens that the sides take |
+
+Other words are in the [glossary](glossary.md). Where a criterion has been replaced, the
+section says so.
 """
 
 COMMANDS = """## The commands
@@ -48,8 +48,8 @@ COMMANDS = """## The commands
     entrostat reproduce --all --fast    # signs of all, in minutes
 
 `make claims` writes this page from docs/results/reproduce; CI fails where it differs.
-runs.jsonl there has every run: its command, versions, entropy by rollout, right samples
-by problem. The text below a claim's parts was written after the runs (NAME.md there).
+There, runs.jsonl has every run: its command, versions, entropy by rollout, right samples
+by problem. NAME.md is the text below a claim's parts, written after the runs.
 """
 
 GPU_COLUMNS = ("arm", "reward", "rollouts", "seeds", "effect", "low", "high", "device")
@@ -172,22 +172,25 @@ def _section(claim: Claim, report: Report) -> str:
     paragraphs = [
         f"## {report['claim']}",
         f"{report['statement']}. ({report['source']})",
-        f"**Verdict: {report['verdict']}**, {_standing(report)}.",
-        f"**In practice.** {report['use']}.",
-        f"**Criterion.** {report['criterion']}.",
+        _card(claim, report),
     ]
-    if report["criterion"] != claim.criterion:
-        paragraphs.append(
-            f"**Not measured yet** by the present criterion: {claim.criterion}."
-        )
     if report["parts"]:
         paragraphs.append(_parts(report["parts"]))
     if report.get("remark"):
         paragraphs.append(report["remark"])
     if report["numbers"]:
         paragraphs.append(_numbers(report["numbers"]))
-    paragraphs.append(f"`{report['command']}`: {_cost(report)}.\n")
     return "\n\n".join(map(str.rstrip, paragraphs)) + "\n"
+
+
+def _card(claim: Claim, report: Report) -> str:
+    """What was asked, how it was judged, what follows, and the command."""
+    rows = [["in practice", report["use"]], ["criterion", report["criterion"]]]
+    if report["criterion"] != claim.criterion:
+        rows.append(["present criterion, not measured yet", claim.criterion])
+    rows.append(["command", f"`{report['command']}`: {_cost(report)}"])
+    heads = ["verdict", f"{report['verdict']}: {_standing(report)}"]
+    return _markdown(heads, rows)
 
 
 def _parts(parts: Sequence[Mapping[str, Any]]) -> str:
