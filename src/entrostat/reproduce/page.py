@@ -169,11 +169,7 @@ def _standing(report: Report) -> str:
 
 
 def _section(claim: Claim, report: Report) -> str:
-    paragraphs = [
-        f"## {report['claim']}",
-        f"{report['statement']}. ({report['source']})",
-        _card(claim, report),
-    ]
+    paragraphs = [f"## {report['claim']}", _card(claim, report)]
     if report["parts"]:
         paragraphs.append(_parts(report["parts"]))
     if report.get("remark"):
@@ -185,11 +181,15 @@ def _section(claim: Claim, report: Report) -> str:
 
 def _card(claim: Claim, report: Report) -> str:
     """What was asked, how it was judged, what follows, and the command."""
-    rows = [["in practice", report["use"]], ["criterion", report["criterion"]]]
+    rows = [
+        ["verdict", f"{report['verdict']}: {_standing(report)}"],
+        ["in practice", report["use"]],
+        ["criterion", report["criterion"]],
+    ]
     if report["criterion"] != claim.criterion:
         rows.append(["present criterion, not measured yet", claim.criterion])
     rows.append(["command", f"`{report['command']}`: {_cost(report)}"])
-    heads = ["verdict", f"{report['verdict']}: {_standing(report)}"]
+    heads = ["claim", f"{report['statement']} ({report['source']})"]
     return _markdown(heads, rows)
 
 
