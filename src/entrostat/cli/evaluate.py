@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entrostat.cli.words import fail, new_folder, parse, show
-from entrostat.lab.options import option
+from entrostat.lab.options import at_least, option
 
 _BENCHMARK_ONLY = (
     "columns",
@@ -154,15 +154,11 @@ def _compare(args: list[str]) -> int:
 
 def _lab(options: Any) -> int:
     """Scores on held-out problems of a task of the lab."""
-    import torch
-
     from entrostat.lab.config import TrainConfig
-    from entrostat.lab.evaluate import evaluate
-    from entrostat.lab.load import load_model
-    from entrostat.lab.quiet import quiet
-    from entrostat.lab.show import scores_table
-    from entrostat.lab.tasks import make_task
 
+    # under the names that they have here
+    at_least("problems", options.problems, 2)
+    at_least("samples", options.samples, 1)
     temperature = 1.0 if options.temperature is None else options.temperature
     # the options of a run, for their checks
     config = TrainConfig(
@@ -174,6 +170,14 @@ def _lab(options: Any) -> int:
         temperatures=options.temperatures,
         threads=options.threads,
     )
+    import torch
+
+    from entrostat.lab.evaluate import evaluate
+    from entrostat.lab.load import load_model
+    from entrostat.lab.quiet import quiet
+    from entrostat.lab.show import scores_table
+    from entrostat.lab.tasks import make_task
+
     quiet()
     torch.set_num_threads(config.threads)
     model, tokenizer = load_model(config)

@@ -4,7 +4,6 @@ said."""
 import dataclasses
 import json
 import os
-import re
 import shlex
 import sys
 import time
@@ -14,18 +13,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from entrostat.cli.help import Groups, captured, help_text, option_names
+from entrostat.cli.refusals import refusal
 from entrostat.lab.method_registry import METHODS
 from entrostat.lab.options import option
-from entrostat.texts import did_you_mean, near
+from entrostat.texts import did_you_mean
 from entrostat.unloaded import unloaded
 
 if TYPE_CHECKING:
     from entrostat.lab.methods import Method
 
-_FRAME = re.compile(r"[╭╮╰╯│─]+|-{3,}")
-"""The box that tyro draws around an error."""
-_ADVICE = re.compile(r" For full helptext| Arguments similar")
-"""Where tyro's own advice begins, behind its error."""
 _WIDTH = 120
 """Of a table that goes to no terminal."""
 
@@ -93,8 +89,8 @@ def parse(
                 kind, args=args, prog=prog, config=(tyro.conf.FlagCreatePairsOff,)
             )
         except SystemExit:
-            text = " ".join(_FRAME.sub(" ", printed()).split())
-    raise ValueError(_parse_error(text, words))
+            text = printed()
+    raise ValueError(refusal(text, words))
 
 
 def _check_options(kind: Any, args: list[str], prog: str) -> None:
@@ -120,19 +116,6 @@ def _unknown_options(kind: Any, args: list[str]) -> Iterator[str]:
 
 def _known_options(kind: Any) -> list[str]:
     return [option(name) for name in option_names(kind)]
-
-
-def _parse_error(text: str, words: Sequence[str]) -> str:
-    """What is wrong with the arguments, from what tyro has printed."""
-    stray = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
-    if stray is None:
-        error = _ADVICE.split(text)[0]
-        # a ValueError of the dataclass itself says all
-        return re.sub(r"^Value error Error parsing \w+: ", "", error)
-    word = stray.group(1)
-    if words:
-        return f"unknown method {word!r}: {near(word, words)}"
-    return f"{word!r} is one argument too many"
 
 
 def method(name: str, args: list[str], command: str) -> "Method":
