@@ -18,8 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from entrostat.doctor import near_name
-from entrostat.doctor.read import read_file
 from entrostat.lab.options import option
 
 TABLES = ("train", "method", "trl")
@@ -108,8 +106,7 @@ def read_recipe(path: Path, options: set[str]) -> RecipeFile:
     for name in train:
         if name not in options:
             raise ValueError(
-                f"{path}: [train] has no option {name[:60]!r}: "
-                f"{near_name(name, options)}"
+                f"{path}: [train] has no option {name[:60]!r}: {_near(name, options)}"
             )
     method = _method(tables["method"], path) if "method" in tables else None
     try:
@@ -121,6 +118,9 @@ def read_recipe(path: Path, options: set[str]) -> RecipeFile:
 
 def _tables(path: Path) -> dict[str, dict[str, Any]]:
     """The file's tables; [train] and [trl] are empty where it has none."""
+    # the doctor's readers take a moment to import, and most runs have no recipe
+    from entrostat.doctor.read import read_file
+
     tables: dict[str, dict[str, Any]] = {"train": {}, "trl": {}}
     for name, table in read_file(path).items():
         if name not in TABLES:
@@ -132,6 +132,12 @@ def _tables(path: Path) -> dict[str, dict[str, Any]]:
             raise ValueError(f"{path}: {name} must be a table: [{name}]")
         tables[name] = table
     return tables
+
+
+def _near(name: str, names: set[str]) -> str:
+    from entrostat.doctor import near_name
+
+    return near_name(name, names)
 
 
 def _method(table: dict[str, Any], path: Path) -> tuple[str, list[str]]:
@@ -181,7 +187,7 @@ def check_grpo(fields: Mapping[str, Any]) -> None:
         if name not in types_of:
             free = set(types_of) - set(OURS)
             raise ValueError(
-                f"[trl] GRPOConfig has no field {name[:60]!r}: {near_name(name, free)}"
+                f"[trl] GRPOConfig has no field {name[:60]!r}: {_near(name, free)}"
             )
         wanted = types_of[name]
         if not fits(value, wanted):
