@@ -67,6 +67,11 @@ def one_update(values: Mapping[str, int]) -> Found:
     return Found(Finding.RATIO_ALWAYS_ONE, said, dict(values))
 
 
+OF_THE_TRAINED = (
+    "and the old log-probs are taken anew from the policy that trains, whatever the age of "
+    "the rollouts"
+)
+"""Why asynchronous rollouts do not let a ratio leave 1."""
 SEQUENCE_HALF_WIDTH = 0.01
 """From here on a window is taken for one of token ratios. A sequence's ratio is a
 geometric mean over its tokens; the paper's windows are 3e-4 and 4e-4 (2507.18071)."""
@@ -81,6 +86,39 @@ def sequence_window(
         return None
     said = f"a sequence's mean ratio is clipped with {shown(values)}"
     return Found(Finding.SEQUENCE_WINDOW, said, dict(values))
+
+
+MISMATCH = 0.01
+"""Half-widths under this are of the size of what two engines differ by: the mean of
+|ln r| per token, at the same weights, is some 0.005 to 0.03."""
+
+
+def mismatch_window(
+    low: float | None,
+    high: float | None,
+    unit: str,
+    values: Mapping[str, Any],
+    anchor: Mapping[str, Any],
+) -> Found | None:
+    """That a narrow window bounds a ratio whose denominator is the sampler's.
+
+    Args:
+        unit: of the window: token, sequence or probability.
+        values: the window's settings.
+        anchor: the settings that make the denominator the sampler's.
+    """
+    narrow = [half for half in (low, high) if half is not None and 0 < half < MISMATCH]
+    if not narrow:
+        return None
+    whose = "a sequence's mean ratio" if unit == "sequence" else f"a {unit}"
+    by = f" ({shown(anchor)})" if anchor else ""
+    said = f"{shown(values)} bounds {whose} against the sampler's log-probs{by}"
+    return Found(Finding.MISMATCH_WINDOW, said, {**values, **anchor})
+
+
+def outside_band(low: float | None, high: float | None) -> bool:
+    """Whether the ratio 1 is not between the bounds; None is no bound."""
+    return (low is not None and low > 1) or (high is not None and high < 1)
 
 
 def unknown_word(name: str, word: str, known: Iterable[str]) -> Found | None:

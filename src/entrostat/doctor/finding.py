@@ -34,13 +34,15 @@ class Finding(enum.Enum):
 
     RATIO_ALWAYS_ONE = Advice(
         "ratio always 1",
-        "With one update per rollout the policy that is trained is the policy that "
-        "sampled. Every ratio is exactly 1, so no ordinary clip threshold does anything "
-        "and the clip metrics stay 0.",
+        "With one update per rollout the policy that is trained is the one that the old "
+        "log-probs are of. Every ratio is exactly 1, so no ordinary clip threshold does "
+        "anything and the clip metrics stay 0.",
         trl="steps_per_generation over gradient_accumulation_steps, or num_iterations "
         "over 1; or a strategy that acts on fresh tokens, such as the thermostat",
-        verl="ppo_mini_batch_size under train_batch_size, or ppo_epochs over 1; or a "
-        "strategy that acts on fresh tokens, such as the thermostat",
+        verl="ppo_mini_batch_size under train_batch_size, or ppo_epochs over 1 "
+        "(separate_async: parameter_sync_step over 1; fully_async: "
+        "trigger_parameter_sync_step or require_batches over 1); or a strategy that acts "
+        "on fresh tokens, such as the thermostat",
         other="more updates per rollout: a smaller batch per update, or more epochs",
     )
     CLIP_RATIO_ALONE = Advice(
@@ -198,6 +200,55 @@ class Finding(enum.Enum):
         "where there is none; verl's configuration puts 3 in its place.",
         verl="clip_ratio_c to 20",
         holds="verl 0.9",
+    )
+    MISMATCH_WINDOW = Advice(
+        "mismatch window",
+        "The denominator is the sampler's own log-prob. Two engines give the same weights "
+        "different probabilities, so rollouts of the newest policy have ratios other than "
+        "1 too, and a narrow window clips up to half of all tokens whatever the policy "
+        "did. Look at the clip share of the first step, before any update: that is "
+        "mismatch alone.",
+        trl="epsilon well over the mean of |ratio - 1| at the first step",
+        verl="bypass_mode to false, so that the window bounds the change of the policy "
+        "alone, with rollout_is=token for the rest; then rollout_corr/log_ppl_abs_diff is "
+        "the part of the mismatch (at the first step) and of staleness (what it grows by)",
+        other="old log-probs of the trainer (a decoupled loss) with a correction beside "
+        "them, or a window well over the mismatch",
+    )
+    STALENESS_UNSEEN = Advice(
+        "staleness unseen",
+        "Rollouts are of an older policy, and the old log-probs are taken anew from the "
+        "policy that trains. The ratio begins at 1 whatever the age of a rollout, and no "
+        "correction is on: neither the clip nor a weight knows of the older policy.",
+        verl="rollout_correction.rollout_is=token, or bypass_mode=true, or know that "
+        "only max_off_policy_threshold (async_training.staleness_threshold) bounds it",
+        other="the correction on (TIS, a mask), or the sampler's log-probs in the ratio",
+    )
+    CORRECTION_IGNORED = Advice(
+        "correction ignored",
+        "A setting of the mismatch correction is read only where the correction is on, and "
+        "in the mode that has it.",
+        trl="use_vllm and vllm_importance_sampling_correction to True, or leave it out",
+        verl="rollout_is or rollout_rs with their thresholds, bypass_mode false and "
+        "rollout.calculate_log_probs true; or leave it out",
+        other="turn the correction on, or leave the setting out",
+    )
+    CORRECTION_BAND = Advice(
+        "correction band",
+        "The ratio of two engines at the same weights is near 1. A band without 1 drops "
+        "nearly every token; a cap under 1 gives nearly every token the same weight.",
+        trl="clip_max over 1 (3 by default), clip_min under 1",
+        verl="a cap over 1 (2), or a band around 1, each bound with a decimal point: "
+        "0.5_5.0 (0.5_5 is the number 0.55 to Hydra)",
+        other="the lower bound under 1, the upper one over 1",
+    )
+    CORRECTION_REFUSED = Advice(
+        "correction refused",
+        "The trainer cannot read the correction: the run ends with an error, at its start "
+        "or at its first batch.",
+        trl="what the trainer takes",
+        verl="what verl takes: rollout_is token or sequence; rollout_rs of the options "
+        "token_k1, seq_mean_k3, ... with a threshold each",
     )
     PLUGIN_OFF = Advice(
         "plugin off",

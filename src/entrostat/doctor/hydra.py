@@ -11,6 +11,14 @@ from entrostat.doctor.settings import listed
 
 VERL_BASES = ("ppo_trainer", "ppo_megatron_trainer")
 """verl's own configurations, whose values are the defaults anyway."""
+VERL_OWN = (
+    *VERL_BASES,
+    "fully_async_ppo_trainer",
+    "fully_async_ppo_megatron_trainer",
+    "one_step_off_ppo_trainer",
+    "one_step_off_ppo_megatron_trainer",
+)
+"""And those of its asynchronous mains, which are in verl-VERSION-mains.yaml."""
 MAX_FILES = 20
 """Files that one configuration stands on at most."""
 

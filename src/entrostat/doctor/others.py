@@ -1,5 +1,5 @@
 """Other trainers' settings as data: the name of each, by what it means, and what their
-losses read.
+losses read. The kinds of entries are in others_kinds.py.
 
 Each entry is by the trainer's source at the version that it names. `others_settings.py`
 reads a configuration by this table, `others_checks.py` judges it. A trainer is one entry
@@ -7,75 +7,19 @@ here; what is not in its entry is not read.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
 
-from entrostat.doctor.settings import Kind
-
-
-class Setting(NamedTuple):
-    """One setting of a trainer."""
-
-    name: str
-    """Dotted, as the configuration has it; without the dashes of a flag."""
-    kind: Kind
-    default: Any = None
-    before: tuple[str, ...] = ()
-    """Names that it had in older versions."""
-
-
-class OtherLoss(NamedTuple):
-    """What one loss of a trainer reads."""
-
-    reads: tuple[str, ...] = ()
-    """The thresholds, by meaning."""
-    unit: Literal["token", "sequence", "probability", "weight", "cap"] = "token"
-    """What the window bounds: a token's ratio, a sequence's mean ratio, the difference of
-    two probabilities, the ratio as a weight without gradient; `cap`: such a weight, and
-    `high` is the largest weight itself."""
-    acts_at_one: bool = False
-    """Whether the loss does its work while every ratio is 1."""
-    against_sampler: bool = False
-    """Whether the ratio's denominator is the sampler's own probability."""
-
-
-class Switched(NamedTuple):
-    """A coefficient that nothing reads while its switches are off. By meaning."""
-
-    coefficient: str
-    switches: tuple[str, ...]
-
-
-class Trainer(NamedTuple):
-    """A trainer's settings, by meaning.
-
-    Batches: `rollout` and `update` (sizes), `samples` (per prompt), `epochs`, `steps`
-    (updates, or micro-batches, per rollout). The window: `low`, `high`, `both` (in place
-    of a side that is null), `pair` (both sides in one), `cap` (where A < 0), `level`
-    (token or sequence), `probability` (one bound for both sides). `loss`, `temperature`,
-    `top_p`, `top_k`, `min_p`, coefficients and their switches.
-    """
-
-    title: str
-    version: str
-    """By whose source."""
-    batches: Literal["prompts", "responses", "accumulated", "steps", "streamed"]
-    """How many updates a rollout has: rollout / update in prompts; rollout x samples /
-    update; as TRL counts; as said; or every ratio is against an older policy."""
-    settings: Mapping[str, Setting]
-    losses: Mapping[str, OtherLoss]
-    stale: tuple[str, ...] = ()
-    """Meanings of flags under which rollouts are older, or ratios are against the
-    sampler, so that a ratio can leave 1."""
-    switched: tuple[Switched, ...] = ()
-    clip_metric: str = ""
-    """The share of clipped tokens in its log."""
-    signature: frozenset[str] = frozenset()
-    """Names that only a configuration of this trainer has; one is enough."""
-
-
-TOKEN = OtherLoss(reads=("low", "high", "both", "cap"))
-NO_CAP = OtherLoss(reads=("low", "high", "both"))
-SEQUENCE = OtherLoss(reads=("low", "high", "both", "cap"), unit="sequence")
+from entrostat.doctor.others_kinds import (
+    NO_CAP,
+    SEQUENCE,
+    TOKEN,
+    Correction,
+    OtherLoss,
+    Setting,
+    Switched,
+    Trainer,
+    Where,
+)
+from entrostat.doctor.others_streamed import AREAL, PRIME_RL, TRL_ASYNC
 
 OPENRLHF = Trainer(
     title="OpenRLHF",
@@ -102,13 +46,31 @@ OPENRLHF = Trainer(
         "temperature": Setting("rollout.temperature", "number", 1.0, ("temperature",)),
         "top_p": Setting("rollout.top_p", "number", 1.0, ("top_p",)),
         "async": Setting("train.async_enable", "flag", False, ("async_train",)),
+        "is": Setting(
+            "algo.advantage.is_correction_enable",
+            "flag",
+            False,
+            ("enable_vllm_is_correction",),
+        ),
+        "is_bounds": Setting(
+            "algo.advantage.is_correction_threshold",
+            "pair?",
+            (0.5, 5.0),
+            ("vllm_is_truncated_threshold",),
+        ),
+        "is_type": Setting("algo.advantage.is_correction_type", "word", "tis"),
     },
-    # with algo.advantage.is_correction_enable gspo's ratio is against the sampler
-    losses={"ppo": TOKEN, "gspo": SEQUENCE._replace(against_sampler=True)},
-    stale=("async",),
+    losses={"ppo": TOKEN, "gspo": SEQUENCE._replace(sampler_where=(Where("is"),))},
+    late=(Where("async"),),
+    corrections=(
+        Correction(
+            (Where("is"),), pair="is_bounds", others=("is_type",), losses=("ppo",)
+        ),
+    ),
     clip_metric="clip_ratio",
     signature=frozenset({"actor.eps_clip", "actor.eps_clip_low_high"}),
 )
+_SKYRL = "trainer.algorithm.off_policy_correction"
 SKYRL = Trainer(
     title="SkyRL",
     version="0.4.0",
@@ -142,6 +104,23 @@ SKYRL = Trainer(
         "top_k": Setting("generator.sampling_params.top_k", "number", -1),
         "min_p": Setting("generator.sampling_params.min_p", "number", 0.0),
         "async": Setting("trainer.fully_async.enabled", "flag", False),
+        "cispo_anchor": Setting("trainer.algorithm.cispo.cispo_anchor", "word", "old"),
+        "tis": Setting(f"{_SKYRL}.tis_ratio_type", "word?"),
+        "tis_token": Setting(f"{_SKYRL}.token_tis_ratio_clip_high", "number", 2.0),
+        "tis_sequence": Setting(
+            f"{_SKYRL}.sequence_tis_ratio_clip_high", "number", 5.0
+        ),
+        "mask": Setting(f"{_SKYRL}.sequence_mask_metric", "word?"),
+        "geo_low": Setting(f"{_SKYRL}.geo_mask_low", "number", 0.99),
+        "geo_high": Setting(f"{_SKYRL}.geo_mask_high", "number", 1.01),
+        "product_low": Setting(f"{_SKYRL}.product_mask_low", "number", 0.5),
+        "product_high": Setting(f"{_SKYRL}.product_mask_high", "number", 2.0),
+        "outlier_low": Setting(f"{_SKYRL}.outlier_token_is_threshold_low", "number?"),
+        "outlier_high": Setting(f"{_SKYRL}.outlier_token_is_threshold_high", "number?"),
+        "token_low": Setting(f"{_SKYRL}.token_mask_is_threshold_low", "number?"),
+        "token_high": Setting(f"{_SKYRL}.token_mask_is_threshold_high", "number?"),
+        "use_tis": Setting("trainer.algorithm.use_tis", "flag", False),
+        "tis_cap": Setting("trainer.algorithm.tis_imp_ratio_cap", "number", -1.0),
     },
     losses={
         "regular": OtherLoss(reads=("low", "high")),
@@ -150,14 +129,26 @@ SKYRL = Trainer(
         "clip_cov": OtherLoss(reads=("low", "high"), acts_at_one=True),
         "rollout_is": OtherLoss(reads=("low", "high"), against_sampler=True),
         # their thresholds have names of their own
-        "cispo": OtherLoss(),
+        "cispo": OtherLoss(sampler_where=(Where("cispo_anchor", ("rollout",)),)),
         "kl_cov": OtherLoss(),
         "sapo": OtherLoss(),
         "dppo": OtherLoss(against_sampler=True),
         "cross_entropy": OtherLoss(acts_at_one=True),
         "importance_sampling": OtherLoss(against_sampler=True),
     },
-    stale=("async",),
+    late=(Where("async"),),
+    late_entry=True,
+    corrections=(
+        Correction((Where("tis", ("token",)),), high="tis_token"),
+        Correction((Where("tis", ("sequence",)),), high="tis_sequence"),
+        Correction((Where("mask", ("geometric",)),), "geo_low", "geo_high"),
+        Correction((Where("mask", ("product",)),), "product_low", "product_high"),
+        Correction(
+            (Where("outlier_low"), Where("outlier_high")), "outlier_low", "outlier_high"
+        ),
+        Correction((Where("token_high"),), "token_low", "token_high"),
+        Correction((Where("use_tis"),), high="tis_cap"),
+    ),
     switched=(
         Switched("entropy", ("entropy_on",)),
         Switched("kl", ("kl_on", "kl_in_reward")),
@@ -172,6 +163,7 @@ SKYRL = Trainer(
         }
     ),
 )
+_SLIME_TOKEN = TOKEN._replace(sampler_where=(Where("rollout_logprobs"),))
 SLIME = Trainer(
     title="slime",
     version="0.3.1",
@@ -192,63 +184,34 @@ SLIME = Trainer(
         "top_k": Setting("rollout_top_k", "number", -1),
         "rollout_logprobs": Setting("use_rollout_logprobs", "flag", False),
         "old_actor": Setting("keep_old_actor", "flag", False),
+        "tis": Setting("use_tis", "flag", False),
+        "tis_low": Setting("tis_clip_low", "number", 0.0),
+        "tis_high": Setting("tis_clip", "number", 2.0),
+        "tis_function": Setting("custom_tis_function_path", "word?"),
+        "mismatch": Setting("get_mismatch_metrics", "flag", False),
+        "loss_function": Setting("custom_loss_function_path", "word?"),
     },
     losses={
-        "grpo": TOKEN,
-        "ppo": TOKEN,
-        "reinforce_plus_plus": TOKEN,
-        "reinforce_plus_plus_baseline": TOKEN,
-        "gspo": SEQUENCE,
-        "cispo": OtherLoss(reads=("low", "high"), unit="weight"),
+        "grpo": _SLIME_TOKEN,
+        "ppo": _SLIME_TOKEN,
+        "reinforce_plus_plus": _SLIME_TOKEN,
+        "reinforce_plus_plus_baseline": _SLIME_TOKEN,
+        "gspo": _SLIME_TOKEN._replace(unit="sequence"),
+        "cispo": _SLIME_TOKEN._replace(reads=("low", "high"), unit="weight"),
     },
-    stale=("rollout_logprobs", "old_actor"),
+    stale=(Where("old_actor"), Where("loss_function")),
+    late_entry=True,
+    corrections=(
+        Correction(
+            (Where("tis"), Where("mismatch")),
+            "tis_low",
+            "tis_high",
+            others=("tis_function",),
+            function="tis_function",
+        ),
+    ),
     switched=(Switched("kl", ("kl_on",)),),
     clip_metric="train/pg_clipfrac",
-)
-PRIME_RL = Trainer(
-    title="prime-rl",
-    version="0.8.1",
-    batches="streamed",
-    settings={
-        "rollout": Setting("orchestrator.batch_size", "count?", None, ("batch_size",)),
-        "loss": Setting("trainer.loss.type", "word", "default", ("loss.type",)),
-        "low": Setting(
-            "trainer.loss.dppo_mask_low", "number", 0.2, ("loss.dppo_mask_low",)
-        ),
-        "high": Setting(
-            "trainer.loss.dppo_mask_high", "number", 0.2, ("loss.dppo_mask_high",)
-        ),
-        "probability": Setting(
-            "trainer.loss.ipo_threshold", "number", 0.1, ("loss.ipo_threshold",)
-        ),
-        "temperature": Setting(
-            "orchestrator.train.sampling.temperature",
-            "number",
-            1.0,
-            ("orchestrator.sampling.temperature", "sampling.temperature"),
-        ),
-        "kl": Setting("trainer.loss.kl_tau", "number", 1e-3, ("loss.kl_tau",)),
-    },
-    losses={
-        "default": OtherLoss(
-            reads=("low", "high"), unit="probability", against_sampler=True
-        ),
-        "ipo": OtherLoss(
-            reads=("probability",), unit="probability", against_sampler=True
-        ),
-        "custom": OtherLoss(against_sampler=True),
-    },
-    clip_metric="is_masked",
-    signature=frozenset(
-        {
-            "orchestrator",
-            "max_async_level",
-            "max_off_policy_steps",
-            "trainer.loss",
-            "loss.dppo_mask_high",
-            "loss.ipo_threshold",
-        }
-    ),
 )
 _SWIFT: Mapping[str, Setting] = {
     "accumulation": Setting("gradient_accumulation_steps", "count?", None),
@@ -282,7 +245,7 @@ SWIFT = Trainer(
     batches="accumulated",
     settings=_SWIFT,
     losses=_SWIFT_LOSSES,
-    stale=("async",),
+    stale=(Where("async"),),
     clip_metric="the larger of clip_ratio/low_mean and clip_ratio/high_mean",
     signature=frozenset({"rlhf_type"}),
 )
@@ -321,7 +284,7 @@ AXOLOTL = Trainer(
         "sapo": OtherLoss(),
         "vespo": OtherLoss(),
     },
-    stale=("prefetch", "producer"),
+    stale=(Where("prefetch"), Where("producer")),
     clip_metric="the larger of clip_ratio/low_mean and clip_ratio/high_mean",
 )
 _EASYR1_WINDOW = OtherLoss(reads=("low", "high", "cap"))
@@ -353,6 +316,8 @@ EASYR1 = Trainer(
     signature=frozenset({"worker.actor", "worker.rollout"}),
 )
 OTHERS: Mapping[str, Trainer] = {
+    # in front: OpenRLHF has an actor.eps_clip too
+    "areal": AREAL,
     "openrlhf": OPENRLHF,
     "skyrl": SKYRL,
     "slime": SLIME,
@@ -361,5 +326,6 @@ OTHERS: Mapping[str, Trainer] = {
     "megatron-swift": SWIFT_MEGATRON,
     "axolotl": AXOLOTL,
     "easyr1": EASYR1,
+    "trl-async": TRL_ASYNC,
 }
 """By the name that Settings.trainer and the JSON have."""

@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from entrostat.doctor.checks import sequence_window
+from entrostat.doctor.checks import OF_THE_TRAINED, sequence_window
 from entrostat.doctor.finding import Finding, Found
-from entrostat.doctor.others import OTHERS, OtherLoss, Trainer
+from entrostat.doctor.others import OTHERS
+from entrostat.doctor.others_async import ASYNC_CHECKS
+from entrostat.doctor.others_run import OtherRun
 from entrostat.doctor.settings import Settings, shown
 from entrostat.trainers import trl_always_fresh, trl_steps_per_generation
 
@@ -21,52 +23,14 @@ SAMPLER_OFF: dict[str, tuple[Any, ...]] = {
 """Values under which the sampler draws from the whole distribution, by meaning."""
 
 
-@dataclasses.dataclass(frozen=True)
-class OtherRun:
-    """A configuration and its trainer's entry; values by meaning."""
-
-    settings: Settings
-    trainer: Trainer
-    loss_name: str
-    loss: OtherLoss | None
-    """None: a loss of somebody's own, of which nothing is known."""
-
-    def __getitem__(self, meaning: str) -> Any:
-        """None where the trainer has no such setting."""
-        setting = self.trainer.settings.get(meaning)
-        return None if setting is None else self.settings[setting.name]
-
-    def name(self, meaning: str) -> str:
-        return self.trainer.settings[meaning].name
-
-    def named(self, *meanings: str) -> dict[str, Any]:
-        """The values that the trainer has and that are known, by their names."""
-        found = {}
-        for meaning in meanings:
-            if self[meaning] is not None:
-                found[self.name(meaning)] = self[meaning]
-        return found
-
-    def changed(self, meaning: str) -> bool:
-        setting = self.trainer.settings.get(meaning)
-        return setting is not None and self.settings.changed(setting.name)
-
-    def window(self) -> tuple[float | None, float | None]:
-        """Low and high, through the settings that stand in their place."""
-        if self["pair"] is not None:
-            return self["pair"]
-        if self.loss is not None and "probability" in self.loss.reads:
-            return self["probability"], self["probability"]
-        low = self["both"] if self["low"] is None else self["low"]
-        high = low if self["high"] is None else self["high"]
-        return low, high
-
-
 def other_findings(settings: Settings) -> list[Found]:
     """What is found under the trainer's own thresholds."""
     trainer = OTHERS[settings.trainer]
-    setting = trainer.settings["loss"]
-    name = settings[setting.name] or setting.default
+    setting = trainer.settings.get("loss")
+    # a trainer without such a setting has one loss
+    name = next(iter(trainer.losses))
+    if setting is not None:
+        name = settings[setting.name] or setting.default
     run = OtherRun(settings, trainer, name, trainer.losses.get(name))
     by_sequence = str(run["level"]).startswith("sequence")
     if run.loss is not None and run.loss.unit == "token" and by_sequence:
@@ -81,6 +45,7 @@ def other_findings(settings: Settings) -> list[Found]:
         _switched_off,
         _temperature,
         _sampling_cut,
+        *ASYNC_CHECKS,
     )
     return [found for check in checks if (found := check(run)) is not None]
 
@@ -141,8 +106,9 @@ def _accumulated(run: OtherRun) -> int | None:
 
 def _ratio_always_one(run: OtherRun) -> Found | None:
     loss = run.loss
-    stale = run.settings.stale or any(run[flag] for flag in run.trainer.stale)
-    if loss is None or loss.acts_at_one or loss.against_sampler or stale:
+    entry = bool(run.settings.stale) and not run.trainer.late_entry
+    stale = entry or any(run.holds(where) for where in run.trainer.stale)
+    if loss is None or loss.acts_at_one or run.against_sampler or stale:
         return None
     if updates(run) != 1:
         return None
@@ -150,7 +116,10 @@ def _ratio_always_one(run: OtherRun) -> Found | None:
     values = run.named(*sizes, "epochs", "iterations")
     # the last part of two names may be the same
     text = ", ".join(f"{name} {value}" for name, value in values.items())
-    return Found(Finding.RATIO_ALWAYS_ONE, f"one update per rollout ({text})", values)
+    said = f"one update per rollout ({text})"
+    if run.late is not None:
+        said += f", {OF_THE_TRAINED}"
+    return Found(Finding.RATIO_ALWAYS_ONE, said, values)
 
 
 def _threshold_ignored(run: OtherRun) -> Found | None:

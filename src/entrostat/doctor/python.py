@@ -9,11 +9,12 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from entrostat.doctor.python_options import Given, last_name, options
 
-CONFIGS = ("GRPOConfig",)
+ASYNC = "AsyncGRPOConfig"
+CONFIGS = ("GRPOConfig", ASYNC)
 """Classes whose fields the doctor reads; a class of the source that is derived from one is read too."""
 PYTHON_CELLS = ("%%capture", "%%time")
 """Magics of a cell whose rest is Python."""
@@ -30,6 +31,8 @@ class Call:
 
     name: str
     """As the source calls it: GRPOConfig."""
+    root: str
+    """The class of CONFIGS that it is, or is derived from."""
     line: int
     fields: Mapping[str, Any]
     """What is known."""
@@ -93,7 +96,8 @@ def read_calls(text: str, given: Given | None = None) -> list[Call]:
         if not isinstance(node, ast.Call) or id(node) in inside:
             continue
         if last_name(node.func) in kinds:
-            calls.append(_call(node, kinds[last_name(node.func)], names))
+            root, defaults = kinds[last_name(node.func)]
+            calls.append(_call(node, root, defaults, names))
     return [_with_later(call, nodes, names) for call in calls]
 
 
@@ -137,9 +141,19 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
         yield node
 
 
-def _config_classes(nodes: Sequence[ast.AST]) -> dict[str, dict[str, ast.expr]]:
-    """The classes by name, with the defaults that the source itself gives to fields."""
-    kinds: dict[str, dict[str, ast.expr]] = {name: {} for name in CONFIGS}
+class _Kind(NamedTuple):
+    root: str
+    """Of CONFIGS."""
+    defaults: dict[str, ast.expr]
+    """That the source itself gives to fields."""
+
+
+def _config_classes(nodes: Sequence[ast.AST]) -> dict[str, _Kind]:
+    """The classes by name."""
+    kinds = {name: _Kind(name, {}) for name in CONFIGS}
+    if not _is_imported(ASYNC, nodes):
+        # other libraries have a class of that name
+        del kinds[ASYNC]
     for node in nodes:
         if not isinstance(node, ast.ClassDef):
             continue
@@ -147,7 +161,7 @@ def _config_classes(nodes: Sequence[ast.AST]) -> dict[str, dict[str, ast.expr]]:
             kinds[last_name(base)] for base in node.bases if last_name(base) in kinds
         ]
         if parents:
-            defaults = dict(parents[0])
+            defaults = dict(parents[0].defaults)
             for line in node.body:
                 if (
                     isinstance(line, ast.AnnAssign)
@@ -155,8 +169,17 @@ def _config_classes(nodes: Sequence[ast.AST]) -> dict[str, dict[str, ast.expr]]:
                     and line.value
                 ):
                     defaults[line.target.id] = line.value
-            kinds[node.name] = defaults
+            kinds[node.name] = _Kind(parents[0].root, defaults)
     return kinds
+
+
+def _is_imported(name: str, nodes: Sequence[ast.AST]) -> bool:
+    """Whether the source imports that name from TRL."""
+    for node in nodes:
+        of_trl = isinstance(node, ast.ImportFrom) and (node.module or "")[:3] == "trl"
+        if of_trl and any(alias.name == name for alias in node.names):
+            return True
+    return False
 
 
 def _constants(nodes: Sequence[ast.AST]) -> dict[str, ast.expr]:
@@ -191,7 +214,10 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
 
 
 def _call(
-    node: ast.Call, defaults: Mapping[str, ast.expr], names: Mapping[str, ast.expr]
+    node: ast.Call,
+    root: str,
+    defaults: Mapping[str, ast.expr],
+    names: Mapping[str, ast.expr],
 ) -> Call:
     given: dict[str, ast.expr] = dict(defaults)
     open_: dict[str, str] = {}
@@ -217,7 +243,7 @@ def _call(
             fields[name] = _value(value, names, 0)
         except Open as error:
             open_[name] = str(error)
-    return Call(last_name(node.func), node.lineno, fields, open_)
+    return Call(last_name(node.func), root, node.lineno, fields, open_)
 
 
 def _dictionary(

@@ -70,6 +70,9 @@ class Source:
     """Settings whose value a script does not show."""
     stale: str = ""
     """What in a script shows that rollouts are of an older policy."""
+    main: str = ""
+    """The module that a script starts; `?` where it does with another configuration than
+    the module's own."""
     unsloth: str = ""
     """What in a script shows that unsloth is in use."""
 

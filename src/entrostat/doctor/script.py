@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from entrostat.doctor import trl, verl
 from entrostat.doctor.bash import read_bash
-from entrostat.doctor.hydra import VERL_BASES, composed
+from entrostat.doctor.hydra import VERL_OWN, composed
 from entrostat.doctor.launch import MODULE, Launch, launches
 from entrostat.doctor.others import OTHERS
 from entrostat.doctor.others_settings import flag_name
 from entrostat.doctor.python import (
+    ASYNC,
     Call,
     docstring,
     imports_unsloth,
@@ -85,7 +86,15 @@ def _shell(path: Path, text: str) -> Source:
         trainer=first.trainer,
         open=frozenset(first.open),
         stale=stale,
+        main=_main(first),
     )
+
+
+def _main(launch: Launch) -> str:
+    """The entry of a verl command; `?` where it names a configuration that is not the
+    entry's own."""
+    own = launch.config is None or Path(launch.config).stem in VERL_OWN
+    return launch.entry if own else "?"
 
 
 def _why(notes: Sequence[str]) -> str:
@@ -134,7 +143,7 @@ def _with_python(
         made.call.fields,
         notes=(*notes, *_call_notes(made.call)),
         processes=launch.processes,
-        trainer="trl",
+        trainer=_trainer(made.call),
         open=_open_fields(made.call),
         unsloth=made.unsloth,
     )
@@ -157,7 +166,7 @@ def _located(name: str, folder: Path, *, least: int) -> Path | None:
 def _config(launch: Launch, folder: Path) -> tuple[Mapping[str, Any], list[str]]:
     """The file of settings that a command names, where it can be found."""
     name = re.sub(r"^\$\(pwd\)/|^\$\{(PWD|pwd)\}/", "", launch.config or "")
-    if Path(name).stem in VERL_BASES:
+    if Path(name).stem in VERL_OWN:
         return {}, []
     names = [name] if Path(name).suffix else [f"{name}.yaml", f"{name}.yml"]
     for each in names:
@@ -180,13 +189,17 @@ def _overrides(launch: Launch) -> list[Override]:
     return overrides
 
 
-def _open_notes(unknown: Mapping[str, str], trainer: str) -> list[str]:
-    """A note for each setting that the doctor would read, if the script showed it."""
+def _read_by(trainer: str) -> set[str]:
+    """The names that the doctor reads of a trainer."""
     if trainer in OTHERS:
         settings = OTHERS[trainer].settings.values()
-        kinds = {name for each in settings for name in (each.name, *each.before)}
-    else:
-        kinds = verl.KINDS if trainer == "verl" else trl.KINDS
+        return {name for each in settings for name in (each.name, *each.before)}
+    return set(verl.KINDS if trainer == "verl" else trl.KINDS)
+
+
+def _open_notes(unknown: Mapping[str, str], trainer: str) -> list[str]:
+    """A note for each setting that the doctor would read, if the script showed it."""
+    kinds = _read_by(trainer)
     notes = []
     for key, what in unknown.items():
         if key in kinds:
@@ -224,22 +237,27 @@ def _python(path: Path, text: str) -> Source:
         _named(path, first),
         first.fields,
         notes=(*notes, *_call_notes(first)),
-        trainer="trl",
+        trainer=_trainer(first),
         open=_open_fields(first),
         unsloth=_unsloth(source),
     )
 
 
+def _trainer(call: Call) -> str:
+    return "trl-async" if call.root == ASYNC else "trl"
+
+
 def _call_notes(call: Call) -> list[str]:
     # **options, whose names are not known either
     notes = [f"{key}: {what}" for key, what in call.open.items() if "*" in key]
-    return notes + _open_notes(call.open, "trl")
+    return notes + _open_notes(call.open, _trainer(call))
 
 
 def _open_fields(call: Call) -> frozenset[str]:
     """The fields that are not known: behind **options every one may be set."""
     if any("*" in key for key in call.open):
-        return frozenset(call.open.keys() | trl.KINDS.keys() - call.fields.keys())
+        read = _read_by(_trainer(call))
+        return frozenset(call.open.keys() | read - call.fields.keys())
     return frozenset(call.open)
 
 

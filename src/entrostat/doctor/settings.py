@@ -19,6 +19,7 @@ Kind = Literal[
     "number",
     "number?",
     "pair?",
+    "band?",
     "flag",
     "word",
     "word?",
@@ -29,6 +30,7 @@ WANTED: Mapping[str, str] = {
     "count": "a whole number of at least 1",
     "number": "a number",
     "pair": "two numbers",
+    "band": "a number or text",
     "flag": "true or false",
     "word": "text",
     "options": "a mapping",
@@ -54,6 +56,8 @@ class Settings:
     """What was not read, or is not known, a sentence each."""
     stale: str = ""
     """What shows that rollouts are of an older policy; empty where nothing does."""
+    main: str = ""
+    """The asynchronous main of verl's whose own values stand under what was given."""
     named: frozenset[str] = frozenset()
     """The settings that were given."""
     unknown: frozenset[str] = frozenset()
@@ -115,6 +119,9 @@ def _converted(value: Any, kind: str) -> Any:
         if math.isnan(number):
             raise ValueError
         return number
+    if kind == "band":
+        # what it means is the trainer's own: 2.0, 0.5_5.0, or several
+        return value if isinstance(value, str) else float(value)
     if kind == "pair":
         first, second = value.split() if isinstance(value, str) else value
         return float(first), float(second)

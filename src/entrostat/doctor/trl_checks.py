@@ -17,6 +17,7 @@ from entrostat.doctor.checks import (
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.settings import Settings, shown
 from entrostat.doctor.trl import SAMPLER, SAMPLER_OFF, micro_batches
+from entrostat.doctor.trl_correction import CORRECTION_CHECKS
 from entrostat.strategies import strategy_name
 from entrostat.trainers import TRL_LOSSES, thresholds, trl_always_fresh
 
@@ -46,6 +47,7 @@ def trl_findings(
         _vllm_correction_off,
         _bonus_and_controller,
         _unsloth,
+        *CORRECTION_CHECKS,
     )
     return run_checks(checks, run)
 

@@ -25,10 +25,19 @@ from entrostat.doctor.settings import (
 from entrostat.trainers import TESTED_VERL
 
 DEFAULTS = Path(__file__).with_name(f"verl-{TESTED_VERL}.yaml")
+MAINS = Path(__file__).with_name(f"verl-{TESTED_VERL}-mains.yaml")
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 LOSS, CORRECTION = f"{ACTOR}.policy_loss", "algorithm.rollout_correction"
 
 TRAINER_MODE = "trainer.v1.trainer_mode"
+SYNC_STEP = "trainer.v1.separate_async.parameter_sync_step"
+STALENESS = "async_training.staleness_threshold"
+TRIGGER = "async_training.trigger_parameter_sync_step"
+REQUIRED = "async_training.require_batches"
+BYPASS = f"{CORRECTION}.bypass_mode"
+SYNC_MAIN = "verl.trainer.main_ppo"
+FULLY_ASYNC = "verl.experimental.fully_async_policy.fully_async_main"
+ONE_STEP_OFF = "verl.experimental.one_step_off_policy.main_ppo"
 
 KINDS: Mapping[str, Kind] = {
     "data.train_batch_size": "count?",
@@ -55,16 +64,27 @@ KINDS: Mapping[str, Kind] = {
     f"{ROLLOUT}.temperature": "number",
     f"{ROLLOUT}.top_p": "number",
     f"{ROLLOUT}.top_k": "number",
-    f"{CORRECTION}.bypass_mode": "flag",
+    BYPASS: "flag",
     f"{CORRECTION}.loss_type": "word?",
     f"{CORRECTION}.rollout_is": "word?",
+    f"{CORRECTION}.rollout_is_threshold": "band?",
+    f"{CORRECTION}.rollout_is_batch_normalize": "flag",
     f"{CORRECTION}.rollout_rs": "word?",
+    f"{CORRECTION}.rollout_rs_threshold": "band?",
+    f"{ROLLOUT}.calculate_log_probs": "flag",
+    SYNC_STEP: "count",
+    STALENESS: "number?",
+    TRIGGER: "count?",
+    REQUIRED: "count?",
     "trainer.use_v1": "flag",
     TRAINER_MODE: "word",
     f"{ACTOR}.calculate_entropy": "flag",
     f"{LOSS}._target_": "word?",
 }
 """The settings that the doctor reads."""
+CORRECTIONS = frozenset(name for name in KINDS if name.startswith(f"{CORRECTION}.")) | {
+    f"{ROLLOUT}.calculate_log_probs"
+}
 MULTIPLIERS = tuple(
     f"{ROLLOUT}.{name}" for name in ("n_agent", "n_trajectories", "n_samples")
 )
@@ -74,6 +94,10 @@ FREE = frozenset({"defaults", "hydra", "model_engine"})
 INTERPOLATION = re.compile(
     r"\$\{(oc\.select:)?(?P<name>[\w.]+)(,(?P<default>[^${}]*))?\}"
 )
+OLD_OPTIONS = ("token", "sequence", "geometric")
+"""What rollout_rs was before verl 0.8."""
+JUDGED = ("colocate_async", f"{TRAINER_MODE} separate_async")
+"""Ends of what shows that rollouts are older where the number of updates is known."""
 ASYNC = ("async_training", "rllm.async_training.enable")
 """Sections and switches that verl's asynchronous trainers, and rllm's, have."""
 UNRESOLVED = object()
@@ -90,6 +114,10 @@ def verl_settings(source: Source) -> Settings:
     """The settings of `source` over verl's defaults. ValueError for a value of a wrong
     type."""
     known, version = _known()
+    mains = read_file(MAINS)
+    main = source.main if source.main in mains else ""
+    foreign = not main and source.main not in ("", SYNC_MAIN)
+    known = merged(known, mains.get(main, {}))
     unknown: dict[str, Iterable[str]] = {}
     for name in _unknown_settings(source, known):
         beside = _at(known, name.rpartition(".")[0]) if "." in name else known
@@ -130,10 +158,19 @@ def verl_settings(source: Source) -> Settings:
         values[name] = checked(name, value, kind, source.name)
     stale = source.stale or _stale(tree)
     if stale:
+        judged = main or (not foreign and stale.endswith(JUDGED))
+        open_end = "" if judged else ": whether every ratio is 1 was not judged"
+        notes.append(f"{stale} trains on rollouts of an older policy{open_end}")
+    if foreign and stale:
+        # its own configuration is not known, and sets these as it likes
+        unread |= {name for name in CORRECTIONS if _at(given, name) is None}
+    old = _at(tree, f"{CORRECTION}.rollout_rs")
+    if old in OLD_OPTIONS:
         notes.append(
-            f"{stale} trains on rollouts of an older policy: whether every ratio is 1 "
-            "was not judged"
+            f"rollout_rs {old} is an option of an older verl, which {version} refuses: "
+            f"{NOT_JUDGED}"
         )
+        unread |= {name for name in CORRECTIONS if "rollout_rs" in name}
     misplaced = tuple(_misplaced(source, known, tree))
     return Settings(
         "verl",
@@ -142,6 +179,7 @@ def verl_settings(source: Source) -> Settings:
         defaults,
         notes=tuple(notes),
         stale=stale,
+        main=main,
         named=frozenset(_names(given)),
         unknown=frozenset(unread | doubtful | (source.open - set(_names(given)))),
         misplaced=misplaced,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from entrostat.doctor.checks import (
+    OF_THE_TRAINED,
     Edge,
     Run,
     bonus_beside,
@@ -21,7 +22,15 @@ from entrostat.doctor.checks import (
 from entrostat.doctor.finding import Finding, Found
 from entrostat.doctor.read import reason
 from entrostat.doctor.settings import Kind, Settings, checked, shown
-from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS, ROLLOUT, TRAINER_MODE
+from entrostat.doctor.verl import (
+    ACTOR,
+    BYPASS,
+    CORRECTION,
+    LOSS,
+    ROLLOUT,
+    TRAINER_MODE,
+)
+from entrostat.doctor.verl_async import ASYNC_CHECKS, OWN_BYPASS, updates
 from entrostat.strategies import STRATEGIES, make_strategy
 from entrostat.trainers import (
     VERL_LOSSES,
@@ -31,7 +40,6 @@ from entrostat.trainers import (
     Loss,
     ratios_can_move,
     thresholds,
-    verl_updates_per_rollout,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +110,7 @@ def verl_findings(
         _temperature,
         _sampling_cut,
         _bonus_and_controller,
+        *ASYNC_CHECKS,
     )
     return ([] if off is None else [off]) + run_checks(checks, run)
 
@@ -115,7 +124,7 @@ def _plugin_off(settings: Settings) -> Found | None:
         v0 = name == TRAINER_MODE and not settings["trainer.use_v1"]
         if settings[name] == value and name in settings.named:
             asked.append(name)
-        elif settings[name] != value and not v0:
+        elif settings[name] != value and not v0 and not _own_mode(name, settings):
             missing[name] = value
     # somebody's own class may have fields of the same names
     target = str(settings[f"{LOSS}._target_"] or "")
@@ -124,6 +133,11 @@ def _plugin_off(settings: Settings) -> Found | None:
     lines = ", ".join(f"{name}={value}" for name, value in missing.items())
     said = f"{asked[0]} asks for entrostat, and missing is: {lines}"
     return Found(Finding.PLUGIN_OFF, said, settings.of(missing))
+
+
+def _own_mode(name: str, settings: Settings) -> bool:
+    """Whether it is another of the plug-in's trainer modes, as entrostat_colocate_async."""
+    return name == TRAINER_MODE and settings[name].startswith(f"{VERL_PLUGIN}_")
 
 
 def _named_strategy(settings: Settings) -> "Strategy":
@@ -149,26 +163,20 @@ def _named_strategy(settings: Settings) -> "Strategy":
 
 def _ratio_always_one(run: Run) -> Found | None:
     """There is one update per rollout, and nothing acts where the ratio is 1."""
-    sizes = run.settings.of(
-        (
-            "data.train_batch_size",
-            f"{ACTOR}.ppo_mini_batch_size",
-            f"{ACTOR}.ppo_epochs",
-        )
-    )
-    batch, mini_batch, epochs = sizes.values()
-    if run.settings.stale or batch is None:
-        return None
-    updates = verl_updates_per_rollout(
-        train_batch_size=batch, ppo_mini_batch_size=mini_batch, ppo_epochs=epochs
-    )
     # in bypass mode the old policy is the sampler's: ratios leave 1 because two engines
-    # give a token different probabilities
-    moves = ratios_can_move(updates) or run.settings[f"{CORRECTION}.bypass_mode"]
+    # give a token different probabilities, and because rollouts may be older
+    count, sizes = updates(run.settings)
+    moves = count is None or ratios_can_move(count) or run.settings[BYPASS]
     loss_acts = VERL_LOSSES.get(run.loss, Loss()).acts_at_one
     if moves or loss_acts or run.acts_on_fresh:
         return None
-    return one_update(sizes)
+    found = one_update(sizes)
+    if not run.settings.stale:
+        return found
+    said = f"{found.said}, {OF_THE_TRAINED}"
+    return dataclasses.replace(
+        found, said=said, settings={**found.settings, BYPASS: False}
+    )
 
 
 def _window(settings: Settings) -> tuple[float, float]:
@@ -245,7 +253,7 @@ def _entropy_aggregation(run: Run) -> Found | None:
     name = f"{ACTOR}.loss_agg_mode"
     mode = run.settings[name]
     # in bypass mode there is no actor/entropy
-    if mode not in ENTROPY_IS or run.settings[f"{CORRECTION}.bypass_mode"]:
+    if mode not in ENTROPY_IS or run.settings[BYPASS]:
         return None
     said = f"loss_agg_mode {mode}: actor/entropy is {ENTROPY_IS[mode]}"
     return Found(Finding.ENTROPY_AGGREGATION, said, {name: mode})
@@ -283,15 +291,19 @@ def _truncated_ratio(run: Run) -> Found | None:
 
 
 def _bypass_mode(run: Run) -> Found | None:
-    """What rollout_correction sets beside bypass_mode is read by nobody."""
-    mode = f"{CORRECTION}.bypass_mode"
-    if not run.settings[mode]:
+    """What rollout_correction sets beside bypass_mode is read by nobody, unless the loss
+    mode is bypass_mode too."""
+    mode = BYPASS
+    if not run.settings[mode] or run.loss == OWN_BYPASS:
         return None
     unread = {}
     for name in ("loss_type", "rollout_is", "rollout_rs"):
         full_name = f"{CORRECTION}.{name}"
         if run.settings.changed(full_name):
             unread[full_name] = run.settings[full_name]
+    # a default of the asynchronous mains is nobody's fault
+    if not unread and mode not in run.settings.named:
+        return None
     said = "bypass_mode true: no actor/entropy is logged"
     if unread:
         said += f", and nothing reads {shown(unread)}"
