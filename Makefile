@@ -36,7 +36,7 @@ test: $(STAMP)
 test-verl: $(VERL)/.installed
 	$(VERL)/bin/pyright -p tests/with_verl --pythonpath $(VERL)/bin/python
 	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -c tests/with_verl/pytest.ini tests/with_verl tests/doctor/test_verl_faults.py \
-		tests/doctor/test_verl_bypass.py
+		tests/doctor/test_verl_async.py tests/doctor/test_verl_bypass.py
 
 # SkyRL's own loss and registry under our bounds, on a CPU; its wheel wants Python 3.12
 test-skyrl:

@@ -90,7 +90,6 @@ ONE = "RATIO_ALWAYS_ONE"
     [
         (OPENRLHF.format(update=128, more=""), "openrlhf", set()),
         (OPENRLHF.format(update=1024, more=""), "openrlhf", {ONE}),
-        (OPENRLHF.format(update=1024, more="--train.async_enable"), "openrlhf", set()),
         (OPENRLHF.format(update=128, more="--actor.dual_clip 1.2"), "openrlhf", {"DUAL_CLIP"}),
         (OPENRLHF.format(update=128, more="--actor.policy_loss_type gspo"), "openrlhf", {"SEQUENCE_WINDOW"}),
         (OPENRLHF_BEFORE, "openrlhf", set()),
@@ -194,9 +193,14 @@ def test_the_table_is_whole(name):
     trainer = OTHERS[name]
     for setting in trainer.settings.values():
         assert setting.default is None or checked(setting.name, setting.default, setting.kind) == setting.default
-    assert (trainer.settings["loss"].default or "") in trainer.losses
-    assert set(trainer.stale) <= set(trainer.settings)
-    for coefficient, switches in trainer.switched:
-        assert {coefficient, *switches} <= set(trainer.settings)
+    loss = trainer.settings.get("loss")
+    assert len(trainer.losses) == 1 if loss is None else (loss.default or "") in trainer.losses
+    meant = {meaning for one in trainer.switched for meaning in (one.coefficient, *one.switches)}
+    wheres = [*trainer.stale, *trainer.late, *(each for one in trainer.losses.values() for each in one.sampler_where)]
+    for one in trainer.corrections:
+        wheres += one.on
+        meant |= {each for each in (one.low, one.high, one.pair, one.function, *one.others) if each}
+        assert set(one.losses) <= set(trainer.losses)
+    assert meant | {where.meaning for where in wheres} <= set(trainer.settings)
     meanings = {setting.name for setting in trainer.settings.values()}
     assert len(meanings) == len(trainer.settings)

@@ -321,6 +321,45 @@ def test_without_the_correction_nothing_weighs_the_samplers_own_probabilities(la
     assert Finding.VLLM_CORRECTION_OFF not in found(vllm_importance_sampling_correction=False)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("cap", "expected"), [(3.0, 1.0), (0.5, 0.5)])
+def test_a_cap_under_one_weighs_every_sample_alike(lab, cap, expected):
+    """Samples whose log-probs are the trainer's own: the right weight is 1."""
+
+    class Same(lab.stock):
+        def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+            logps, *rest = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            return logps * 0 - 1.0, *rest
+
+    def sample(prompts, trainer):
+        ids = trainer.processing_class(list(prompts))["input_ids"]
+        ends = [[5, 7, trainer.processing_class.eos_token_id]] * len(ids)
+        return {"prompt_ids": ids, "completion_ids": ends, "logprobs": [[-1.0, -1.0, -1.0]] * len(ids)}
+
+    fields = {"vllm_importance_sampling_clip_max": cap, "vllm_importance_sampling_mode": "token_truncate"}
+    args = lab.config(max_steps=1, logging_steps=1, **fields)
+    trainer = lab.trainer(
+        Same, args=args, reward=lambda completions, **_: [0.0] * len(completions), rollout_func=sample
+    )
+    trainer.use_vllm, trainer._last_loaded_step = True, 0
+    trainer.train()
+    (logged,) = [row for row in trainer.state.log_history if "sampling/importance_sampling_ratio/mean" in row]
+    assert logged["sampling/importance_sampling_ratio/mean"] == pytest.approx(expected)
+    assert (Finding.CORRECTION_BAND in found(use_vllm=True, **fields)) == (expected < 1)
+
+
+@pytest.mark.parametrize("mode", ["sequence_mask", "token_mask"])
+def test_vespo_refuses_sequences_weights(lab, mode):
+    args = lab.config(loss_type="vespo", vllm_importance_sampling_mode=mode)
+    args.use_vllm = True
+    with pytest.raises(Exception) as caught:
+        lab.trainer(lab.stock, args=args)
+    # without a GPU no vLLM starts either
+    refused = "VESPO loss requires" in str(caught.value)
+    fields = {"use_vllm": True, "loss_type": "vespo", "vllm_importance_sampling_mode": mode}
+    assert (Finding.CORRECTION_REFUSED in found(**fields)) == refused == (mode == "sequence_mask")
+
+
 # Bonus and controller
 
 

@@ -1,5 +1,6 @@
 """The shipped fields of GRPOConfig are those of the installed TRL, and the doctor needs neither TRL nor torch."""
 
+import dataclasses
 import enum
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from entrostat.doctor import trl_fields
+from entrostat.doctor.others_streamed import TRL_ASYNC
 
 
 def plain(value):
@@ -18,6 +20,15 @@ def test_what_is_shipped_is_the_installed_release():
     assert shipped.version == imported.version
     assert shipped.script == imported.script
     assert shipped.defaults == {name: plain(value) for name, value in imported.defaults.items()}
+
+
+def test_the_asynchronous_trainers_defaults_are_those_of_the_installed_release():
+    from trl.experimental.async_grpo import AsyncGRPOConfig
+
+    theirs = {field.name: field.default for field in dataclasses.fields(AsyncGRPOConfig)}
+    for setting in TRL_ASYNC.settings.values():
+        assert setting.default == theirs[setting.name]
+    assert TRL_ASYNC.signature <= theirs.keys() - trl_fields.shipped().names
 
 
 TRL = "from trl import GRPOConfig\nGRPOConfig(output_dir='x', epsilon=0.3)\n"

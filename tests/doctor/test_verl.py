@@ -183,5 +183,7 @@ def test_what_an_interpolation_does_not_show_is_not_judged():
 def test_a_stream_without_batches_is_not_judged():
     words = ["data.train_batch_size=0"]
     config = settings(read(words))
-    assert findings(config) == [] and config.notes[-1].endswith("an older policy: whether every ratio is 1 was not judged")
+    assert findings(config) == [] and config.notes[-1].endswith(
+        "an older policy: whether every ratio is 1 was not judged"
+    )
     assert main(["doctor", *words]) == 0

@@ -164,14 +164,16 @@ def test_the_dual_clip_takes_the_gradient_inside_the_loosened_window(high, cap, 
     [("clip-lower", {}, True), ("dcpo", {}, True), ("dcpo", {"cap": 2.5}, False), ("clip-higher", {}, False)],
 )
 def test_the_dual_clip_takes_the_gradient_inside_a_strategys_window(name, options, hit):
-    """In the plug-in's own loss: ratios over the cap, or just inside the widest window under it, at A < 0."""
+    """In the plug-in's own loss: ratios over the cap, or just inside the widest window under it, at A < 0. Where the
+    window has no end above, the cap is a guard."""
     logratio = torch.tensor([[1.0, min(3.4, 1 + make_strategy(name, **options).highest) - 0.01]]).log()
     fields = {"policy_loss.strategy": name, "policy_loss.options": options}
     _, gradient, metrics = loss(VERL_PLUGIN, logratio, -torch.ones(1, 2), old=-40.0, **fields)
     assert (gradient[0, 1] == 0).item() == hit
     assert metrics["actor/pg_clipfrac"] == 0
     given = {f"{ACTOR}.{name}": value for name, value in fields.items()} | {f"{LOSS}.loss_mode": VERL_PLUGIN}
-    assert (Finding.DUAL_CLIP in found(**given)) == hit
+    ends = math.isfinite(make_strategy(name, **options).highest)
+    assert (Finding.DUAL_CLIP in found(**given)) == (hit and ends)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -175,11 +175,11 @@ def _config_classes(nodes: Sequence[ast.AST]) -> dict[str, _Kind]:
 
 def _is_imported(name: str, nodes: Sequence[ast.AST]) -> bool:
     """Whether the source imports that name from TRL."""
+    names: list[str] = []
     for node in nodes:
-        of_trl = isinstance(node, ast.ImportFrom) and (node.module or "")[:3] == "trl"
-        if of_trl and any(alias.name == name for alias in node.names):
-            return True
-    return False
+        if isinstance(node, ast.ImportFrom) and (node.module or "")[:3] == "trl":
+            names += [alias.name for alias in node.names]
+    return name in names
 
 
 def _constants(nodes: Sequence[ast.AST]) -> dict[str, ast.expr]:

@@ -96,6 +96,8 @@ INTERPOLATION = re.compile(
 )
 OLD_OPTIONS = ("token", "sequence", "geometric")
 """What rollout_rs was before verl 0.8."""
+OTHER_LIBRARY = r"(?!verl\.|recipe\.)[a-z]\w*\."
+"""A module of another package than verl's."""
 JUDGED = ("colocate_async", f"{TRAINER_MODE} separate_async")
 """Ends of what shows that rollouts are older where the number of updates is known."""
 ASYNC = ("async_training", "rllm.async_training.enable")
@@ -161,7 +163,10 @@ def verl_settings(source: Source) -> Settings:
         judged = main or (not foreign and stale.endswith(JUDGED))
         open_end = "" if judged else ": whether every ratio is 1 was not judged"
         notes.append(f"{stale} trains on rollouts of an older policy{open_end}")
-    if foreign and stale:
+    if re.match(OTHER_LIBRARY, source.main):
+        # its trainer reads them in its own way
+        unread |= CORRECTIONS
+    elif foreign and stale:
         # its own configuration is not known, and sets these as it likes
         unread |= {name for name in CORRECTIONS if _at(given, name) is None}
     old = _at(tree, f"{CORRECTION}.rollout_rs")
