@@ -60,6 +60,7 @@ TOKEN_IS = "algorithm.rollout_correction.rollout_is=token"
         (0.5, 1, f"{DECOUPLED} {TOKEN_IS}", {ONE}),
         (0.5, 1, f"{DECOUPLED} {TOKEN_IS} async_training.require_batches=2", set()),
         (0.5, 4, TOKEN_IS, {MISMATCH, "BYPASS_MODE"}),
+        (0.5, 4, "actor_rollout_ref.actor.use_rollout_log_probs=False", {MISMATCH, IGNORED}),
     ],
 )
 def test_verls_fully_asynchronous_main(tmp_path, staleness, trigger, more, expected):
@@ -93,6 +94,15 @@ def test_another_main_is_not_judged_by_verls(tmp_path, entry):
     )
     text = text.replace("--config-name=fully_async_ppo_megatron_trainer.yaml", "")
     assert not seen(tmp_path, "run.sh", text)[1]
+
+
+def test_what_is_said_of_an_entropy_that_nobody_logs(tmp_path):
+    tempered = "actor_rollout_ref.rollout.temperature=0.7 actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean"
+    _, found = seen(tmp_path, "run.sh", FULLY.format(staleness=0.5, trigger=4, more=tempered))
+    assert set(found) == {MISMATCH, "TEMPERATURE"} and "log-probs are the tempered" in found["TEMPERATURE"].said
+    _, found = seen(tmp_path, "run.sh", FULLY.format(staleness=0, trigger=4, more=f"{tempered} {DECOUPLED}"))
+    assert set(found) == {"ENTROPY_AGGREGATION", "TEMPERATURE"}
+    assert "actor/entropy is the tempered" in found["TEMPERATURE"].said
 
 
 ONE_STEP = """

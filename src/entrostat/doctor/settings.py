@@ -21,6 +21,7 @@ Kind = Literal[
     "pair?",
     "band?",
     "flag",
+    "flag?",
     "word",
     "word?",
     "options?",

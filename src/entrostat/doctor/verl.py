@@ -72,6 +72,7 @@ KINDS: Mapping[str, Kind] = {
     f"{CORRECTION}.rollout_rs": "word?",
     f"{CORRECTION}.rollout_rs_threshold": "band?",
     f"{ROLLOUT}.calculate_log_probs": "flag",
+    f"{ACTOR}.use_rollout_log_probs": "flag?",
     SYNC_STEP: "count",
     STALENESS: "number?",
     TRIGGER: "count?",

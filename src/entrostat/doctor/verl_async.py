@@ -142,6 +142,19 @@ def correction_ignored(run: Run) -> Found | None:
     return Found(Finding.CORRECTION_IGNORED, said, unread | needs)
 
 
+def decoupling_ignored(run: Run) -> Found | None:
+    """use_rollout_log_probs was set to false, which no code reads, and bypass_mode is
+    what takes the sampler's log-probs."""
+    name = f"{ACTOR}.use_rollout_log_probs"
+    if name not in run.settings.named or run.settings[name] is not False:
+        return None
+    if not run.settings[BYPASS]:
+        return None
+    values = run.settings.of((name, BYPASS))
+    said = f"nothing reads {shown({name: False})} under {shown({BYPASS: True})}"
+    return Found(Finding.CORRECTION_IGNORED, said, values)
+
+
 def correction_band(run: Run) -> Found | None:
     """A cap under 1, or a band without 1."""
     settings = run.settings
@@ -248,6 +261,7 @@ ASYNC_CHECKS = (
     mismatch_clipped,
     staleness_unseen,
     correction_ignored,
+    decoupling_ignored,
     correction_band,
     correction_refused,
 )

@@ -256,7 +256,11 @@ def _entropy_aggregation(run: Run) -> Found | None:
     if mode not in ENTROPY_IS or run.settings[BYPASS]:
         return None
     said = f"loss_agg_mode {mode}: actor/entropy is {ENTROPY_IS[mode]}"
-    return Found(Finding.ENTROPY_AGGREGATION, said, {name: mode})
+    values = {name: mode}
+    if run.settings.stale:
+        # where the main's own mode is not known, nor is whether there is an entropy
+        values[BYPASS] = False
+    return Found(Finding.ENTROPY_AGGREGATION, said, values)
 
 
 def _aggregation_ignored(run: Run) -> Found | None:
@@ -335,9 +339,9 @@ def _temperature(run: Run) -> Found | None:
     temperature = run.settings[name]
     if temperature == 1:
         return None
-    said = (
-        f"at {temperature:g} actor/entropy is the tempered sampler's, not the model's"
-    )
+    # in bypass mode there is no actor/entropy
+    what = "log-probs are" if run.settings[BYPASS] else "actor/entropy is"
+    said = f"at {temperature:g} {what} the tempered sampler's, not the model's"
     return Found(Finding.TEMPERATURE, said, {name: temperature})
 
 
