@@ -41,7 +41,7 @@ def in_a_terminal(*words, columns=80, **variables):
 MISTYPED = [
     (["train", "--stepss", "3", "grpo"], "unknown option '--stepss': did you mean --steps"),
     (["train", "grpoo"], "unknown method 'grpoo': did you mean grpo?"),
-    (["train", "--steps", "three", "grpo"], "three"),
+    (["train", "--steps", "three", "grpo"], "--steps must be a whole number, got 'three'"),
     (["train", "grpo", "--steps", "5"], "--steps is an option of the run, and those come before the method"),
     (["compare", "--seedss", "3"], "unknown option '--seedss': did you mean --seeds"),
     (["evaluate", "--problem", "3", "x"], "unknown option '--problem': did you mean --problems"),
@@ -51,6 +51,7 @@ MISTYPED = [
     (["reproduce", "--al"], "unknown option '--al': did you mean --all"),
     (["effect", "--epss", "0.2"], "unknown option '--epss': did you mean --eps"),
     (["pretrain", "--ou", "x"], "unknown option '--ou': did you mean --out"),
+    (["completion", "tcsh"], "shell can't be 'tcsh': did you mean zsh or fish or bash?"),
     (["trian"], "unknown command 'trian': did you mean train or pretrain?"),
 ]
 
