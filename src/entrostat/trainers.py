@@ -139,8 +139,30 @@ VERL_NEEDED: Mapping[str, str] = MappingProxyType(
         "trainer.v1.trainer_mode": VERL_PLUGIN,
     }
 )
-"""What a run under the plug-in sets beside `policy_loss.strategy`. The v0 trainer reads
-no trainer_mode."""
+"""What a run under the plug-in sets beside `policy_loss.strategy`; under an asynchronous
+trainer it is another trainer_mode. The v0 trainer reads none."""
+VERL_TRAINERS: Mapping[str, str] = MappingProxyType(
+    {
+        VERL_PLUGIN: "sync",
+        f"{VERL_PLUGIN}_colocate_async": "colocate_async",
+        f"{VERL_PLUGIN}_separate_async": "separate_async",
+    }
+)
+"""The plug-in's values of `trainer.v1.trainer_mode`, and verl's own trainers beneath."""
+
+
+def verl_trainer_mode(mode: object) -> str:
+    """The plug-in's trainer_mode for a run that has, or would have, this one.
+
+    >>> verl_trainer_mode("colocate_async")
+    'entrostat_colocate_async'
+    """
+    for ours, verls in VERL_TRAINERS.items():
+        if mode in (ours, verls):
+            return ours
+    return VERL_PLUGIN
+
+
 VERL_WINDOW = ("clip_ratio", "clip_ratio_low", "clip_ratio_high")
 """`clip_ratio` is read in place of a side that is null."""
 VERL_LOSSES: Mapping[str, Loss] = MappingProxyType(

@@ -7,9 +7,9 @@ import pytest
 
 from entrostat.cli import main
 from entrostat.doctor import Finding, findings, read, settings
-from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS
+from entrostat.doctor.verl import ACTOR, CORRECTION, LOSS, TRAINER_MODE
 from entrostat.strategies import STRATEGIES, make_strategy
-from entrostat.trainers import VERL_NEEDED
+from entrostat.trainers import VERL_NEEDED, VERL_TRAINERS
 
 ROOT = Path(__file__).parents[2]
 ONE_UPDATE = "data.train_batch_size=256"
@@ -119,6 +119,14 @@ def test_each_thing_that_the_plug_in_needs_is_missed(left_out):
     v0 = found(*words, "trainer.use_v1=false")
     assert (Finding.PLUGIN_OFF in v0) == (not left_out.endswith("trainer_mode"))
     assert Finding.PLUGIN_OFF not in found(f"+{LOSS}.strategy=mine", f"{LOSS}._target_=mine.Loss")
+
+
+def test_each_trainer_has_a_mode_of_the_plug_ins_own():
+    without = [word for word in ours("thermostat") if "trainer_mode" not in word]
+    for mode, verls in VERL_TRAINERS.items():
+        assert Finding.PLUGIN_OFF not in found(*without, f"{TRAINER_MODE}={mode}")
+        said = found(*without, f"{TRAINER_MODE}={verls}")[Finding.PLUGIN_OFF].said
+        assert said.endswith(f"missing is: {TRAINER_MODE}={mode}")
 
 
 @pytest.mark.parametrize(

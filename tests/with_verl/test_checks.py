@@ -102,7 +102,8 @@ def test_a_step_is_summarised_as_the_trl_engine_does_whatever_the_order():
     told = {"progress": 0.25, "updates": 4, "ceiling": 5.0}
     x = batch()
     order = torch.randperm(9, generator=torch.Generator().manual_seed(1))
-    tensors = [each[order] if isinstance(each, torch.Tensor) else [each[int(i)] for i in order] for each in x]
+    known = x[:-1]  # there are no log-probabilities of a sampler's own
+    tensors = [each[order] if isinstance(each, torch.Tensor) else [each[int(i)] for i in order] for each in known]
     assert x.old_entropy is not None
     # TRL's order: samples of one prompt together; three a prompt, the last one filled up with an empty one
     together = torch.tensor([0, 3, 6, 1, 4, 7, 2, 5, 8])

@@ -7,17 +7,15 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed.tensor
-from settings import ACTOR, HERE, dynamic, environment, ours
+from runs import RECORDED, STATE_FILE, calls, launch, main_ppo, metrics, observed, parameters, same, state
+from settings import ACTOR, asynchronous, dynamic, environment, ours
 from transformers import AutoModelForCausalLM
 
 from entrostat import dump
-from entrostat.engines.verl.trainer import STATE_FILE
-from entrostat.statefile import read_state
 
 CLIP = (f"{ACTOR}.clip_ratio_low=0.2", f"{ACTOR}.clip_ratio_high=0.28")
 MODE = "trainer.v1.trainer_mode=entrostat"
@@ -25,18 +23,6 @@ CONSTANT = (MODE, *ours("clip-higher"))
 BYPASS = ("algorithm.rollout_correction.bypass_mode=true", "actor_rollout_ref.rollout.calculate_log_probs=True")
 THERMOSTAT = (MODE, *ours("thermostat", target="0.6x", hold="both", rate=0.5), f"+{ACTOR}.policy_loss.dump_every=2")
 STEPS = "trainer.total_training_steps"
-
-
-def launch(work, ranks, *overrides, **env):
-    command = [sys.executable, str(HERE / "main_ppo.py"), str(work), str(ranks), *overrides]
-    # a hang ends here too, and fails
-    return subprocess.run(command, env=environment(**env), capture_output=True, text=True, timeout=1800)
-
-
-def main_ppo(work, ranks, *overrides, **env):
-    done = launch(work, ranks, *overrides, **env)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
-    return work
 
 
 @pytest.fixture(scope="session")
@@ -71,38 +57,6 @@ def resumed(folder, thermostat):
     shutil.copytree(thermostat / "ckpt/entrostat_dumps", work / "ckpt/entrostat_dumps")
     (work / "ckpt/latest_checkpointed_iteration.txt").write_text("2")
     return main_ppo(work, 2, *THERMOSTAT, f"{STEPS}=3", RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
-
-
-RECORDED = "cpu_platform,cpu_rollout,recorder"
-
-
-def parameters(work, step, ranks, part="actor"):
-    """Each rank's shard, in order."""
-    out = []
-    for rank in range(ranks):
-        path = work / f"ckpt/global_step_{step}/{part}/model_world_size_{ranks}_rank_{rank}.pt"
-        state = torch.load(path, weights_only=False)
-        out.append({name: x.to_local() if hasattr(x, "to_local") else x for name, x in state.items()})
-    return out
-
-
-def same(a, b):
-    assert [x.keys() for x in a] == [y.keys() for y in b]
-    return all(torch.equal(x[name], y[name]) for x, y in zip(a, b, strict=True) for name in x)
-
-
-def metrics(work):
-    """By step."""
-    rows = [json.loads(line) for line in (work / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row["data"] for row in rows}
-
-
-def calls(work, rank):
-    return [json.loads(line) for line in (work / f"loss-rank{rank}.jsonl").read_text().splitlines()]
-
-
-def state(work, step):
-    return read_state(work / f"ckpt/global_step_{step}/{STATE_FILE}")
 
 
 def test_two_steps_under_constant_bounds_are_verls_own_bit_by_bit(vanilla, constant):
@@ -202,15 +156,25 @@ def test_a_resumed_run_goes_on_exactly(thermostat, resumed):
 
 
 def test_without_a_pass_of_its_own_under_dynamic_batch_sizes_and_three_epochs(folder):
-    """Observed is the mean of -ln p of the rollout's own log-probabilities, once a step, however rows are packed."""
+    """Observed is the mean of -ln p of the rollout's own log-probabilities, once a step, however rows are packed, and how
+    old the policies are that sampled them."""
     work = folder / "bypassed"
     work.mkdir()
-    chosen = [MODE, *ours("od"), f"+{ACTOR}.policy_loss.dump_every=1", *dynamic(112), *BYPASS]
+    chosen = [
+        *asynchronous("colocate_async"),
+        *ours("od"),
+        f"+{ACTOR}.policy_loss.dump_every=1",
+        *dynamic(112),
+        *BYPASS,
+    ]
     chosen += [f"{ACTOR}.ppo_epochs=3", f"{ACTOR}.ppo_mini_batch_size=4"]
     main_ppo(work, 2, *chosen, RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
     made = [calls(work, rank) for rank in (0, 1)]
     assert len({call["rows"] for rank in made for call in rank}) > 1, "all micro-batches of one size"
+    assert [each["summary"]["ages"] for each in observed(work)] == [None, [0.0, 1.0]]
     for step in (0, 1):
+        sampled = metrics(work)[step + 1]["entrostat/staleness"]
+        assert sampled == step == metrics(work)[step + 1]["training/off_policy/trajectory_staleness/mean"]
         found = [call for rank in made for call in rank if call["step"] == step]
         assert sum(call["rows"] for call in found) == 3 * 16
         assert all(call["state"] == state(work, step + 1)["state"] for call in found)
@@ -233,17 +197,6 @@ def test_ppo_with_verls_critic_and_gae_is_its_own_bit_by_bit(folder):
         assert not same(parameters(stock, 1, 1, part), parameters(stock, 2, 1, part))
     assert metrics(ours_)[2]["critic/vf_loss"] == metrics(stock)[2]["critic/vf_loss"]
     assert state(ours_, 2)["strategy"]["name"] == "clip-higher"
-
-
-def test_a_killed_rank_is_an_error_and_no_hang(folder):
-    work = folder / "killed"
-    work.mkdir()
-    env = {"RIG_LOG": str(work), "RIG_DIE": "0", "VERL_USE_EXTERNAL_MODULES": RECORDED}
-    done = launch(work, 2, *THERMOSTAT, **env)
-    assert done.returncode not in (0, None)
-    assert len(calls(work, 1)) == 1
-    assert not Path(work / "ckpt/global_step_1").exists()
-    assert "died" in done.stderr or "Connection closed" in done.stderr or "gloo" in done.stderr
 
 
 def test_a_strategy_with_a_state_is_refused_by_the_v0_trainer_and_one_without_trains(folder):

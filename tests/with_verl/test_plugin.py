@@ -9,10 +9,11 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
-from verl.trainer.ppo.v1.trainer_base import get_trainer_cls
+from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, get_trainer_cls
 
 from entrostat.engines.verl.imported import when_imported
 from entrostat.engines.verl.plugin import check_first
+from entrostat.trainers import VERL_TRAINERS
 
 
 def python(code, env=None):
@@ -68,9 +69,20 @@ def test_the_registered_loss_is_ours():
 
 def test_the_registered_trainer_is_ours(monkeypatch):
     made = []
-    monkeypatch.setattr("entrostat.engines.verl.trainer.EntropyControlTrainer", lambda config: made.append(config) or 7)
-    assert get_trainer_cls("entrostat")(config="c") == 7
-    assert made == ["c"]
+    monkeypatch.setattr(
+        "entrostat.engines.verl.trainer.trainer_of", lambda mode: lambda config: made.append((mode, config)) or 7
+    )
+    for mode in VERL_TRAINERS:
+        assert get_trainer_cls(mode)(config="c") == 7
+    assert made == [(mode, "c") for mode in VERL_TRAINERS]
+
+
+def test_each_trainer_of_verls_has_one_of_ours_over_it():
+    from entrostat.engines.verl.trainer import trainer_of
+
+    for ours, verls in VERL_TRAINERS.items():
+        assert issubclass(trainer_of(ours), get_trainer_cls(verls))
+    assert set(VERL_TRAINERS.values()) == set(TRAINER_REGISTRY) - set(VERL_TRAINERS)
 
 
 def test_a_method_that_verl_has_renamed_is_said_by_whoever_asks_for_the_trainer():

@@ -84,6 +84,8 @@ def test_the_whole_of_it_passes_and_so_does_a_run_of_verls_own():
     assert settings.named(verls_own()) == []
     validate(verls_own())
     validate(config(*WHOLE))
+    for verls in ("colocate_async", "separate_async"):
+        validate(composed(f"{MODE}_{verls}", *WHOLE[1:]))
     validate(config(*V0, STRATEGY))
     validate(composed(LOSS_MODE, TARGET, STRATEGY, "rollout.nnodes=1"))
     assert verl.utils.validate_config is main_ppo.validate_config
@@ -118,7 +120,9 @@ def test_any_part_of_it_alone_is_refused_and_all_that_is_missing_named(given):
     [
         ([MODE, LOSS_MODE, f"{LOSS}._target_={settings.TARGET}s", STRATEGY], rf"{TARGET} \(it is {settings.TARGET}s\)"),
         ([MODE, f"{LOSS}.loss_mode=gspo", TARGET, STRATEGY], rf"{LOSS_MODE} \(it is gspo\)"),
-        (["trainer.v1.trainer_mode=colocate_async", *WHOLE[1:]], rf"{MODE} \(it is colocate_async\)"),
+        (["trainer.v1.trainer_mode=colocate_async", *WHOLE[1:]], rf"{MODE}_colocate_async \(it is colocate_async\)"),
+        (["trainer.v1.trainer_mode=separate_async", *WHOLE[1:]], rf"{MODE}_separate_async \(it is separate_async\)"),
+        ([f"{MODE}_colocate_async"], rf"{MODE.split('=')[0]} asks for it, so set this too: {LOSS_MODE} "),
         # read by nobody where they stand
         (["+trainer.trainer_mode=entrostat"], "trainer.trainer_mode is read by nobody: set trainer.v1.trainer_mode"),
         (["+algorithm.loss_mode=entrostat"], f"algorithm.loss_mode is read by nobody: set {LOSS}.loss_mode"),
@@ -146,6 +150,7 @@ def test_any_part_of_it_alone_is_refused_and_all_that_is_missing_named(given):
         ([*V0, STRATEGY, "data.train_batch_size=256"], "one update per step every ratio is 1"),
         # what the v0 trainer passes over
         ([*V0, STRATEGY, MODE], "the v0 trainer does not read trainer.v1.trainer_mode=entrostat"),
+        ([*V0, STRATEGY, f"{MODE}_colocate_async"], "v0 trainer does not read trainer.v1.trainer_mode=entrostat_coloc"),
         ([*V0, STRATEGY, f"+{LOSS}.dump_every=5"], "dump_every is not read by the v0 trainer"),
         (
             [*V0, f"+{LOSS}.strategy=thermostat"],

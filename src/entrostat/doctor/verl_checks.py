@@ -36,10 +36,12 @@ from entrostat.trainers import (
     VERL_LOSSES,
     VERL_NEEDED,
     VERL_PLUGIN,
+    VERL_TRAINERS,
     VERL_WINDOW,
     Loss,
     ratios_can_move,
     thresholds,
+    verl_trainer_mode,
 )
 
 if TYPE_CHECKING:
@@ -121,10 +123,14 @@ def _plugin_off(settings: Settings) -> Found | None:
     asked = [name for name in own if name in settings.named]
     missing = {}
     for name, value in VERL_NEEDED.items():
+        fits = (value,)
+        if name == TRAINER_MODE:
+            # each of verl's trainers has one of ours over it
+            fits, value = tuple(VERL_TRAINERS), verl_trainer_mode(settings[name])
         v0 = name == TRAINER_MODE and not settings["trainer.use_v1"]
-        if settings[name] == value and name in settings.named:
+        if settings[name] in fits and name in settings.named:
             asked.append(name)
-        elif settings[name] != value and not v0 and not _own_mode(name, settings):
+        elif settings[name] not in fits and not v0:
             missing[name] = value
     # somebody's own class may have fields of the same names
     target = str(settings[f"{LOSS}._target_"] or "")
@@ -133,11 +139,6 @@ def _plugin_off(settings: Settings) -> Found | None:
     lines = ", ".join(f"{name}={value}" for name, value in missing.items())
     said = f"{asked[0]} asks for entrostat, and missing is: {lines}"
     return Found(Finding.PLUGIN_OFF, said, settings.of(missing))
-
-
-def _own_mode(name: str, settings: Settings) -> bool:
-    """Whether it is another of the plug-in's trainer modes, as entrostat_colocate_async."""
-    return name == TRAINER_MODE and settings[name].startswith(f"{VERL_PLUGIN}_")
 
 
 def _named_strategy(settings: Settings) -> "Strategy":

@@ -1,8 +1,10 @@
 """A CPU platform for verl 0.9.1, by verl's own extension points, for tests alone.
 
 VERL_USE_EXTERNAL_MODULES=cpu_platform (verl imports it), VERL_PLATFORM=cpu, and VERL_ENGINE_DEVICE=cuda, with which
-verl's registry gives its stock FSDP engine. One function of verl's is replaced, `initialize_global_process_group_ray`:
-it asks for the backends "cpu:gloo,<device>:gloo", which torch refuses where the device is a CPU too.
+verl's registry gives its stock FSDP engine. Two functions of verl's are replaced. `initialize_global_process_group_ray`
+asks for the backends "cpu:gloo,<device>:gloo", which torch refuses where the device is a CPU too.
+`fsdp2_sharded_save_to_cpu` copies weights by `.cpu()`, which is no copy of what is on the CPU already: separate_async
+would find the present weights in its place for old ones.
 """
 
 import types
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 
 import torch
 import verl.utils.distributed
+import verl.utils.fsdp_utils
 from verl.plugin.platform import PlatformBase, PlatformRegistry
 
 
@@ -117,3 +120,13 @@ def _gloo(timeout_second=None, backend=None):
 
 
 verl.utils.distributed.initialize_global_process_group_ray = _gloo
+
+_stock_save = verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu
+
+
+def _copied(model):
+    state, spec = _stock_save(model)
+    return {name: (value.clone(), its_spec) for name, (value, its_spec) in state.items()}, spec
+
+
+verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu = _copied

@@ -1,19 +1,27 @@
 """A rollout by transformers in a CPU Ray actor, for tests alone: rollout.name=hf_cpu, in both of verl's registries.
 
-Worker side: the adapter that hands new weights on. Driver side: the server's life cycle.
+Worker side: the adapter that hands new weights on. Driver side: the server's life cycle. An interrupted request comes
+back with what there is of it, as vLLM's does, and verl's client asks for the rest of it later.
 """
+
+import asyncio
 
 import ray
 import torch
 from verl.workers.rollout import base as rollout_base
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
+from verl.workers.rollout.utils import ensure_async_iterator
 
 SERVER_NAME = "hf_cpu_server_{}"
 
 
 class ServerAdapter(BaseRollout):
-    """Lives in the actor worker; verl calls it from ActorRolloutRefWorker.update_weights."""
+    """Lives in the actor worker, or beside a server of its own, whose `replica_rank` it is given."""
+
+    def __init__(self, *args, replica_rank=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.replica_rank = replica_rank
 
     async def resume(self, tags):
         pass
@@ -22,16 +30,12 @@ class ServerAdapter(BaseRollout):
         pass
 
     async def update_weights(self, weights, global_steps=None, **kwargs):
-        state = {k: v.detach().float().cpu().clone() for k, v in weights}  # every rank must drain the generator
+        # every rank must drain the generator
+        state = {k: v.detach().float().cpu().clone() async for k, v in ensure_async_iterator(weights)}
         if torch.distributed.get_rank() == 0:
-            i = 0
-            while True:
-                try:
-                    server = ray.get_actor(SERVER_NAME.format(i))
-                except ValueError:
-                    break
-                await server.load_weights.remote(state, global_steps)
-                i += 1
+            # the rig has one server of the actor's workers, or one apart
+            server = ray.get_actor(SERVER_NAME.format(self.replica_rank or 0))
+            await server.load_weights.remote(state, global_steps)
 
 
 class HFServer:
@@ -43,6 +47,8 @@ class HFServer:
         self.eos = self.model.config.eos_token_id
         self.seed, self.max_new, self.seen = seed, max_new, {}
         self.global_steps = 0
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def load_weights(self, state, global_steps):
         missing = self.model.load_state_dict(state, strict=False)
@@ -50,10 +56,7 @@ class HFServer:
         self.global_steps = global_steps
 
     async def generate(self, request_id, prompt_ids, sampling_params, **kwargs):
-        return self._generate(prompt_ids, sampling_params)  # decorating the coroutine itself breaks Ray's detection
-
-    @torch.no_grad()
-    def _generate(self, prompt_ids, sampling_params):
+        await self.open.wait()
         temp = sampling_params.get("temperature", 1.0)
         ids, out, lps = list(prompt_ids), [], []
         # seed from (weights version, prompt, k-th copy of it): the same samples whatever the request order
@@ -61,17 +64,26 @@ class HFServer:
         k = self.seen[key] = self.seen.get(key, 0) + 1
         gen = torch.Generator().manual_seed(hash((self.seed, k, *key)) % 2**31)  # hash of ints: stable across runs
         n = sampling_params.get("max_tokens") or sampling_params.get("max_new_tokens") or self.max_new
+        version, stop_reason = self.global_steps, "completed"
         for _ in range(n):
-            logits = self.model(torch.tensor([ids])).logits[0, -1]
-            lp = torch.log_softmax(logits / (temp or 1.0), -1)
+            await asyncio.sleep(0)  # other requests, and an interruption
+            if not self.open.is_set():
+                stop_reason = "aborted"
+                break
+            lp = self._logprobs(ids, temp)
             tok = int(lp.argmax()) if not temp else int(torch.multinomial(lp.exp(), 1, generator=gen))
             out.append(tok)
             lps.append(float(lp[tok]))
             ids.append(tok)
             if tok == self.eos:
                 break
-        extra = {"global_steps": self.global_steps}
-        return TokenOutput(token_ids=out, log_probs=lps, stop_reason="completed", extra_fields=extra)
+        return TokenOutput(
+            token_ids=out, log_probs=lps, stop_reason=stop_reason, extra_fields={"global_steps": version}
+        )
+
+    @torch.no_grad()
+    def _logprobs(self, ids, temp):
+        return torch.log_softmax(self.model(torch.tensor([ids])).logits[0, -1] / (temp or 1.0), -1)
 
     async def wake_up(self, tags=None):
         pass
@@ -82,11 +94,17 @@ class HFServer:
     async def clear_kv_cache(self):
         pass
 
-    async def abort_all_requests(self, reject_request=False):
+    async def release_kv_cache(self):
         pass
 
-    async def resume_generation(self):
+    async def resume_kv_cache(self):
         pass
+
+    async def abort_all_requests(self, reject_request=False):
+        self.open.clear()
+
+    async def resume_generation(self):
+        self.open.set()
 
 
 class HFReplica(RolloutReplica):

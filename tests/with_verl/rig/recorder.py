@@ -1,6 +1,7 @@
-"""Loaded in every worker after the plug-in's parts: writes down what each rank did, and dies where it is told to.
+"""Loaded in every process after the plug-in's parts: writes down what was done, and dies where it is told to.
 
-RIG_LOG=FOLDER: one line of JSON a loss call in loss-rankN.jsonl. RIG_DIE=STEP: rank 1 kills itself in that step.
+RIG_LOG=FOLDER: one line of JSON a loss call in loss-rankN.jsonl, and one an observation in observed.jsonl. RIG_DIE=STEP:
+rank 1 kills itself in that step.
 """
 
 import json
@@ -14,7 +15,19 @@ import torch
 def install():
     from verl.utils import tensordict_utils as tu
 
+    from entrostat.engines.controller import Controller
     from entrostat.engines.verl.loss import KEY, ControlledLoss
+
+    stock_observe = Controller.observe
+
+    def observe(self, summary):
+        before = self.payload()["state"]
+        stock_observe(self, summary)
+        line = {"before": before, "after": self.payload()["state"], "summary": summary._asdict()}
+        with (Path(os.environ["RIG_LOG"]) / "observed.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    Controller.observe = observe
 
     stock = ControlledLoss.__call__
 

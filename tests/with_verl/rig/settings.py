@@ -61,3 +61,26 @@ def dynamic(tokens):
         f"{rollout}.log_prob_use_dynamic_bsz=True",
         f"{rollout}.log_prob_max_token_len_per_gpu={tokens}",
     ]
+
+
+def asynchronous(mode):
+    """One of verl's asynchronous trainers under ours, on verl's own replay buffer."""
+    sampler = "trainer.v1.sampler.custom_sampler"
+    return [f"trainer.v1.trainer_mode=entrostat_{mode}", f"{sampler}.path=null", f"{sampler}.name=null"]
+
+
+def separate(calls, ranks):
+    """A server apart from the trainers, and so many update calls a step. Without hybrid_engine=False the trainers' ranks
+    would be servers too; verl 0.9.1 logs that choice by `logger.info(..., flush=True)`, which is a TypeError."""
+    rollout = "actor_rollout_ref.rollout"
+    return [
+        *asynchronous("separate_async"),
+        f"trainer.v1.separate_async.parameter_sync_step={calls}",
+        "actor_rollout_ref.hybrid_engine=False",
+        f"{rollout}.nnodes=1",
+        f"{rollout}.n_gpus_per_node=1",
+        f"{rollout}.tensor_model_parallel_size=1",
+        f"{rollout}.checkpoint_engine.backend=cpu_file",
+        f"{rollout}.checkpoint_engine.custom_backend_module=cpu_weights",
+        f"++ray_kwargs.ray_init.num_gpus={ranks + 1}",
+    ]

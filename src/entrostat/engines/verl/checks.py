@@ -24,7 +24,11 @@ from entrostat.engines.verl.settings import (
 )
 from entrostat.strategies import NoState, Reads, Strategy, strategy_name
 from entrostat.texts import did_you_mean
-from entrostat.trainers import ratios_can_move, verl_updates_per_rollout
+from entrostat.trainers import (
+    VERL_TRAINERS,
+    ratios_can_move,
+    verl_updates_per_rollout,
+)
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 ENGINES = ("fsdp", "fsdp2")
@@ -142,9 +146,10 @@ def bypasses(config: DictConfig) -> bool:
 def _check_mode_unset(config: DictConfig, where: str) -> None:
     """Raises where trainer_mode asks for what this trainer would pass over without a
     word."""
-    if config.trainer.v1.trainer_mode == NAME:
+    mode = config.trainer.v1.trainer_mode
+    if mode in VERL_TRAINERS:
         raise ValueError(
-            f"{where} does not read {TRAINER_MODE}={NAME}: nothing would be observed, "
+            f"{where} does not read {TRAINER_MODE}={mode}: nothing would be observed, "
             f"logged or dumped: {_OUR_TRAINER}; or leave trainer_mode out, for a "
             "strategy without a state"
         )

@@ -32,6 +32,7 @@ from entrostat.engines.window import uncrossed
 from entrostat.entropy import TokenStats
 from entrostat.strategies import NoState, Strategy, state_from_json
 from entrostat.strategies.check import CheckedBounds
+from entrostat.trainers import VERL_TRAINERS
 
 KEY = "entrostat"
 """What the driver tells of a step, as JSON: under this key of a batch's extra_info. And
@@ -111,7 +112,7 @@ def policy_loss(
     """verl's policy loss `entrostat`: (scalar loss, metrics) from (b t) tensors, as
     verl's registry wants it.
 
-    Raises ValueError outside the trainer `entrostat` for a strategy that has a state or
+    Raises ValueError outside entrostat's trainers for a strategy that has a state or
     needs an entropy.
     """
     micro = config.get(KEY) or _without_trainer(config)
@@ -200,10 +201,12 @@ def _without_trainer(config: Any) -> MicroBatch:
     if not isinstance(options, EntrostatLossConfig):
         raise ValueError(f"loss_mode={NAME} has no options: set {TARGET_KEY}={TARGET}")
     if transferqueue_utils.TQ_INITIALIZED:
+        names = ", ".join(
+            f"{ours} for {verls}" for ours, verls in VERL_TRAINERS.items()
+        )
         raise ValueError(
-            f"loss_mode={NAME} needs {TRAINER_MODE}={NAME}, which is "
-            "synchronous. Under colocate_async and separate_async a batch mixes tokens "
-            "of several policies: there is no one sampler to observe before a step"
+            f"loss_mode={NAME} runs under none of verl's own v1 trainers: set "
+            f"{TRAINER_MODE} to entrostat's ({names})"
         )
     check_without_our_trainer(options, "this trainer")
     return MicroBatch(_checked(options.make()), NoState(), None, None)

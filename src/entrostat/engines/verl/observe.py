@@ -25,6 +25,8 @@ class Batch(NamedTuple):
     old_entropy: Float[Tensor, "b t"] | None
     """None where verl makes no pass over the batch before its updates."""
     rewards: Float[Tensor, " b"]
+    sampler_logprobs: Float[Tensor, "b t"] | None = None
+    """None where the sampler's are not kept, or where the old ones are the sampler's."""
 
     def groups(self) -> Int[Tensor, " b"]:
         """The number of a completion's prompt within the step."""
@@ -47,6 +49,7 @@ def observed(
     progress: float,
     updates: int,
     ceiling: float,
+    ages: tuple[float, ...] | None = None,
 ) -> RolloutSummary:
     """Token-weighted means of a step, the standard error over prompts included.
 
@@ -65,4 +68,14 @@ def observed(
     summary = summarise(
         rows, group=1, progress=progress, updates=updates, ceiling=ceiling
     )
+    summary = summary._replace(ages=ages)
     return summary._replace(excess_surprisal=None) if is_estimate else summary
+
+
+def sampler_gap(batch: Batch) -> float | None:
+    """Mean |ln(old / sampler)| over the trained tokens: staleness and the mismatch of two
+    engines together. None without the sampler's log-probabilities."""
+    if batch.sampler_logprobs is None or not batch.mask.any():
+        return None
+    gap = (batch.old_logprobs - batch.sampler_logprobs).abs()
+    return gap[batch.mask].double().mean().item()

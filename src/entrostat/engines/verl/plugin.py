@@ -1,8 +1,8 @@
 """What verl imports on `import verl`, in the driver and in every Ray process.
 
-It registers our two names, `actor_rollout_ref.actor.policy_loss.loss_mode=entrostat` and
-`trainer.v1.trainer_mode=entrostat`, and puts our check of the configuration in front of
-verl's. Neither imports what it names before a run asks for it: an idle plug-in must cost
+It registers our names, `actor_rollout_ref.actor.policy_loss.loss_mode=entrostat` and one
+`trainer.v1.trainer_mode` for each of verl's trainers, and puts our check of the
+configuration in front of verl's. Neither imports what it names before a run asks for it: an idle plug-in must cost
 a process of verl's nothing.
 """
 
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from entrostat.engines.verl.imported import when_imported
 from entrostat.engines.verl.settings import NAME, check_whole, named
+from entrostat.trainers import VERL_TRAINERS
 
 
 def _register_loss() -> None:
@@ -28,24 +29,29 @@ def _register_loss() -> None:
         return policy_loss(*args, **kwargs)
 
 
-def _register_trainer() -> None:
+def _register_trainers() -> None:
+    for mode in VERL_TRAINERS:
+        _register_trainer(mode)
+
+
+def _register_trainer(mode: str) -> None:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
 
-    @register_trainer(NAME)
+    @register_trainer(mode)
     class Trainer(PPOTrainer):
-        """Makes an EntropyControlTrainer. RuntimeError where that does not fit this
+        """Makes our trainer of this mode. RuntimeError where that does not fit this
         verl."""
 
         # not __init__: PPOTrainer is abstract
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             try:
-                from entrostat.engines.verl.trainer import EntropyControlTrainer
+                from entrostat.engines.verl.trainer import trainer_of
             except Exception as error:
                 raise RuntimeError(
-                    f"trainer.v1.trainer_mode={NAME} does not work with this verl: "
+                    f"trainer.v1.trainer_mode={mode} does not work with this verl: "
                     f"{error}"
                 ) from error
-            trainer: Any = EntropyControlTrainer
+            trainer: Any = trainer_of(mode)
             return trainer(*args, **kwargs)
 
 
@@ -70,7 +76,7 @@ def check_first(validate: Any) -> Any:
 
 when_imported("verl.trainer.ppo.core_algos", _register_loss)
 # where TransferQueue is missing, verl has no v1 trainer, and this never happens
-when_imported("verl.trainer.ppo.v1.trainer_base", _register_trainer)
+when_imported("verl.trainer.ppo.v1.trainer_base", _register_trainers)
 # the driver calls it before Ray starts and a model is loaded. No registry of verl's is
 # asked so early, and none sees the whole configuration
 verl.utils.config.validate_config = check_first(verl.utils.config.validate_config)

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from entrostat.trainers import VERL_NEEDED
+from entrostat.trainers import VERL_NEEDED, VERL_TRAINERS, verl_trainer_mode
 from entrostat.trainers import VERL_PLUGIN as NAME
 from entrostat.trainers import VERL_POLICY_LOSS as LOSS
 
@@ -71,8 +71,8 @@ def _missing(config: DictConfig) -> Iterator[tuple[str, str, str]]:
         # verl's configuration has no such key, so Hydra wants the +
         yield f"+{LOSS}.strategy", "NAME", "not set"
     mode = OmegaConf.select(config, TRAINER_MODE)
-    if mode != NAME and not other_trainer(config):
-        yield TRAINER_MODE, NAME, str(mode)
+    if mode not in VERL_TRAINERS and not other_trainer(config):
+        yield TRAINER_MODE, verl_trainer_mode(mode), str(mode)
 
 
 def other_trainer(config: DictConfig) -> str:
@@ -103,7 +103,7 @@ def _is_ours(path: str, value: Any) -> bool:
     """Whether nobody but a user of ours writes this."""
     section, _, key = path.rpartition(".")
     if key in _MODES:
-        return value == NAME
+        return value == NAME or value in VERL_TRAINERS
     if key == "_target_":
         return str(value).startswith("entrostat.")
     return section.endswith("policy_loss") and key in OWN_FIELDS

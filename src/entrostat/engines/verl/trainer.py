@@ -1,19 +1,24 @@
-"""On the driver: observes once per training step, hands the state to all ranks, and keeps
-it with verl's checkpoints.
+"""On the driver: observes once per call that updates the actor, hands the state to all
+ranks, and keeps it with verl's checkpoints.
 
-It overrides four methods of verl's synchronous trainer, each calling super, and tells the
-ranks by `extra_info`, which verl carries to them with the batch.
+It overrides four methods of verl's trainers, each calling super, and tells the ranks by
+`extra_info`, which verl carries to them with the batch. A training step has one such
+call, and parameter_sync_step of them under separate_async.
 """
 
 import json
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
+from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.config import omega_conf_to_dataclass
 
@@ -24,27 +29,40 @@ from entrostat.engines.verl.checks import bypasses, checked_options
 from entrostat.engines.verl.dump import GROUP, REWARD, SAMPLE, StepDump
 from entrostat.engines.verl.loss import KEY, ControlledLoss
 from entrostat.engines.verl.metrics import PREFIX, step_means
-from entrostat.engines.verl.observe import Batch, observed
+from entrostat.engines.verl.observe import Batch, observed, sampler_gap
+from entrostat.engines.verl.staleness import (
+    Clock,
+    entropy_ages,
+    mean_age,
+    sampler_ages,
+)
 from entrostat.statefile import read_state, write_state
 from entrostat.strategies import RolloutSummary, state_to_json
-from entrostat.trainers import TESTED_VERL, verl_updates_per_rollout
+from entrostat.trainers import (
+    TESTED_VERL,
+    VERL_TRAINERS,
+    verl_updates_per_rollout,
+)
 
 STATE_FILE = "entrostat_state.json"
 
 
-class EntropyControlTrainer(PPOTrainerSync):
-    """verl's synchronous trainer, whose clip bounds a strategy sets.
-    `trainer.v1.trainer_mode=entrostat`.
+class EntropyControl(PPOTrainer):
+    """What is laid over a trainer of verl's, so that a strategy sets its clip bounds.
 
     Raises ValueError at the start for what `checks` refuses, and on resuming for a
     checkpoint without our state, or with that of another strategy.
     """
 
+    verl_mode: ClassVar[str]
+    """The trainer_mode of the trainer beneath."""
+
     def __init__(self, config: DictConfig):
         self.options = checked_options(config)
         with open_dict(config):
-            # verl compares this string in several places
-            config.trainer.v1.trainer_mode = "sync"
+            # verl compares this string in several places, and reads the section of
+            # this name
+            config.trainer.v1.trainer_mode = self.verl_mode
         self.controller = Controller(self.options.make())
         self._ceiling = math.nan
         super().__init__(config)
@@ -60,14 +78,14 @@ class EntropyControlTrainer(PPOTrainerSync):
         self.actor_rollout_wg.set_loss_fn(ControlledLoss(actor, dump))
         super().on_init_end()
 
-    # One training step
+    # One update call
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         columns = self._columns(batch)
-        summary = self._summary(columns, len(batch))
+        sampled = self._sampler_ages(batch, columns)
+        summary = self._summary(columns, len(batch), sampled)
         self.controller.observe(summary)
-        # verl's step 1 is rollout 0
-        step = self.global_steps - 1
+        step = self._clock.rollout
         dumped_rows = 0
         if self.options.dump_every and step % self.options.dump_every == 0:
             batch = self._mark(batch, columns)
@@ -80,11 +98,35 @@ class EntropyControlTrainer(PPOTrainerSync):
         batch.extra_info = (batch.extra_info or {}) | {KEY: json.dumps(told)}
         batch = super()._update_actor(batch, metrics)
         metrics |= self._signals(summary)
+        metrics |= _off_policy(columns, sampled)
         metrics |= step_means(metrics)
         return batch
 
-    def _summary(self, columns: Batch, completions: int) -> RolloutSummary:
-        """What the strategy is told of the step."""
+    @property
+    def _clock(self) -> Clock:
+        return Clock(
+            step=self.global_steps,
+            call=self.local_trigger_step,
+            calls=self.parameter_sync_step,
+            warmup=self.config.trainer.critic_warmup,
+        )
+
+    def _sampler_ages(
+        self, batch: KVBatchMeta, columns: Batch
+    ) -> tuple[float, ...] | None:
+        """None where all are of age 0, or nothing says how old they are."""
+        if self.verl_mode == "sync":
+            return None
+        return sampler_ages(batch.tags, columns.mask, self._clock)
+
+    def _summary(
+        self, columns: Batch, completions: int, sampled: tuple[float, ...] | None
+    ) -> RolloutSummary:
+        """What the strategy is told of the batch."""
+        ages = None
+        if self.verl_mode != "sync":
+            ages = entropy_ages(self._clock, sampled, bypasses(self.config))
+        calls = self.total_training_steps * self.parameter_sync_step
         setup = self.config.actor_rollout_ref
         updates = verl_updates_per_rollout(
             train_batch_size=completions,
@@ -93,13 +135,14 @@ class EntropyControlTrainer(PPOTrainerSync):
         )
         return observed(
             columns,
-            progress=(self.global_steps - 1) / self.total_training_steps,
+            progress=self._clock.rollout / calls,
             updates=updates,
             ceiling=self._ceiling,
+            ages=ages,
         )
 
     def _signals(self, summary: RolloutSummary) -> dict[str, float]:
-        """What is logged of the step's entropy and of the strategy."""
+        """What is logged of the batch's entropy and of the strategy."""
         signals = {"entropy": summary.entropy, "entropy_error": summary.entropy_error}
         signals |= self.controller.signals()
         return {
@@ -109,15 +152,18 @@ class EntropyControlTrainer(PPOTrainerSync):
         }
 
     def _columns(self, batch: KVBatchMeta) -> Batch:
-        """The step's tokens of all ranks."""
+        """The batch's tokens of all ranks."""
         names = ["uid", "response_mask", "old_log_probs", "advantages", "rm_scores"]
         if not bypasses(self.config):
             names.append("entropy")
+            if self.config.actor_rollout_ref.rollout.calculate_log_probs:
+                names.append("rollout_log_probs")
         data = tq.kv_batch_get(
             keys=batch.keys, partition_id=str(batch.partition_id), select_fields=names
         )
         uids = data.pop("uid").tolist()
         data = data.to_padded_tensor()
+        sampled = data.get("rollout_log_probs", None)
         return Batch(
             uids=uids,
             is_padding=[bool(tag.get("is_padding", False)) for tag in batch.tags],
@@ -126,6 +172,7 @@ class EntropyControlTrainer(PPOTrainerSync):
             advantages=data["advantages"].float(),
             old_entropy=data["entropy"].float() if "entropy" in data else None,
             rewards=data["rm_scores"].float().sum(1),
+            sampler_logprobs=None if sampled is None else sampled.float(),
         )
 
     def _mark(self, batch: KVBatchMeta, columns: Batch) -> KVBatchMeta:
@@ -149,7 +196,7 @@ class EntropyControlTrainer(PPOTrainerSync):
         """Makes the dump folder ready for this run. ValueError where it is another's."""
         if self.global_steps:
             # resumed: steps after the checkpoint are dumped again
-            cut(self._dump_dir, self.global_steps)
+            cut(self._dump_dir, self.global_steps * self.parameter_sync_step)
         elif any(self._dump_dir.glob("step-*.parquet")):
             raise ValueError(
                 f"{self._dump_dir} holds dumps of another run: set policy_loss.dump_dir, "
@@ -181,12 +228,53 @@ class EntropyControlTrainer(PPOTrainerSync):
         restore(self.controller, folder)
 
 
-check_overrides(
-    EntropyControlTrainer,
-    PPOTrainerSync,
-    ("on_init_end", "_update_actor", "_save_checkpoint", "_load_checkpoint"),
-    f"verl=={TESTED_VERL}",
+class EntropyControlTrainer(EntropyControl, PPOTrainerSync):
+    """`trainer.v1.trainer_mode=entrostat`."""
+
+    verl_mode = "sync"
+
+
+class EntropyControlColocateAsync(EntropyControl, PPOTrainerColocateAsync):
+    """`trainer.v1.trainer_mode=entrostat_colocate_async`."""
+
+    verl_mode = "colocate_async"
+
+
+class EntropyControlSeparateAsync(EntropyControl, PPOTrainerSeparateAsync):
+    """`trainer.v1.trainer_mode=entrostat_separate_async`."""
+
+    verl_mode = "separate_async"
+
+
+_CLASSES = (
+    (EntropyControlTrainer, PPOTrainerSync),
+    (EntropyControlColocateAsync, PPOTrainerColocateAsync),
+    (EntropyControlSeparateAsync, PPOTrainerSeparateAsync),
 )
+for _ours, _verls in _CLASSES:
+    check_overrides(
+        _ours,
+        _verls,
+        ("on_init_end", "_update_actor", "_save_checkpoint", "_load_checkpoint"),
+        f"verl=={TESTED_VERL}",
+    )
+
+
+def trainer_of(mode: str) -> type[EntropyControl]:
+    """The trainer of one of our trainer modes."""
+    (found,) = (ours for ours, _ in _CLASSES if ours.verl_mode == VERL_TRAINERS[mode])
+    return found
+
+
+def _off_policy(columns: Batch, sampled: tuple[float, ...] | None) -> dict[str, float]:
+    """What is logged of the policies that sampled the batch."""
+    found: dict[str, float] = {}
+    if sampled is not None:
+        found[f"{PREFIX}staleness"] = mean_age(sampled)
+    gap = sampler_gap(columns)
+    if gap is not None:
+        found[f"{PREFIX}sampler_gap"] = gap
+    return found
 
 
 def restore(controller: Controller, folder: Path) -> None:
@@ -196,7 +284,7 @@ def restore(controller: Controller, folder: Path) -> None:
     if not path.exists():
         raise ValueError(
             f"{path} is missing, so the controller's state is unknown: resume from a "
-            "checkpoint of trainer_mode=entrostat, or start from the model alone "
+            "checkpoint of entrostat's trainer, or start from the model alone "
             "(trainer.resume_mode=disable)"
         )
     controller.load(read_state(path), str(path))
