@@ -14,8 +14,7 @@ SAMPLER = "actor_rollout_ref.rollout.calculate_log_probs=True"
 
 
 def killed_and_resumed(work, *overrides):
-    """Three processes of rank 1 would go on to the end: the first is killed after its second checkpoint or, where a step
-    has two rollouts, its first."""
+    """A run whose rank 1 is killed in the third rollout, and the same command again."""
     work.mkdir()
     env = {"RIG_LOG": str(work), "VERL_USE_EXTERNAL_MODULES": RECORDED, "VERL_LOGGING_LEVEL": "WARNING"}
     chosen = (*THERMOSTAT, SAMPLER, *overrides)

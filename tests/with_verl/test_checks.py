@@ -18,6 +18,7 @@ from entrostat.engines.verl.trainer import STATE_FILE, restore
 from entrostat.entropy import TokenStats
 from entrostat.statefile import write_state
 from entrostat.strategies import STRATEGIES, Reads, RolloutSummary, make_strategy
+from entrostat.trainers import VERL_TRAINERS
 from own_strategy import Own
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
@@ -43,7 +44,25 @@ def test_the_options_come_through_hydra():
     [
         ([], "needs .*loss_mode=entrostat, got 'vanilla'"),
         ([f"{LOSS}.loss_mode=entrostat"], "set .*_target_=entrostat.engines.verl.config.EntrostatLossConfig"),
-        ([*ours("grpo"), f"{ACTOR}.strategy=megatron"], "'megatron' is not supported, only fsdp and fsdp2"),
+        (
+            [*ours("grpo"), f"{ACTOR}.strategy=automodel"],
+            "'automodel' is not supported, only fsdp, fsdp2, megatron, veo",
+        ),
+        (
+            [*ours("grpo"), "model_engine=megatron", f"{ACTOR}.megatron.dynamic_context_parallel=true"],
+            "actor.megatron.dynamic_context_parallel=true is not supported.* set it to false",
+        ),
+        (
+            [*ours("grpo"), "model_engine=torchtitan", f"{ACTOR}.torchtitan.context_parallel_size=2"],
+            "actor.torchtitan.context_parallel_size must be 1",
+        ),
+        *(
+            (
+                [*ours("grpo"), f"model_engine={engine}", f"+{LOSS}.dump_every=1"],
+                f"dump_every is not supported under actor.strategy={engine}, only fsdp and fsdp2",
+            )
+            for engine in ("megatron", "veomni", "torchtitan")
+        ),
         ([*ours("grpo"), "distillation.enabled=true"], "distillation"),
         ([*ours("thermostat", tilt="bracket")], "sums over the vocabulary.*options.tilt=surprisal"),
         ([*ours("thermostat"), BYPASS], "'thermostat' needs the old policy's entropy.*bypass_mode=true: set it"),
@@ -58,6 +77,14 @@ def test_the_options_come_through_hydra():
 def test_what_cannot_work_is_refused(overrides, word):
     with pytest.raises(ValueError, match=word):
         checked_options(config(*overrides))
+
+
+@pytest.mark.parametrize("engine", ["megatron", "veomni", "torchtitan"])
+@pytest.mark.parametrize("mode", VERL_TRAINERS)
+def test_the_other_engines_pass_under_each_trainer(engine, mode):
+    chosen = config(*ours("thermostat"), f"model_engine={engine}", f"trainer.v1.trainer_mode={mode}")
+    assert chosen.actor_rollout_ref.actor.strategy == engine
+    assert checked_options(chosen).make() == make_strategy("thermostat")
 
 
 def test_one_update_a_step_is_enough_for_a_thermostat():

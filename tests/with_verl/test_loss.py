@@ -257,7 +257,7 @@ def test_a_strategy_of_ones_own_is_looked_at_at_its_first_use():
 
 def test_other_trainers_of_v1_are_refused(monkeypatch):
     monkeypatch.setattr("verl.utils.transferqueue_utils.TQ_INITIALIZED", True)
-    with pytest.raises(ValueError, match="own v1 trainers.* entrostat_colocate_async for colocate_async"):
+    with pytest.raises(ValueError, match=r"own v1 trainers.* entrostat_colocate_async for colocate_async"):
         call(policy_loss, tokens(), actor(EntrostatLossConfig(strategy="grpo")))
 
 

@@ -156,8 +156,8 @@ def test_a_resumed_run_goes_on_exactly(thermostat, resumed):
 
 
 def test_without_a_pass_of_its_own_under_dynamic_batch_sizes_and_three_epochs(folder):
-    """Observed is the mean of -ln p of the rollout's own log-probabilities, once a step, however rows are packed, and how
-    old the policies are that sampled them."""
+    """Observed is the mean of -ln p of the rollout's own log-probabilities, once a step, however rows are packed; and
+    how old the policies are that sampled them."""
     work = folder / "bypassed"
     work.mkdir()
     chosen = [

@@ -1,7 +1,7 @@
 """Loaded in every process after the plug-in's parts: writes down what was done, and dies where it is told to.
 
-RIG_LOG=FOLDER: one line of JSON a loss call in loss-rankN.jsonl, and one an observation in observed.jsonl. RIG_DIE=STEP:
-rank 1 kills itself in that step.
+RIG_LOG=FOLDER: one line of JSON a loss call in loss-rankN.jsonl, and one an observation in observed.jsonl.
+RIG_DIE=ROLLOUT: rank 1 kills itself in that rollout.
 """
 
 import json

@@ -70,8 +70,11 @@ def asynchronous(mode):
 
 
 def separate(calls, ranks):
-    """A server apart from the trainers, and so many update calls a step. Without hybrid_engine=False the trainers' ranks
-    would be servers too; verl 0.9.1 logs that choice by `logger.info(..., flush=True)`, which is a TypeError."""
+    """A server apart from the trainers, and so many update calls a step.
+
+    With hybrid_engine=True the trainers' ranks would be servers too. verl 0.9.1 logs the other choice by
+    `logger.info(..., flush=True)`, a TypeError, so VERL_LOGGING_LEVEL must be WARNING.
+    """
     rollout = "actor_rollout_ref.rollout"
     return [
         *asynchronous("separate_async"),

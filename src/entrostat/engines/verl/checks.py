@@ -31,7 +31,10 @@ from entrostat.trainers import (
 )
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
-ENGINES = ("fsdp", "fsdp2")
+FSDP = ("fsdp", "fsdp2")
+ENGINES = (*FSDP, "megatron", "veomni", "torchtitan")
+"""Values of actor.strategy under which a loss call has whole sequences, and verl takes
+its metrics from one rank of each data-parallel group."""
 _OUR_TRAINER = (
     f"run verl.trainer.main_ppo with trainer.use_v1=true and {TRAINER_MODE}={NAME}"
 )
@@ -51,11 +54,8 @@ def checked_options(config: DictConfig) -> EntrostatLossConfig:
     if where:
         _check_mode_unset(config, where)
         check_without_our_trainer(options, where)
-    if options.dump_every and _splits_sequences(config.actor_rollout_ref.actor):
-        raise ValueError(
-            f"{LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would "
-            "write the same rows"
-        )
+    if options.dump_every:
+        _check_dump(config.actor_rollout_ref.actor)
     return options
 
 
@@ -94,18 +94,53 @@ def _check_names(policy_loss: DictConfig) -> None:
 
 def _check_setup(config: DictConfig) -> None:
     """Raises ValueError where verl's engine or another loss of verl's is in the way."""
-    engine = config.actor_rollout_ref.actor.strategy
-    if engine not in ENGINES:
-        raise ValueError(
-            f"actor.strategy={engine!r} is not supported, only "
-            f"{' and '.join(ENGINES)}: there a loss call sees one micro-batch of one "
-            "data-parallel rank; under pipeline stages it is missing who counts the "
-            "tokens"
-        )
+    _check_engine(config.actor_rollout_ref.actor)
     if config.get("distillation") and config.distillation.get("enabled", False):
         raise ValueError(
             f"distillation sets a loss function of its own, and so does {NAME}: switch "
             "one of them off"
+        )
+
+
+def _check_engine(actor: DictConfig) -> None:
+    """Raises ValueError where a loss call may have parts of sequences, or some that
+    another rank counts too."""
+    engine = actor.strategy
+    if engine not in ENGINES:
+        raise ValueError(
+            f"actor.strategy={engine!r} is not supported, only {', '.join(ENGINES)}: it "
+            "is not known which ranks call the loss there, and which of them verl counts"
+        )
+    if engine == "megatron" and actor.megatron.get("dynamic_context_parallel", False):
+        raise ValueError(
+            "actor.megatron.dynamic_context_parallel=true is not supported: it deals a "
+            "batch anew among the ranks, so tokens would be counted more than once; set "
+            "it to false, context_parallel_size may stay"
+        )
+    if engine == "torchtitan" and actor.torchtitan.get("context_parallel_size", 1) > 1:
+        raise ValueError(
+            "actor.torchtitan.context_parallel_size must be 1: a rank has parts of "
+            "sequences there, and the loss wants whole ones"
+        )
+
+
+def _check_dump(actor: DictConfig) -> None:
+    """Raises ValueError where several ranks have the same rows, which each would
+    write."""
+    if actor.strategy not in FSDP:
+        raise ValueError(
+            f"{LOSS}.dump_every is not supported under actor.strategy={actor.strategy}, "
+            f"only {' and '.join(FSDP)}: ranks that share a model have the same rows, "
+            "and each would write them; leave it out"
+        )
+    sizes = [
+        actor.get("ulysses_sequence_parallel_size", 1),
+        actor.fsdp_config.get("ulysses_sequence_parallel_size", 1),
+    ]
+    if max(sizes) > 1:
+        raise ValueError(
+            f"{LOSS}.dump_every needs ulysses_sequence_parallel_size=1: ranks would "
+            "write the same rows"
         )
 
 
@@ -175,12 +210,3 @@ def _check_without_entropy(strategy: Strategy, where: str, cure: str) -> None:
     """Raises for a strategy that cannot live with a mean entropy estimated from sampled
     log-probabilities alone."""
     check_reads(strategy, Reads.MEAN_ENTROPY, f"which is missing under {where}: {cure}")
-
-
-def _splits_sequences(actor: DictConfig) -> bool:
-    """Whether several ranks share the tokens of a sequence."""
-    sizes = [
-        actor.get("ulysses_sequence_parallel_size", 1),
-        actor.fsdp_config.get("ulysses_sequence_parallel_size", 1),
-    ]
-    return max(sizes) > 1
