@@ -1,9 +1,11 @@
 """What is refused before a run, on configurations that verl's own Hydra composes, and the summary of a step."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import verl
 from hydra import compose, initialize_config_module
 from settings import ACTOR, ours
 
@@ -11,7 +13,7 @@ from entrostat import dump
 from entrostat.diagnose.plan import plan
 from entrostat.engines.controller import Controller
 from entrostat.engines.summary import sequence_sums, summarise
-from entrostat.engines.verl.checks import check_can_act, checked_options
+from entrostat.engines.verl.checks import ENGINES, FSDP, check_can_act, checked_options
 from entrostat.engines.verl.dump import run_notes
 from entrostat.engines.verl.observe import Batch, observed
 from entrostat.engines.verl.trainer import STATE_FILE, restore
@@ -23,6 +25,7 @@ from own_strategy import Own
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 LOSS = f"{ACTOR}.policy_loss"
+VERL = Path(verl.__file__).parent
 
 
 def config(*overrides):
@@ -46,7 +49,7 @@ def test_the_options_come_through_hydra():
         ([f"{LOSS}.loss_mode=entrostat"], "set .*_target_=entrostat.engines.verl.config.EntrostatLossConfig"),
         (
             [*ours("grpo"), f"{ACTOR}.strategy=automodel"],
-            "'automodel' is not supported, only fsdp, fsdp2, megatron, veo",
+            "'automodel' is not supported, only fsdp, fsdp2, fsdp_turbo",
         ),
         (
             [*ours("grpo"), "model_engine=megatron", f"{ACTOR}.megatron.dynamic_context_parallel=true"],
@@ -77,6 +80,13 @@ def test_the_options_come_through_hydra():
 def test_what_cannot_work_is_refused(overrides, word):
     with pytest.raises(ValueError, match=word):
         checked_options(config(*overrides))
+
+
+def test_the_engines_are_those_that_verl_has_but_one():
+    """fsdp_turbo is a strategy of FSDP's configuration; automodel has no configuration of an actor."""
+    known = {path.name.removesuffix("_actor.yaml") for path in (VERL / "trainer/config/actor").glob("*_actor.yaml")}
+    assert known - {"dp"} == set(ENGINES) - {*FSDP, "fsdp_turbo"}
+    checked_options(config(*ours("grpo"), f"{ACTOR}.strategy=fsdp_turbo"))
 
 
 @pytest.mark.parametrize("engine", ["megatron", "veomni", "torchtitan"])

@@ -150,12 +150,16 @@ def rank_main(rank, job, port):
     torch.distributed.destroy_process_group()
 
 
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
 if __name__ == "__main__":
     with open(sys.argv[1]) as file:
         job = json.load(file)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     if job["ranks"] == 1:
         rank_main(0, job, port)
     else:

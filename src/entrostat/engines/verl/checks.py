@@ -32,7 +32,7 @@ from entrostat.trainers import (
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 FSDP = ("fsdp", "fsdp2")
-ENGINES = (*FSDP, "megatron", "veomni", "torchtitan")
+ENGINES = (*FSDP, "fsdp_turbo", "megatron", "veomni", "torchtitan")
 """Values of actor.strategy under which a loss call has whole sequences, and verl takes
 its metrics from one rank of each data-parallel group."""
 _OUR_TRAINER = (
