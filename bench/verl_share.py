@@ -157,7 +157,7 @@ def page(found: Sequence[Row], command: str, commit: str) -> str:
         "",
         f"verl at {commit}: **{len(supported)} of {len(counted)} scripts, {share:.1%}**, by the plug-in's own rules,",
         "under a thermostat, or OD where a thermostat needs what `bypass_mode` leaves out. A script with another",
-        f"policy loss than verl's vanilla counts as not supported. Of all {len(found)} scripts with verl's settings it is",
+        f"policy loss than verl's vanilla counts as not supported. Of all {len(found)} scripts for verl it is",
         f"{len(supported) / len(found):.1%}; those that are not counted stand in the last lines.",
         "",
         "| trainer | engine | supported | scripts |",

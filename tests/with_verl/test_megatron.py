@@ -1,4 +1,4 @@
-"""verl's Megatron engine on four ranks of a CPU, tensor and pipeline parallel: who calls the loss, and what is counted."""
+"""verl's Megatron engine on four ranks of a CPU, tensor and pipeline parallel: who calls the loss, and what counts."""
 
 import json
 import subprocess
