@@ -23,9 +23,12 @@ RANKS = 4
 pytestmark = pytest.mark.skipif(not CORE.exists(), reason="make test-verl installs Megatron-Core")
 
 
+THERMOSTAT = {"hold": "both", "target": "0.6x"}
+
+
 def steered():
     """A thermostat's state in which it presses."""
-    strategy = make_strategy("thermostat")
+    strategy = make_strategy("thermostat", **THERMOSTAT)
     state = strategy.init()
     for progress, entropy in ((0.0, 4.0), (0.1, 1.2)):
         told = {"excess_surprisal": 1.0, "entropy_error": 0.01, "active": 1.0, "updates": 4, "ceiling": 5.6}
@@ -37,8 +40,9 @@ def steered():
 def ranks(tiny_model, tmp_path_factory):
     """What each rank made of each layout."""
     folder = tmp_path_factory.mktemp("megatron")
-    job = {"model": tiny_model, "out": str(folder / "out"), "layouts": LAYOUTS, "overrides": ours("thermostat")}
-    (folder / "job.json").write_text(json.dumps(job | {"state": state_to_json(steered()[1])}))
+    job = {"model": tiny_model, "out": str(folder / "out"), "layouts": LAYOUTS}
+    job |= {"overrides": ours("thermostat", **THERMOSTAT), "state": state_to_json(steered()[1])}
+    (folder / "job.json").write_text(json.dumps(job))
     command = [sys.executable, str(HERE / "cpu_megatron.py"), str(folder / "job.json")]
     env = environment(PYTHONPATH=f"{HERE}:{CORE}")
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1500)
@@ -84,7 +88,7 @@ def test_what_the_driver_logs_is_the_same_under_each_layout(ranks):
     assert len(logged) == 1 + 2 + 4
     assert all(logged[0][f"entrostat/{name}"] > 0 for name in ("clip_low", "clip_high", "dropped"))
     for other in logged[1:]:
-        assert other == pytest.approx(logged[0], rel=1e-3, abs=1e-6)
+        assert other == pytest.approx(logged[0], rel=1e-4, abs=1e-6)
 
 
 def test_the_bounds_are_the_strategys_on_every_rank(ranks):
