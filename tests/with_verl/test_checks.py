@@ -1,5 +1,6 @@
 """What is refused before a run, on configurations that verl's own Hydra composes, and the summary of a step."""
 
+import inspect
 import math
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import torch
 import verl
 from hydra import compose, initialize_config_module
 from settings import ACTOR, ours
+from verl.experimental.separation.engine_workers import DetachActorWorker
 
 from entrostat import dump
 from entrostat.diagnose.plan import plan
 from entrostat.engines.controller import Controller
 from entrostat.engines.summary import sequence_sums, summarise
-from entrostat.engines.verl.checks import ENGINES, FSDP, check_can_act, checked_options
+from entrostat.engines.verl.checks import CAN_GO_BACK, ENGINES, FSDP, check_can_act, checked_options
 from entrostat.engines.verl.dump import run_notes
 from entrostat.engines.verl.observe import Batch, observed
 from entrostat.engines.verl.trainer import STATE_FILE, restore
@@ -94,7 +96,17 @@ def test_the_engines_are_those_that_verl_has_but_one():
 def test_the_other_engines_pass_under_each_trainer(engine, mode):
     chosen = config(*ours("thermostat"), f"model_engine={engine}", f"trainer.v1.trainer_mode={mode}")
     assert chosen.actor_rollout_ref.actor.strategy == engine
-    assert checked_options(chosen).make() == make_strategy("thermostat")
+    if engine == "torchtitan" and mode.endswith("separate_async"):
+        with pytest.raises(ValueError, match=r"not supported under actor.strategy=torchtitan.* set entrostat_colocate"):
+            checked_options(chosen)
+    else:
+        assert checked_options(chosen).make() == make_strategy("thermostat")
+
+
+def test_verl_sets_the_weights_of_four_engines_back():
+    """verl's separate_async saves them before the first update of a step."""
+    source = inspect.getsource(DetachActorWorker._get_strategy_handlers)
+    assert [name for name in ENGINES if f'"{name}"' in source] == [name for name in ENGINES if name in CAN_GO_BACK]
 
 
 def test_one_update_a_step_is_enough_for_a_thermostat():

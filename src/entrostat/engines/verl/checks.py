@@ -32,6 +32,8 @@ from entrostat.trainers import (
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=true"
 FSDP = ("fsdp", "fsdp2")
+CAN_GO_BACK = (*FSDP, "veomni", "megatron")
+"""Engines whose weights verl sets back to those of a step's start (DetachActorWorker)."""
 ENGINES = (*FSDP, "fsdp_turbo", "megatron", "veomni", "torchtitan")
 """Values of actor.strategy under which a loss call has whole sequences, and verl takes
 its metrics from one rank of each data-parallel group."""
@@ -95,6 +97,7 @@ def _check_names(policy_loss: DictConfig) -> None:
 def _check_setup(config: DictConfig) -> None:
     """Raises ValueError where verl's engine or another loss of verl's is in the way."""
     _check_engine(config.actor_rollout_ref.actor)
+    _check_going_back(config)
     if config.get("distillation") and config.distillation.get("enabled", False):
         raise ValueError(
             f"distillation sets a loss function of its own, and so does {NAME}: switch "
@@ -121,6 +124,19 @@ def _check_engine(actor: DictConfig) -> None:
         raise ValueError(
             "actor.torchtitan.context_parallel_size must be 1: a rank has parts of "
             "sequences there, and the loss wants whole ones"
+        )
+
+
+def _check_going_back(config: DictConfig) -> None:
+    """Raises ValueError where verl's separate_async would end in its first step."""
+    engine = config.actor_rollout_ref.actor.strategy
+    mode = config.trainer.v1.trainer_mode
+    separate = VERL_TRAINERS.get(mode) == "separate_async" and not other_trainer(config)
+    if separate and engine not in CAN_GO_BACK and not bypasses(config):
+        raise ValueError(
+            f"{TRAINER_MODE}={mode} is not supported under actor.strategy={engine}, only "
+            f"{', '.join(CAN_GO_BACK)}: verl cannot set its weights back to a step's "
+            f"start; set {NAME}_colocate_async, or {BYPASS}"
         )
 
 
