@@ -4,12 +4,14 @@ import inspect
 import math
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
 import verl
 from hydra import compose, initialize_config_module
 from settings import ACTOR, ours
 from verl.experimental.separation.engine_workers import DetachActorWorker
+from verl.utils.config import omega_conf_to_dataclass
 
 from entrostat import dump
 from entrostat.diagnose.plan import plan
@@ -17,6 +19,7 @@ from entrostat.engines.controller import Controller
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.verl.checks import CAN_GO_BACK, ENGINES, FSDP, check_can_act, checked_options
 from entrostat.engines.verl.dump import run_notes
+from entrostat.engines.verl.loss import ControlledLoss
 from entrostat.engines.verl.observe import Batch, observed
 from entrostat.engines.verl.trainer import STATE_FILE, restore
 from entrostat.entropy import TokenStats
@@ -101,6 +104,9 @@ def test_the_other_engines_pass_under_each_trainer(engine, mode):
             checked_options(chosen)
     else:
         assert checked_options(chosen).make() == make_strategy("thermostat")
+    # what the driver sends to the workers
+    sent = ControlledLoss(omega_conf_to_dataclass(chosen.actor_rollout_ref.actor), None)
+    assert cloudpickle.loads(cloudpickle.dumps(sent)).config.strategy == engine
 
 
 def test_verl_sets_the_weights_of_four_engines_back():

@@ -11,7 +11,19 @@ import sys
 import pytest
 import torch
 import torch.distributed.tensor
-from runs import RECORDED, STATE_FILE, calls, launch, main_ppo, metrics, observed, parameters, same, state
+from runs import (
+    RECORDED,
+    STATE_FILE,
+    calls,
+    launch,
+    main_ppo,
+    metrics,
+    observed,
+    parameters,
+    same,
+    state,
+    verls_staleness,
+)
 from settings import ACTOR, asynchronous, dynamic, environment, ours
 from transformers import AutoModelForCausalLM
 
@@ -171,10 +183,13 @@ def test_without_a_pass_of_its_own_under_dynamic_batch_sizes_and_three_epochs(fo
     main_ppo(work, 2, *chosen, RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
     made = [calls(work, rank) for rank in (0, 1)]
     assert len({call["rows"] for rank in made for call in rank}) > 1, "all micro-batches of one size"
-    assert [each["summary"]["ages"] for each in observed(work)] == [None, [0.0, 1.0]]
+    fresh, stale = (each["summary"]["ages"] for each in observed(work))
+    # of the second step's completions some tokens, or all, were sampled before the first update
+    assert fresh is None and stale[1] > 0 and sum(stale) == pytest.approx(1)
+    assert metrics(work)[2]["entrostat/staleness"] == pytest.approx(stale[1])
     for step in (0, 1):
-        sampled = metrics(work)[step + 1]["entrostat/staleness"]
-        assert sampled == step == metrics(work)[step + 1]["training/off_policy/trajectory_staleness/mean"]
+        least, most = verls_staleness(metrics(work)[step + 1])
+        assert least <= metrics(work)[step + 1]["entrostat/staleness"] <= most <= step
         found = [call for rank in made for call in rank if call["step"] == step]
         assert sum(call["rows"] for call in found) == 3 * 16
         assert all(call["state"] == state(work, step + 1)["state"] for call in found)

@@ -33,9 +33,12 @@ class ServerAdapter(BaseRollout):
         # every rank must drain the generator
         state = {k: v.detach().float().cpu().clone() async for k, v in ensure_async_iterator(weights)}
         if torch.distributed.get_rank() == 0:
-            # the rig has one server of the actor's workers, or one apart
-            server = ray.get_actor(SERVER_NAME.format(self.replica_rank or 0))
-            await server.load_weights.remote(state, global_steps)
+            servers = [self.replica_rank]
+            if self.replica_rank is None:
+                servers = range(torch.distributed.get_world_size() // self.config.tensor_model_parallel_size)
+            for rank in servers:
+                server = ray.get_actor(SERVER_NAME.format(rank))
+                await server.load_weights.remote(state, global_steps)
 
 
 class HFServer:
@@ -47,7 +50,7 @@ class HFServer:
         self.eos = self.model.config.eos_token_id
         self.seed, self.max_new, self.seen = seed, max_new, {}
         self.global_steps = 0
-        self.open = asyncio.Event()
+        self.open, self.leaves = asyncio.Event(), False
         self.open.set()
 
     async def load_weights(self, state, global_steps):
@@ -56,7 +59,11 @@ class HFServer:
         self.global_steps = global_steps
 
     async def generate(self, request_id, prompt_ids, sampling_params, **kwargs):
-        await self.open.wait()
+        while not self.open.is_set():
+            if self.leaves:
+                extra = {"global_steps": self.global_steps}
+                return TokenOutput(token_ids=[], log_probs=None, stop_reason="aborted", extra_fields=extra)
+            await self.open.wait()
         temp = sampling_params.get("temperature", 1.0)
         ids, out, lps = list(prompt_ids), [], []
         # seed from (weights version, prompt, k-th copy of it): the same samples whatever the request order
@@ -101,9 +108,11 @@ class HFServer:
         pass
 
     async def abort_all_requests(self, reject_request=False):
+        self.leaves = reject_request
         self.open.clear()
 
     async def resume_generation(self):
+        self.leaves = False
         self.open.set()
 
 

@@ -46,6 +46,12 @@ def metrics(work):
     return {row["step"]: row["data"] for row in rows}
 
 
+def verls_staleness(logged):
+    """The least and the most that verl logs of a step, in training steps."""
+    staleness = "training/off_policy/trajectory_staleness"
+    return logged[f"{staleness}/min"], logged[f"{staleness}_worst/max"]
+
+
 def calls(work, rank):
     return [json.loads(line) for line in (work / f"loss-rank{rank}.jsonl").read_text().splitlines()]
 
