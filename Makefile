@@ -100,7 +100,8 @@ $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt -e '.[verl,math]' pyright pytest
 	@# apart: where verl finds it, each process imports it, which takes seconds
-	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(VERL)/megatron-core megatron-core==0.16.1
+	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $(VERL)/megatron-core megatron-core==0.16.1
 	touch $@
 
 $(SKYRL)/.installed: constraints-skyrl.txt
