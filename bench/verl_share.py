@@ -5,7 +5,8 @@
 
 In an environment with verl. Each bash script is read as `entrostat doctor` reads it, nothing is executed. Its settings
 go over the installed verl's, with the plug-in's lines and a strategy, and `settings` and `checks` of engines/verl judge
-them. A script that chooses another policy loss than verl's vanilla counts as not supported: ours would take its place.
+them. A script that chooses another policy loss than verl's vanilla or gspo counts as not supported: ours would take
+its place.
 
 Not counted is what is no RL (no reward in its loss: a teacher alone, a server of samples), what starts another script,
 which is counted itself, and what starts a module that verl no longer has.
@@ -32,8 +33,11 @@ from entrostat.trainers import verl_trainer_mode
 
 ENTRY = "verl.trainer.main_ppo"
 ENGINES = ("megatron", "veomni", "torchtitan")
-STRATEGIES = ("thermostat", "od")
-"""Both follow the entropy. od, which reads its mean alone, runs where the thermostat does not."""
+STRATEGIES = ("thermostat", "od", "adapo")
+"""All follow the entropy. od reads its mean alone, so it runs where the thermostat does not; adapo has one window for
+all tokens, so it runs on gspo."""
+BENEATH = {"vanilla": "token", "gspo": "sequence"}
+"""verl's losses that run beneath ours, and the importance_sampling_level that chooses each."""
 NOT_COUNTED = "not counted: "
 
 
@@ -123,9 +127,9 @@ def configured(source: Source, engine: str) -> DictConfig:
 def refusal(chosen: DictConfig) -> str:
     """What the plug-in says to the script's settings with its own; empty where one of the strategies runs."""
     loss = chosen.actor_rollout_ref.actor.policy_loss.loss_mode
-    if loss != "vanilla":
+    if loss not in BENEATH:
         return f"another loss, {loss}"
-    ours = {LOSS_MODE: NAME, TARGET_KEY: TARGET}
+    ours = {LOSS_MODE: NAME, TARGET_KEY: TARGET, f"{LOSS}.importance_sampling_level": BENEATH[loss]}
     if chosen.trainer.use_v1:
         ours[TRAINER_MODE] = verl_trainer_mode(chosen.trainer.v1.trainer_mode)
     said = ""
@@ -156,8 +160,8 @@ def page(found: Sequence[Row], command: str, commit: str) -> str:
         f"    {command}",
         "",
         f"verl at {commit}: **{len(supported)} of {len(counted)} scripts, {share:.1%}**, by the plug-in's own rules,",
-        "under a thermostat, or OD where a thermostat needs what `bypass_mode` leaves out. A script with another",
-        f"policy loss than verl's vanilla counts as not supported. Of all {len(found)} scripts for verl it is",
+        "under a thermostat; OD where a thermostat needs what `bypass_mode` leaves out; ADAPO on gspo. A script with",
+        f"another loss than verl's vanilla or gspo counts as not supported. Of all {len(found)} scripts for verl it is",
         f"{len(supported) / len(found):.1%}; those that are not counted stand in the last lines.",
         "",
         "| trainer | engine | supported | scripts |",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from transformers import AutoTokenizer
-from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
+from verl.trainer.ppo.core_algos import compute_policy_loss_gspo, compute_policy_loss_vanilla
 from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 
@@ -105,6 +105,40 @@ def test_constant_bounds_are_vanilla_bit_by_bit(mode, low, high, dual, corrected
     assert low == 1.0 or expected[1].count_nonzero() < x.mask.sum()
 
 
+@pytest.mark.parametrize("mode", ("token-mean", "seq-mean-token-mean"))
+@pytest.mark.parametrize(("low", "high"), [(3e-4, 4e-4), (0.1, 0.3), (0.2, math.inf)])
+@pytest.mark.parametrize("corrected", [False, True])
+def test_constant_bounds_by_sequence_are_gspo_bit_by_bit(mode, low, high, corrected):
+    x = tokens()
+    weights = x.weights if corrected else None
+    theirs = actor(PolicyLossConfig(), clip_ratio_low=low, clip_ratio_high=high)
+    options = EntrostatLossConfig(
+        strategy="grpo", options={"low": low, "high": high}, importance_sampling_level="sequence"
+    )
+    config, micro = under(options.make(), NoState(), x, actor(options))
+    wanted = call(compute_policy_loss_gspo, x, theirs, mode, weights)
+    found = call(policy_loss, x, config, mode, weights)
+    assert torch.equal(found[0], wanted[0])
+    assert torch.equal(found[1], wanted[1])
+    assert found[2] == wanted[2]
+    shares = step_means(micro.sums)
+    clipped = shares["entrostat/clip_low"] + shares["entrostat/clip_high"]
+    assert clipped == pytest.approx(wanted[2]["actor/pg_clipfrac"], abs=1e-6)
+    assert shares["entrostat/clip_dual"] == 0
+
+
+def test_bounds_per_token_are_refused_by_sequence():
+    for name in STRATEGIES:
+        fields = {"strategy": name, "importance_sampling_level": "sequence"}
+        if make_strategy(name).per_token:
+            with pytest.raises(ValueError, match="sets bounds per token, but"):
+                EntrostatLossConfig(**fields)
+        else:
+            EntrostatLossConfig(**fields)
+    with pytest.raises(ValueError, match="must be token or sequence, got 'sentence'"):
+        EntrostatLossConfig(strategy="grpo", importance_sampling_level="sentence")
+
+
 def test_the_window_of_each_token_is_the_strategys():
     """Against the project's own one-sided loss, with bounds of both signs."""
     x = tokens()
@@ -196,19 +230,30 @@ def alone():
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("low, high, dual", [(0.2, 0.28, 1.5), (0.2, 2.0, 1.5), (1.0, math.inf, 3.0)])
-def test_a_dump_has_as_clipped_the_tokens_without_gradient(tmp_path, tiny_model, alone, low, high, dual):
-    """The dual clip's too, inside the window and beyond it."""
+@pytest.mark.parametrize(
+    "low, high, dual, level",
+    [
+        (0.2, 0.28, 1.5, "token"),
+        (0.2, 2.0, 1.5, "token"),
+        (1.0, math.inf, 3.0, "token"),
+        (0.05, 0.05, 1.01, "sequence"),
+    ],
+)
+def test_a_dump_has_as_clipped_the_tokens_without_gradient(tmp_path, tiny_model, alone, low, high, dual, level):
+    """The dual clip's too, inside the window and beyond it; by sequence there is none."""
     x = tokens(seed=1)
     strategy = make_strategy("grpo", low=low, high=high)
-    config, micro = under(strategy, strategy.init(), x, actor(EntrostatLossConfig(strategy="grpo"), clip_ratio_c=dual))
+    options = EntrostatLossConfig(strategy="grpo", importance_sampling_level=level)
+    config, micro = under(strategy, strategy.init(), x, actor(options, clip_ratio_c=dual))
     gradient = call(policy_loss, x, config)[1]
     b, t = x.mask.shape
     columns = {"response_mask": x.mask.long(), "old_log_probs": x.old, "advantages": x.advantages}
     columns |= {"responses": torch.ones(b, t).long(), "prompts": torch.ones(b, 2).long()}
     columns |= {SAMPLE: torch.arange(b), GROUP: torch.arange(b), REWARD: torch.zeros(b)}
     data = tu.get_tensordict(columns, {"global_batch_size": b})
-    model = {"actor": {"loss_agg_mode": "token-mean", "clip_ratio_c": dual}, "rollout": {"temperature": 1.0}}
+    settings = {"loss_agg_mode": "token-mean", "clip_ratio_c": dual}
+    settings["policy_loss"] = {"importance_sampling_level": level}
+    model = {"actor": settings, "rollout": {"temperature": 1.0}}
     run = OmegaConf.create({"actor_rollout_ref": model, "algorithm": {}})
     step = StepDump(tmp_path, AutoTokenizer.from_pretrained(tiny_model), run)
     step.add({"step": 0, "dump": b}, data, alone, x.new.detach(), x.entropy, x.old_entropy, micro.bounds)
@@ -216,7 +261,8 @@ def test_a_dump_has_as_clipped_the_tokens_without_gradient(tmp_path, tiny_model,
     held = (gradient == 0)[x.mask] & (x.advantages != 0)[x.mask]
     assert ((torch.tensor(found["clipped"]) != 0) == held).all()
     past = (torch.tensor(found["clipped"]) == 1) & (x.advantages < 0)[x.mask]
-    assert past.any() and not held.all()
+    assert past.any() == (level == "token")
+    assert held.any() and not held.all()
 
 
 def test_without_the_trainer_a_strategy_without_state_runs_and_others_are_refused():

@@ -13,6 +13,7 @@ from entrostat.engines.verl.settings import LOSS_MODE, NAME
 from entrostat.strategies import STRATEGIES, Strategy, make_strategy
 
 _PLUGIN = "entrostat.engines.verl.plugin"
+LEVELS = ("token", "sequence")
 
 
 @dataclass
@@ -28,6 +29,9 @@ class EntrostatLossConfig(PolicyLossConfig):
     """Name of a strategy."""
     options: dict[str, Any] = field(default_factory=dict)
     """The strategy's options, by their names."""
+    importance_sampling_level: str = "token"
+    """token, a ratio per token under verl's vanilla loss; or sequence, one per completion
+    under verl's gspo, for strategies whose bounds are the same for all tokens."""
     dump_every: int = 0
     """Every how many training steps all tokens are written (entrostat.dump); 0:
     never."""
@@ -57,8 +61,24 @@ class EntrostatLossConfig(PolicyLossConfig):
                 f"{self.options!r}: write policy_loss.options.NAME=VALUE"
             )
         self._check_dump()
+        self._check_level()
         # so that a bad name or option is refused here
-        self.make()
+        self._check_fits(self.make())
+
+    def _check_level(self) -> None:
+        if self.importance_sampling_level not in LEVELS:
+            raise ValueError(
+                f"policy_loss.importance_sampling_level must be {' or '.join(LEVELS)}, "
+                f"got {self.importance_sampling_level!r}"
+            )
+
+    def _check_fits(self, strategy: Strategy) -> None:
+        if self.importance_sampling_level == "sequence" and strategy.per_token:
+            raise ValueError(
+                f"strategy {self.strategy!r} sets bounds per token, but "
+                "policy_loss.importance_sampling_level is 'sequence', one ratio per "
+                "completion: use grpo, clip-higher, clip-lower, mai or adapo, or 'token'"
+            )
 
     def _check_dump(self) -> None:
         every = self.dump_every

@@ -1,20 +1,24 @@
-"""On the ranks, once per micro-batch: verl's own vanilla loss, with the strategy's bounds
-for its clip ratios.
+"""On the ranks, once per micro-batch: verl's own vanilla or gspo loss, with the strategy's
+bounds for its clip ratios.
 
 verl calls `ControlledLoss` where it would call its ppo_loss, which it wraps: aggregation,
 rollout correction, KL and entropy terms are verl's. Its policy loss, in turn, is verl's
-compute_policy_loss_vanilla, dual clip included, which takes tensors where it expects the
-two clip ratios.
+compute_policy_loss_vanilla, dual clip included, or compute_policy_loss_gspo, which take
+tensors where they expect the two clip ratios.
 """
 
 import functools
 import json
+import math
 from typing import Any
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor
-from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
+from verl.trainer.ppo.core_algos import (
+    compute_policy_loss_gspo,
+    compute_policy_loss_vanilla,
+)
 from verl.utils import tensordict_utils as tu
 from verl.utils import transferqueue_utils
 from verl.utils.metric import AggregationType, Metric
@@ -28,7 +32,7 @@ from entrostat.engines.verl.config import EntrostatLossConfig
 from entrostat.engines.verl.dump import StepDump
 from entrostat.engines.verl.metrics import token_sums
 from entrostat.engines.verl.settings import NAME, TARGET, TARGET_KEY, TRAINER_MODE
-from entrostat.engines.window import uncrossed
+from entrostat.engines.window import at_level, uncrossed
 from entrostat.entropy import TokenStats
 from entrostat.strategies import NoState, Strategy, state_from_json
 from entrostat.strategies.check import CheckedBounds
@@ -48,6 +52,11 @@ class With:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
+
+    # for isinstance: verl's gspo asserts that it is given an ActorConfig
+    @property
+    def __class__(self) -> type:
+        return self._config.__class__
 
     def get(self, name: str, default: Any = None) -> Any:
         return getattr(self, name, default)
@@ -119,7 +128,10 @@ def policy_loss(
     mask = response_mask.bool()
     low, high = micro.set_bounds(old_log_prob, advantages, mask)
     windowed: Any = With(config, clip_ratio_low=low, clip_ratio_high=high)
-    loss, metrics = compute_policy_loss_vanilla(
+    level = config.policy_loss.importance_sampling_level
+    by_sequence = level == "sequence"
+    theirs = compute_policy_loss_gspo if by_sequence else compute_policy_loss_vanilla
+    loss, metrics = theirs(
         old_log_prob,
         log_prob,
         advantages,
@@ -129,9 +141,18 @@ def policy_loss(
         rollout_is_weights,
     )
     stats = TokenStats(log_prob.detach(), micro.entropy)
-    dual = config.get("clip_ratio_c", 3.0)
+    clipped_from = old_log_prob
+    if by_sequence:
+        logratio = stats.logprobs - old_log_prob
+        clipped_from = stats.logprobs - at_level(logratio, mask, level)
     micro.sums = token_sums(
-        stats, old_log_prob, advantages, mask, low=low, high=high, dual=dual
+        stats,
+        clipped_from,
+        advantages,
+        mask,
+        low=low,
+        high=high,
+        dual=math.inf if by_sequence else config.get("clip_ratio_c", 3.0),
     )
     return loss, metrics
 

@@ -15,7 +15,13 @@ from entrostat.trainers import VERL_POLICY_LOSS as LOSS
 
 LOSS_MODE, TARGET_KEY, TRAINER_MODE = VERL_NEEDED
 TARGET = VERL_NEEDED[TARGET_KEY]
-OWN_FIELDS = ("strategy", "options", "dump_every", "dump_dir")
+OWN_FIELDS = (
+    "strategy",
+    "options",
+    "importance_sampling_level",
+    "dump_every",
+    "dump_dir",
+)
 """What our policy_loss has beside verl's."""
 _MODES = ("loss_mode", "policy_loss_mode", "trainer_mode")
 """verl's settings that can have our name for a value, wherever they stand."""
