@@ -17,6 +17,7 @@ ORDER = [
     "files",
     "trainers",
     "clip",
+    "mask",
     "entropy",
     "importance",
     "advantage",

@@ -76,6 +76,7 @@ METHODS = {
     "clip-lower": {"low": 0.05},
     "id": {},
     "dcpo": {},
+    "dppo": {"low": 0.05, "high": 0.05},
     "thermostat": {"target": "1.3x"},
     "thermostat, bracket": {"target": "1.3x", "tilt": "bracket"},
 }

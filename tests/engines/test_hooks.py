@@ -1,13 +1,15 @@
 """prime-rl and slime: hooks with the signatures of their releases, and their own losses under our bounds.
 
 Neither can be installed here (SkyRL's hook is tested on SkyRL itself, tests/with_skyrl). Each stand-in has the
-parameters of the named release, and its loss in the few lines that matter: the ratio, a window around it, a sum.
+parameters of the named release, and its loss in the few lines that matter: slime's window around the ratio, prime-rl's
+mask on the change of p. The hook was also run once on prime-rl's own loss.py (dev/LOG.md).
 """
 
 import dataclasses
 import inspect
 import math
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from entrostat.engines import prime_rl, slime
 from entrostat.strategies import Reads, RolloutSummary
 from own_strategy import Own
 
-ABLE = ("grpo", "clip-higher", "clip-lower", "dynamic", "dcpo")
+ABLE = ("grpo", "clip-higher", "clip-lower", "dynamic", "dcpo", "dppo")
 OBSERVING = ("id", "did", "od", "mai", "adapo")
 
 
@@ -31,6 +33,47 @@ class LossInputs:
     advantages: torch.Tensor
     loss_mask: torch.Tensor
     loss_weights: torch.Tensor | None = None
+
+
+@dataclasses.dataclass
+class LossOutputs:
+    """The same file, LossOutputs."""
+
+    loss: torch.Tensor
+    metrics: dict
+
+
+class DefaultLossConfig:
+    """Tag v0.8.0, prime_rl/configs/trainer.py: fields and defaults, and pydantic's two methods that are used."""
+
+    def __init__(self, kl_tau=1e-3, adv_tau=1.0):
+        self.dppo_mask_low, self.dppo_mask_high, self.kl_tau, self.adv_tau = 0.2, 0.2, kl_tau, adv_tau
+
+    def model_copy(self, *, update):
+        made = DefaultLossConfig(self.kl_tau, self.adv_tau)
+        made.__dict__.update(update)
+        return made
+
+
+def default_loss_fn(inputs, loss_config):
+    """Tag v0.8.0, src/prime_rl/trainer/rl/loss.py, default_loss_fn, without its metrics of mismatch."""
+    logratio = inputs.trainer_logprobs - inputs.inference_logprobs
+    change = inputs.trainer_logprobs.exp() - inputs.inference_logprobs.exp()
+    high, low = change > loss_config.dppo_mask_high, change < -loss_config.dppo_mask_low
+    dropped = inputs.loss_mask & torch.where(inputs.advantages > 0, high, low)
+    gain = (inputs.loss_mask & ~dropped) * loss_config.adv_tau * inputs.advantages * logratio.exp()
+    loss = loss_config.kl_tau * inputs.loss_mask * logratio**2 - gain
+    if inputs.loss_weights is not None:
+        loss = loss * inputs.loss_weights
+    return LossOutputs(loss.sum(), {"is_masked": dropped.sum() / inputs.loss_mask.sum()})
+
+
+@pytest.fixture
+def prime_rl_installed(monkeypatch):
+    for name, part in (("configs.trainer", DefaultLossConfig), ("trainer.rl.loss", default_loss_fn)):
+        module = ModuleType(f"prime_rl.{name}")
+        setattr(module, part.__name__, part)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 def policy_loss_function(args, batch, logits, sum_of_sample_mean):
@@ -89,35 +132,36 @@ def test_their_loss_runs_under_the_strategys_bounds(through, name):
     torch.testing.assert_close(slope, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("weighted", "taus"), [(False, {}), (True, {"kl_tau": 0.1, "adv_tau": 0.5})])
 @pytest.mark.parametrize("name", ABLE)
-def test_prime_rl_gets_the_clipped_loss_of_each_sequence(name, weighted):
+@pytest.mark.usefixtures("prime_rl_installed")
+def test_prime_rls_own_loss_drops_what_a_clip_would_and_keeps_its_kl_term(name, weighted, taus):
     old, now, advantages, mask = world()
     weights = torch.tensor([0.5, 1.0, 2.0]) if weighted else torch.ones(3)
+    kl, scale = taus.get("kl_tau", 1e-3), taus.get("adv_tau", 1.0)
     for i in range(3):
         row = (old[i : i + 1], now[i : i + 1], advantages[i : i + 1], mask[i : i + 1])
-        # what does not count may hold anything
-        hidden = torch.where(mask[i], old[i], torch.nan)
         given = None if not weighted else weights[i].expand(7)
-        found = prime_rl.policy_loss(LossInputs(now[i], hidden, None, advantages[i], mask[i], given), strategy=name)
-        total, expected = wanted(make_strategy(name), make_strategy(name).init(), *row)
-        assert float(found.loss.detach()) == pytest.approx(total * float(weights[i]), rel=1e-5)
+        inputs = LossInputs(now[i], old[i], None, advantages[i], mask[i], given)
+        found = prime_rl.policy_loss(inputs, strategy=name, **taus)
+        _, clipped = wanted(make_strategy(name), make_strategy(name).init(), *row)
         (slope,) = torch.autograd.grad(found.loss, now, retain_graph=True)
-        torch.testing.assert_close(slope[i], expected[0] * weights[i], rtol=1e-5, atol=1e-6)
-        zero = int(((expected[0] == 0) & mask[i]).sum())
-        shares = sum(float(share) for share in found.metrics.values())
-        assert shares == pytest.approx(zero / int(mask[i].sum()), abs=1e-6)
+        expected = scale * clipped[0] + 2 * kl * mask[i] * (now[i] - old[i]).detach()
+        torch.testing.assert_close(slope[i], expected * weights[i], rtol=1e-5, atol=1e-6)
+        zero = int(((clipped[0] == 0) & mask[i]).sum())
+        assert float(found.metrics["is_masked"]) == pytest.approx(zero / int(mask[i].sum()), abs=1e-6)
 
 
+@pytest.mark.usefixtures("prime_rl_installed")
 def test_prime_rls_kwargs_are_the_strategys_options():
     old, now, advantages, mask = world()
     inputs = LossInputs(now[1], old[1], None, advantages[1], mask[1])
-    losses = {
-        low: float(prime_rl.policy_loss(inputs, strategy="clip-lower", low=low).loss.detach()) for low in (0.01, 0.5)
-    }
-    assert losses[0.01] != losses[0.5]
-    strategy, row = make_strategy("clip-lower", low=0.01), (x[1:2] for x in (old, now, advantages, mask))
-    assert losses[0.01] == pytest.approx(wanted(strategy, strategy.init(), *row)[0], rel=1e-5)
+    # under its own strategy prime-rl's loss is as it was
+    own = DefaultLossConfig()
+    own.dppo_mask_low, own.dppo_mask_high = 0.01, 0.03
+    ours = prime_rl.policy_loss(inputs, strategy="dppo", low=0.01, high=0.03)
+    assert torch.equal(ours.loss, default_loss_fn(inputs, own).loss)
+    assert not torch.equal(ours.loss, prime_rl.policy_loss(inputs, strategy="dppo", low=0.5).loss)
     with pytest.raises((ValueError, TypeError), match="lo"):
         prime_rl.policy_loss(inputs, strategy="clip-lower", lo=0.1)
 
@@ -165,6 +209,5 @@ def test_the_signatures_are_those_of_the_releases():
 
     strategy = make_strategy("grpo")
     assert names(slime.policy_loss(policy_loss_function, strategy)) == names(policy_loss_function)
-    # prime-rl calls custom_fn(inputs, **kwargs) and reads .loss and .metrics (setup_rl_loss_fn, compute_loss)
+    # prime-rl calls custom_fn(inputs, **kwargs) (setup_rl_loss_fn); what it reads of the result is its own LossOutputs
     assert names(prime_rl.policy_loss)[0] == "inputs"
-    assert prime_rl.LossOutputs._fields == ("loss", "metrics")

@@ -2,18 +2,33 @@
 
 import inspect
 import math
+from types import SimpleNamespace
 
 import cloudpickle
 import pytest
 import torch
-from skyrl.backends.skyrl_train.utils.ppo_utils import PolicyLossRegistry, ppo_policy_loss
-from skyrl.train.config import AlgorithmConfig
+from skyrl.backends.skyrl_train.utils import ppo_utils
+from skyrl.backends.skyrl_train.utils.ppo_utils import PolicyLossRegistry, dppo_policy_loss, ppo_policy_loss
+from skyrl.train.config import AlgorithmConfig, TrainerConfig
 
 from entrostat import RolloutSummary, TokenStats, clip_loss, make_strategy
-from entrostat.engines.skyrl import policy_loss
+from entrostat.engines import skyrl
 
 ABLE = ("grpo", "clip-higher", "clip-lower", "dynamic", "dcpo")
 OBSERVING = ("id", "did", "od", "mai", "adapo")
+
+
+def run(fully_async=False, **dppo):
+    """SkyRL's configuration of a run, in the part that this environment can build."""
+    trainer = TrainerConfig()
+    trainer.fully_async.enabled = fully_async
+    for name, value in dppo.items():
+        setattr(trainer.algorithm.dppo, name, value)
+    return SimpleNamespace(trainer=trainer)
+
+
+def policy_loss(theirs, strategy, state=None, cfg=None):
+    return skyrl.policy_loss(theirs, strategy, cfg or run(), state)
 
 
 def config(**changes):
@@ -34,10 +49,10 @@ def micro_batch(seed=0, b=3, t=9):
     return old, now, advantages, mask.float()
 
 
-def stepped(loss, given, settings):
+def stepped(loss, given, settings, sampler=None):
     """Loss, metrics and gradient."""
     old, now, advantages, mask = given
-    value, metrics = loss(now, old, advantages, settings, mask, None)
+    value, metrics = loss(now, old, advantages, settings, mask, sampler)
     (gradient,) = torch.autograd.grad(value, now)
     return value.detach(), metrics, gradient
 
@@ -109,3 +124,57 @@ def test_an_open_side_clips_nothing():
     _, metrics, gradient = stepped(ours, given, config())
     assert metrics["clip_ratio"] == 0
     assert (gradient[given[3] != 0] != 0).all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.2), (0.05, 0.1)])
+@pytest.mark.parametrize("from_sampler", [False, True])
+def test_the_dppo_strategy_is_skyrls_own_dppo(low, high, from_sampler):
+    given = micro_batch(4)
+    sampler = (given[0] - 0.1).detach() if from_sampler else None
+    own = config()
+    own.dppo.delta_low, own.dppo.delta_high = low, high
+    wanted = stepped(dppo_policy_loss, given, own, sampler)
+    settings = config()
+    found = stepped(policy_loss(dppo_policy_loss, make_strategy("dppo", low=low, high=high)), given, settings, sampler)
+    assert torch.equal(found[0], wanted[0]) and torch.equal(found[2], wanted[2])
+    assert found[1] == wanted[1]
+    assert 0 < found[1]["clip_ratio"] < 1
+    assert (settings.dppo.delta_low, settings.dppo.delta_high) == (0.2, 0.2)
+
+
+@pytest.mark.parametrize("name", ["clip-lower", "dynamic", "dcpo"])
+def test_a_window_on_the_ratio_is_the_same_tokens_of_skyrls_mask(name):
+    """Fully asynchronous, from the sampler's log-probabilities: the old ones are those of the policy itself."""
+    strategy, given = make_strategy(name), micro_batch(5)
+    sampler, now, advantages, mask = given
+    ours = policy_loss(dppo_policy_loss, strategy, cfg=run(fully_async=True))
+    _, _, gradient = stepped(ours, (now.detach(), now, advantages, mask), config(), sampler)
+    low, high = strategy.bounds(strategy.init(), TokenStats(sampler))
+    loss = torch.where(mask != 0, clip_loss(now - sampler, advantages, low=low, high=high), 0.0).sum()
+    (wanted,) = torch.autograd.grad(loss, now)
+    assert ((wanted == 0) & (mask != 0)).any()
+    torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_fully_asynchronous_training_takes_what_skyrl_takes_there():
+    """SkyRL refuses by names, and ours is none of them: the rule is on the loss that is wrapped."""
+    names = {ppo_policy_loss: "regular", dppo_policy_loss: "dppo"}
+    for theirs, name in names.items():
+        assert PolicyLossRegistry.get(name).__wrapped__ is theirs.__wrapped__
+        if name in ppo_utils.LOSSES_WITH_OLD_LOGPROBS:
+            with pytest.raises(ValueError, match=r"wrap dppo_policy_loss, or set trainer.fully_async.enabled=false"):
+                policy_loss(theirs, make_strategy("grpo"), cfg=run(fully_async=True))
+        else:
+            policy_loss(theirs, make_strategy("grpo"), cfg=run(fully_async=True))
+    assert "regular" in ppo_utils.LOSSES_WITH_OLD_LOGPROBS and "dppo" in ppo_utils.LOSSES_WITHOUT_OLD_LOGPROBS
+    # and what makes it right is in the batch
+    ours = policy_loss(dppo_policy_loss, make_strategy("grpo"), cfg=run(fully_async=True))
+    with pytest.raises(ValueError, match=r"generator.sampling_params.logprobs=1"):
+        stepped(ours, micro_batch(), config())
+
+
+def test_other_losses_and_masks_are_refused():
+    with pytest.raises(ValueError, match=r"rollout_is_policy_loss has no window per token"):
+        policy_loss(ppo_utils.rollout_is_policy_loss, make_strategy("grpo"))
+    with pytest.raises(ValueError, match=r"'binary_kl'.*set it to binary_tv"):
+        policy_loss(dppo_policy_loss, make_strategy("grpo"), cfg=run(dppo_type="binary_kl"))

@@ -7,7 +7,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from transformers import AutoTokenizer
-from verl.trainer.ppo.core_algos import compute_policy_loss_gspo, compute_policy_loss_vanilla
+from verl.trainer.ppo.core_algos import (
+    compute_policy_loss_dppo_tv,
+    compute_policy_loss_gspo,
+    compute_policy_loss_vanilla,
+)
 from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 
@@ -137,6 +141,20 @@ def test_bounds_per_token_are_refused_by_sequence():
             EntrostatLossConfig(**fields)
     with pytest.raises(ValueError, match="must be token or sequence, got 'sentence'"):
         EntrostatLossConfig(strategy="grpo", importance_sampling_level="sentence")
+
+
+def test_the_dppo_strategy_has_the_gradient_of_verls_own_dppo():
+    x = tokens(seed=3)
+    # verl's caps the weight of a token at clip_ratio_c, ours cuts A < 0 there
+    stock = actor(PolicyLossConfig(), clip_ratio_low=0.05, clip_ratio_high=0.1, clip_ratio_c=1e6)
+    ours = actor(EntrostatLossConfig(strategy="dppo", options={"low": 0.05, "high": 0.1}), clip_ratio_c=1e6)
+    _, expected, theirs = call(compute_policy_loss_dppo_tv, x, stock)
+    _, gradient, metrics = call(policy_loss, x, ours)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
+    assert (
+        metrics["actor/pg_clipfrac"] == pytest.approx(theirs["actor/pg_clipfrac"])
+        and 0 < metrics["actor/pg_clipfrac"] < 1
+    )
 
 
 def test_the_window_of_each_token_is_the_strategys():

@@ -38,7 +38,7 @@ class Hook:
             # mean
             Reads.MEAN_ENTROPY,
             f"and {trainer}'s hook has none: use a strategy that reads "
-            "log-probabilities alone (grpo, clip-higher, clip-lower, dynamic, dcpo), or "
+            "log-probabilities alone (grpo, clip-higher, clip-lower, dynamic, dcpo, dppo), or "
             "TRL or verl",
         )
         self._initial = strategy.init()

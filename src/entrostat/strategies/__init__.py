@@ -54,6 +54,7 @@ STRATEGIES: "Registry[Strategy]" = Registry(
         "od": "entrostat.strategies.oscillatory:Od",
         "dynamic": "entrostat.strategies.dynamic:WholeRun",
         "dcpo": "entrostat.strategies.dcpo:Dcpo",
+        "dppo": "entrostat.strategies.dppo:Dppo",
         "regions": "entrostat.strategies.regions:Regions",
         "mai": "entrostat.strategies.adaptive:Mai",
         "adapo": "entrostat.strategies.adaptive:Adapo",
