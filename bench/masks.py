@@ -30,14 +30,14 @@ import torch
 
 import masks_page
 from entrostat.clip import ClipBounds
-from entrostat.engines.fast import Seen, mini_batches, optimizer, update
+from entrostat.engines.fast import Seen, mini_batches, of_run, optimizer, update
 from entrostat.engines.qwen2 import load_model
 from entrostat.entropy import bracket, excess_surprisal
 from entrostat.lab.environment import graded, lab_environment
 from entrostat.lab.methods import make_method
 from entrostat.lab.paired import PairedRollout, measure
 from entrostat.lab.point import NO_CLIPPING, Point
-from entrostat.mask import keep_mask
+from entrostat.mask import Statistic, keep_mask
 
 OUT = Path(__file__).parent.parent / "docs" / "results" / "masks.jsonl"
 WALKS = range(100, 102)
@@ -62,8 +62,11 @@ class Cell(NamedTuple):
 
 
 CELLS = (Cell(1e-4, 0.021, 0.01, range(8)), Cell(2.5e-5, 0.009, 0.004, range(8)))
-RATIOS = (0.2, 0.05, 0.021, 0.009)
-CHANGES = (0.2, 0.05, 0.01, 0.004)
+SIZES: dict[Statistic, tuple[float, ...]] = {
+    "ratio": (0.2, 0.05, 0.021, 0.009),
+    "probability": (0.2, 0.05, 0.01, 0.004),
+}
+"""Thresholds of step 1."""
 
 
 def arms(cell: Cell) -> dict[str, Any]:
@@ -79,11 +82,11 @@ def arms(cell: Cell) -> dict[str, Any]:
 def dropped(seen: Seen) -> dict[str, list[float]]:
     """Of each mask and side: dropped tokens, and over them the sums of r (Q_a - E[Q]), r (ln p + H) and p_old."""
     mask, r = seen.chosen.mask[0], seen.logratio[0].exp()
-    now = type(seen.now)(*(values[0] for values in seen.now))
+    now = of_run(seen.now, 0)
     old = seen.chosen.old.logprobs[0]
     worth = (r * bracket(now), r * excess_surprisal(now), old.exp())
     sums = {"all": [float(mask.sum()), *(float(each[mask].abs().sum()) for each in worth)]}
-    for statistic, sizes in (("ratio", RATIOS), ("probability", CHANGES)):
+    for statistic, sizes in SIZES.items():
         for size in sizes:
             for side, low, high in (("low", size, math.inf), ("high", 1.0, size)):
                 keep = keep_mask(seen.logratio[0], old, None, low=low, high=high, statistic=statistic)

@@ -19,7 +19,7 @@ Variants:
     where A > 0.
     prime-rl's "ipo": two-sided, on p.
     IcePop (slime's icepop_function, SkyRL's off_policy_correction): two-sided, on the
-    ratio of the trainer's to the sampler's probability at one and the same weights.
+    ratio of the trainer's old policy to the sampler, not on that of the present policy.
 DPPO's binary KL is left out: its statistic is no function of p - p_old alone.
 """
 
