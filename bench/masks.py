@@ -1,6 +1,6 @@
 """Which side of a mask raises entropy: a window on the ratio, and one on the change of p that drops as many tokens.
 
-    python bench/masks.py               measures what docs/results/masks.jsonl lacks, a line a rollout (40 minutes)
+    python bench/masks.py               measures what docs/results/masks.jsonl lacks, a line a rollout (20 core minutes)
     python bench/masks.py --render      the tables alone, from that file: docs/masks.md
 
 Countdown's base model, bernoulli:0.5 less the group's mean, 16 x 16 responses, 8 updates, no clip as the base.
