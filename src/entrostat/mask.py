@@ -85,9 +85,7 @@ def keep_mask(
     return ~((fallen & (advantages < 0)) | (risen & (advantages > 0)))
 
 
-def over_ratio(
-    bounds: ClipBounds, old_logprobs: Float[Tensor, "b t"]
-) -> ClipBounds:
+def over_ratio(bounds: ClipBounds, old_logprobs: Float[Tensor, "b t"]) -> ClipBounds:
     """Half-widths on r that take the same tokens as these half-widths on p.
 
     Where p cannot rise so far, p_old + high >= 1, the window is open above.
