@@ -14,8 +14,9 @@ from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from entrostat import ClipBounds, make_strategy
+from entrostat.engines.checkpoint import STATE_FILE
 from entrostat.engines.reward_error import RewardError
-from entrostat.engines.trl import PREFIX, STATE_FILE, EntropyControlGRPOTrainer, EntropyControlMixin
+from entrostat.engines.trl import PREFIX, EntropyControlGRPOTrainer, EntropyControlMixin
 from entrostat.objectives.entropic import Entropic
 from entrostat.strategies import NoState, Strategy
 

@@ -10,7 +10,8 @@ import torch
 from trl import GRPOTrainer
 
 from entrostat import make_strategy
-from entrostat.engines.trl import PREFIX, STATE_FILE, EntropyControlMixin
+from entrostat.engines.checkpoint import STATE_FILE
+from entrostat.engines.trl import PREFIX, EntropyControlMixin
 from entrostat.lab.methods import make_method, recipe
 from entrostat.objectives import Objective
 from entrostat.objectives.covariance import KlCov

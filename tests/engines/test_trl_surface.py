@@ -24,7 +24,17 @@ from entrostat.engines.trl_surface import ATTRIBUTES, METHODS, READ_BY_LOSS
 MIXINS = (DumpMixin, MeasureMixin, EntropyControlMixin, CriticMixin, PassMixin, ScoredMixin)
 # of a class made of GRPOTrainer's members, its __module__ among them
 NEXT = "trl.trainer.grpo_trainer.Next"
-FILES = ("batch.py", "dump.py", "guards.py", "measure.py", "passes.py", "ppo.py", "scored.py", "trl.py")
+FILES = (
+    "batch.py",
+    "checkpoint.py",
+    "dump.py",
+    "guards.py",
+    "measure.py",
+    "passes.py",
+    "ppo.py",
+    "scored.py",
+    "trl.py",
+)
 
 
 def members():

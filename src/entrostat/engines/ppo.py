@@ -27,12 +27,12 @@ from torch import Tensor, nn
 
 from entrostat.advantage import gae, whiten
 from entrostat.engines.batch import trained_tokens
+from entrostat.engines.checkpoint import checkpoint_folder
 from entrostat.engines.critic import Critic
 from entrostat.engines.scored import ScoredMixin
 from entrostat.engines.trl import (
     PREFIX,
     EntropyControlMixin,
-    checkpoint_folder,
     window_tokens,
 )
 from entrostat.engines.trl_surface import GRPOTrainer

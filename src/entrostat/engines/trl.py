@@ -23,9 +23,7 @@ import contextlib
 import inspect
 import logging
 import math
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +37,7 @@ from entrostat.engines.batch import (
     token_advantages,
     trained_tokens,
 )
+from entrostat.engines.checkpoint import load_controller, save_controller
 from entrostat.engines.checks import (
     check_can_act,
     check_environment,
@@ -61,18 +60,15 @@ from entrostat.engines.passes import Pass
 from entrostat.engines.rewards import guarded
 from entrostat.engines.summary import sequence_sums, summarise
 from entrostat.engines.trl_surface import (
-    PREFIX_CHECKPOINT_DIR,
     GRPOTrainer,
     disable_gradient_checkpointing,
 )
 from entrostat.engines.window import uncrossed
 from entrostat.entropy import TokenStats
 from entrostat.objectives import LossInputs, Objective
-from entrostat.statefile import read_state, write_state
 from entrostat.strategies import Reads, RolloutSummary, Strategy, make_strategy
 
 LOGGER = logging.getLogger(__name__)
-STATE_FILE = "entrostat_state.json"
 # What we add to a rollout: TRL shuffles and splits it along with its own tensors.
 _SEEN = "entrostat_seen"
 _OLD_LOGPROBS = "entrostat_old_logps"
@@ -338,23 +334,14 @@ class EntropyControlMixin(MeasureMixin):
     # Checkpoints
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        if self.args.should_save:
-            path = checkpoint_folder(self, trial) / STATE_FILE
-            write_state(path, self.controller.payload())
+        save_controller(self, trial, self.controller)
         super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        path = Path(checkpoint) / STATE_FILE
-        if not path.exists():
-            raise ValueError(
-                f"{path} is missing, so the controller's state is unknown: resume from "
-                "a checkpoint of an EntropyControlGRPOTrainer, or start from the model "
-                "alone"
-            )
-        self.controller.load(read_state(path), str(path))
+        if checkpoint is not None:
+            kind = "EntropyControlGRPOTrainer"
+            load_controller(checkpoint, self.controller, kind)
 
 
 def _old_stats(batch: dict[str, Any]) -> TokenStats:
@@ -378,18 +365,6 @@ def window_tokens(trainer: Any, batch: dict[str, Any]) -> Float[Tensor, ""]:
         return tokens
     micro_batches = trainer.current_gradient_accumulation_steps
     return tokens * micro_batches / trainer.args.steps_per_generation
-
-
-def checkpoint_folder(trainer: Any, trial: Any) -> Path:
-    """The folder of the checkpoint that TRL is about to write; it is made here.
-
-    We write into it before TRL does. TRL writes trainer_state.json last, so whoever finds
-    that file finds ours too.
-    """
-    output = Path(trainer._get_output_dir(trial=trial))
-    folder = output / f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
-    os.makedirs(folder, exist_ok=True)
-    return folder
 
 
 class EntropyControlGRPOTrainer(EntropyControlMixin, GRPOTrainer):

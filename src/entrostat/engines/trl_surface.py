@@ -17,13 +17,12 @@ constraints.txt.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from types import CodeType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from entrostat.engines.overrides import check_overrides
+from entrostat.engines.overrides import check_overrides, check_used, functions_of
 from entrostat.trainers import TESTED_TRL
 
 _CURE = f"trl=={TESTED_TRL}"
@@ -57,7 +56,7 @@ class Surface:
     args: Any
     """trl, passes, measure, dump, ppo, guards: the GRPOConfig."""
     state: Any
-    """trl, measure, dump, guards: `global_step`, and in trl `max_steps`."""
+    """trl, measure, dump, guards, checkpoint: `global_step`, and in trl `max_steps`."""
     model: Any
     """trl, dump, ppo: the policy; its `training` tells updates from evaluation."""
     accelerator: Any
@@ -96,7 +95,7 @@ class Surface:
     _step: int
     """trl, measure, dump: micro-batches so far; 0 again after a resume."""
     _get_output_dir: Callable[..., str]
-    """trl, ppo: where checkpoints stand."""
+    """checkpoint: where checkpoints stand."""
 
     def __init__(self, *args: Any, **kwargs: Any): ...
 
@@ -187,53 +186,13 @@ def check_surface(cls: type, trainer: type) -> None:
     """Raises RuntimeError where `trainer`, which our class `cls` extends, lacks a name
     that the engine rests on. The sentence names it, and the TRL to install."""
     check_overrides(cls, trainer, METHODS, _CURE)
-    _check_used(trainer, _functions(trainer), ATTRIBUTES, "")
+    check_used(trainer, functions_of(trainer), ATTRIBUTES, _CURE)
     losses = (
         vars(base)["_compute_loss"]
         for base in trainer.__mro__
         if "_compute_loss" in vars(base)
     )
-    _check_used(trainer, losses, READ_BY_LOSS, " in _compute_loss")
-
-
-def _check_used(
-    trainer: type, functions: Iterable[Any], names: Iterable[str], where: str
-) -> None:
-    """Raises RuntimeError for those of `names` that occur in none of the functions."""
-    used: set[str] = set()
-    for function in functions:
-        used |= _names_in(inspect.unwrap(function).__code__)
-    unused = [name for name in names if name not in used]
-    if unused:
-        raise RuntimeError(
-            f"{trainer.__module__}.{trainer.__qualname__} does not use "
-            f"{', '.join(unused)}{where}, which entrostat rests on: install {_CURE}"
-        )
-
-
-def _functions(cls: type) -> Iterator[Any]:
-    """The methods of a class and of its bases."""
-    for base in cls.__mro__:
-        for member in vars(base).values():
-            if inspect.isfunction(member):
-                yield member
-
-
-def _names_in(code: CodeType) -> set[str]:
-    """Attributes and whole strings that compiled code mentions.
-
-    The compiled code is read, and not the source, because it is exact (no comments) and
-    there also where the source is not.
-    """
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):  # a function inside, or a comprehension
-            names |= _names_in(constant)
-        elif isinstance(constant, str):
-            names.add(constant)
-        elif isinstance(constant, tuple):  # the keys of a dict
-            names.update(part for part in constant if isinstance(part, str))
-    return names
+    check_used(trainer, losses, READ_BY_LOSS, _CURE, where=" in _compute_loss")
 
 
 def check_fits(cls: type, trainer: type) -> None:
