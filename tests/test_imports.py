@@ -21,6 +21,7 @@ ORDER = [
     "entropy",
     "importance",
     "advantage",
+    "mismatch",
     "student",
     "estimate",
     "schedule",

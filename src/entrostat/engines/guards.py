@@ -15,8 +15,6 @@ from entrostat.engines.diverged import diverged
 from entrostat.engines.passes import THRESHOLDS
 from entrostat.strategies import strategy_name
 
-_BELOW = "put it into the trainer below, class Mine(EntropyControlMixin, YourTrainer)"
-
 
 def check_sampled_once(trainer: Any, observed_at: int | None) -> None:
     """Raises RuntimeError where the rollout before this micro-batch was observed
@@ -24,7 +22,7 @@ def check_sampled_once(trainer: Any, observed_at: int | None) -> None:
     if observed_at == trainer._step:
         raise RuntimeError(
             f"{type(trainer).__name__} samples twice for one rollout, above entropy "
-            f"control, which would count two: {_BELOW}"
+            f"control, which would count two: {_below(trainer)}"
         )
 
 
@@ -39,30 +37,34 @@ def check_same_completions(
     if seen is None or seen.shape != ids.shape or bool(((seen != ids) & mask).any()):
         raise RuntimeError(
             f"{type(trainer).__name__} replaces completions above entropy control, which "
-            f"has taken its statistics of others: {_BELOW}"
+            f"has taken its statistics of others: {_below(trainer)}"
         )
 
 
-def check_reached(trainer: Any, reached: bool) -> None:
-    """Raises RuntimeError where a training step went past entropy control's loss."""
+def check_reached(trainer: Any, reached: bool, *, loss: str = "_compute_loss") -> None:
+    """Raises RuntimeError where a training step went past entropy control's loss, which
+    is the trainer's method `loss`."""
     if not reached:
         raise RuntimeError(
             f"{type(trainer).__name__} computes its loss above entropy control, which "
-            "neither controls nor measures anything then: call super()._compute_loss, "
-            f"or {_BELOW}"
+            f"neither controls nor measures anything then: call super().{loss}, or "
+            f"{_below(trainer)}"
         )
 
 
-def check_read(trainer: Any, read: set[str], controlled: bool) -> None:
-    """Raises RuntimeError where bounds are set, and the loss has not read them all."""
+def check_read(
+    trainer: Any, read: set[str], controlled: bool, *, loss: str = "_compute_loss"
+) -> None:
+    """Raises RuntimeError where bounds are set, and the trainer's method `loss` has not
+    read them all."""
     unread = [name for name in THRESHOLDS if name not in read]
     if controlled and unread:
         raise RuntimeError(
-            f"{type(trainer).__name__}._compute_loss does not read self."
+            f"{type(trainer).__name__}.{loss} does not read self."
             f"{' or self.'.join(unread)}, so strategy "
             f"{strategy_name(trainer.strategy)!r} controls nothing: call "
-            "super()._compute_loss or clamp the ratio with both, or pass strategy=None "
-            "to measure only"
+            f"super().{loss} or clamp the ratio with both, or pass strategy=None to "
+            "measure only"
         )
 
 
@@ -101,3 +103,10 @@ def _is_sound(weight: Tensor) -> bool:
     -inf bars a token."""
     local = weight.to_local() if isinstance(weight, DTensor) else weight
     return bool((local < math.inf).all())
+
+
+def _below(trainer: Any) -> str:
+    """Where something belongs that stands above entropy control."""
+    names = [base.__name__ for base in type(trainer).__mro__]
+    mixin = next(name for name in names if name.endswith("EntropyControlMixin"))
+    return f"put it into the trainer below, class Mine({mixin}, YourTrainer)"

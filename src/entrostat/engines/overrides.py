@@ -63,6 +63,35 @@ def functions_of(cls: type) -> Iterator[Any]:
                 yield member
 
 
+def versions_of(cls: type, name: str) -> Iterator[Any]:
+    """A method as each base of the class defines it, the outermost first."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            yield vars(base)[name]
+
+
+def trainer_below(cls: type, ours: type, trainer: type) -> type | None:
+    """The trainer that `cls` mixes ours into; None where it is a mixin still.
+
+    Args:
+        ours: the base of our mixins.
+        trainer: the one that they are made for.
+    """
+    for base in cls.__mro__:
+        # only a trainer has `train`
+        theirs = issubclass(base, trainer) or hasattr(base, "train")
+        if theirs and not issubclass(base, ours):
+            return base
+    return None
+
+
+def stands_before(cls: type, trainer: type, ours: type) -> bool:
+    """Whether `cls` names the trainer before one of our mixins, whose methods would never
+    run."""
+    order = cls.__mro__
+    return any(issubclass(base, ours) for base in order[order.index(trainer) :])
+
+
 def _names_in(code: CodeType) -> set[str]:
     """Attributes and whole strings that compiled code mentions.
 

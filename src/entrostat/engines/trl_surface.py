@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from entrostat.engines.overrides import check_overrides, check_used, functions_of
+from entrostat.engines.overrides import (
+    check_overrides,
+    check_used,
+    functions_of,
+    stands_before,
+    trainer_below,
+    versions_of,
+)
 from entrostat.trainers import TESTED_TRL
 
 _CURE = f"trl=={TESTED_TRL}"
@@ -187,32 +194,32 @@ def check_surface(cls: type, trainer: type) -> None:
     that the engine rests on. The sentence names it, and the TRL to install."""
     check_overrides(cls, trainer, METHODS, _CURE)
     check_used(trainer, functions_of(trainer), ATTRIBUTES, _CURE)
-    losses = (
-        vars(base)["_compute_loss"]
-        for base in trainer.__mro__
-        if "_compute_loss" in vars(base)
-    )
+    losses = versions_of(trainer, "_compute_loss")
     check_used(trainer, losses, READ_BY_LOSS, _CURE, where=" in _compute_loss")
 
 
 def check_fits(cls: type, trainer: type) -> None:
     """Raises RuntimeError where `trainer` is none that entropy control fits."""
     name = trainer.__name__
+    modules = [base.__module__ for base in trainer.__mro__]
+    if any(module.startswith("trl.experimental.async_grpo") for module in modules):
+        raise RuntimeError(
+            f"{cls.__name__} puts entropy control on {name}, which is asynchronous: use "
+            "AsyncEntropyControlMixin of entrostat.engines.trl_async"
+        )
     if not issubclass(trainer, GRPOTrainer):
         raise RuntimeError(
             f"{cls.__name__} puts entropy control on {name}, which has no clipped loss of "
             "TRL's: it fits trl.GRPOTrainer and subclasses of it, and not RLOO, SDPO, "
             "A2PO, SFT, DPO or transformers.Trainer"
         )
-    modules = [base.__module__ for base in trainer.__mro__]
     if any(module.startswith("trl.experimental.gmpo") for module in modules):
         raise RuntimeError(
             f"{cls.__name__} puts entropy control on {name}, whose loss clips the "
             "logarithm of the ratio, and whose tokens share one weight: use GRPOTrainer, "
             "where bounds of a token's own ratio act"
         )
-    order = cls.__mro__
-    if any(issubclass(base, Checked) for base in order[order.index(trainer) :]):
+    if stands_before(cls, trainer, Checked):
         raise RuntimeError(
             f"{cls.__name__} names {name} before entropy control, whose methods would "
             f"never run: class {cls.__name__}(EntropyControlMixin, {name})"
@@ -224,13 +231,10 @@ class Checked:
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
-        for base in cls.__mro__:
-            # only a trainer has `train`; the mixins alone stand on none yet
-            theirs = issubclass(base, GRPOTrainer) or hasattr(base, "train")
-            if theirs and not issubclass(base, Checked):
-                check_fits(cls, base)
-                check_surface(cls, base)
-                return
+        trainer = trainer_below(cls, Checked, GRPOTrainer)
+        if trainer is not None:
+            check_fits(cls, trainer)
+            check_surface(cls, trainer)
 
 
 if TYPE_CHECKING:
