@@ -175,3 +175,8 @@ def make(kind, args, *, worker=None, transfer=None, **extra):
     )
     made.remove_callback(PrinterCallback)
     return made
+
+
+def digits(completions, **_):
+    """A reward that TRL's worker can send to its child process: how many digits a message has."""
+    return [float(sum(letter.isdigit() for letter in message[0]["content"])) for message in completions]
