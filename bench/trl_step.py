@@ -33,6 +33,8 @@ from entrostat.lab.load import load_model
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.tasks import make_task
 
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
 TASK = make_task("countdown")
 WARMUP = 2
 
@@ -128,13 +130,15 @@ def interleaved(case: str, rollouts: int) -> dict[str, Any]:
             thread.start()
         for thread in threads:
             thread.join()
-    stock, mine = (np.array(t.seconds[WARMUP:]) for t in turns)
+    return {"rollouts": rollouts, **ratio(*(np.array(t.seconds[WARMUP:]) for t in turns))}
+
+
+def ratio(stock: Floats, mine: Floats) -> dict[str, Any]:
+    """Median seconds of both and their ratio, from paired turns: the same tokens, one right after the other."""
     rng = np.random.default_rng(0)
-    # rollouts are paired: the same tokens, one right after the other
     draws = rng.integers(0, len(stock), (10_000, len(stock)))
     ratios = np.median(mine[draws], 1) / np.median(stock[draws], 1)
     return {
-        "rollouts": rollouts,
         "stock_seconds": round(float(np.median(stock)), 4),
         "entrostat_seconds": round(float(np.median(mine)), 4),
         "ratio": round(float(np.median(mine) / np.median(stock)), 4),

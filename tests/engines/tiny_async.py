@@ -4,7 +4,6 @@ kernel, a worker with samples made beforehand, and nobody to send weights to."""
 import copy
 import functools
 import queue
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,31 +13,27 @@ from datasets import Dataset
 from tiny_trl import TASK, base_model
 from transformers import AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
-from trl.import_utils import TRLExperimentalWarning
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", TRLExperimentalWarning)
-    from trl.experimental.async_grpo import AsyncGRPOConfig, async_grpo_trainer, packing
-    from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
+from trl.experimental.async_grpo import AsyncGRPOConfig, async_grpo_trainer, packing
+from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
 
 AsyncGRPOTrainer = async_grpo_trainer.AsyncGRPOTrainer
 PROMPTS, SAMPLES = 8, 4
 
 
-def varlen_attention(q, k, v, cu_q, cu_k, _max_q, _max_k, *, softmax_scale, causal, window_size):
-    """What FlashAttention's function of this name gives, (tokens heads dim), segment by segment."""
+def varlen_attention(q, k, v, cu_q, cu_k, most_q, most_k, *, softmax_scale, causal, window_size):
+    """What FlashAttention's function of this name gives, (tokens heads dim): all segments at once, padded."""
     assert causal and window_size == (-1, -1)
-    out, repeat = [], q.shape[1] // k.shape[1]
-    for start_q, end_q, start_k, end_k in zip(cu_q[:-1], cu_q[1:], cu_k[:-1], cu_k[1:], strict=True):
-        query = q[start_q:end_q].transpose(0, 1)
-        key = k[start_k:end_k].transpose(0, 1).repeat_interleave(repeat, 0)
-        value = v[start_k:end_k].transpose(0, 1).repeat_interleave(repeat, 0)
-        # a segment is the end of its path
-        seen = torch.ones(query.shape[1], key.shape[1]).tril(key.shape[1] - query.shape[1]).bool()
-        out.append(
-            F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=softmax_scale).transpose(0, 1)
-        )
-    return torch.cat(out)
+    repeat = q.shape[1] // k.shape[1]
+    lengths_q, lengths_k = cu_q.diff()[:, None], cu_k.diff()[:, None]
+    step_q, step_k = torch.arange(most_q), torch.arange(most_k)
+    at_q, at_k = (cu_q[:-1, None] + step_q).clamp(max=len(q) - 1), (cu_k[:-1, None] + step_k).clamp(max=len(k) - 1)
+    query, key, value = q[at_q], k[at_k].repeat_interleave(repeat, 2), v[at_k].repeat_interleave(repeat, 2)
+    # a segment is the end of its path
+    last_seen = (lengths_k - lengths_q + step_q).clamp(max=lengths_k - 1)
+    seen = step_k <= last_seen[..., None]
+    parts = (x.transpose(1, 2) for x in (query, key, value))
+    mixed = F.scaled_dot_product_attention(*parts, attn_mask=seen[:, None], scale=softmax_scale)
+    return mixed.transpose(1, 2)[step_q < lengths_q]
 
 
 # what TRL loads, and asks the device for, needs a GPU; nothing else of the trainer does

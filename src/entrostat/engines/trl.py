@@ -65,6 +65,7 @@ from entrostat.engines.trl_surface import (
 )
 from entrostat.engines.window import uncrossed
 from entrostat.entropy import TokenStats
+from entrostat.mismatch import mismatch, mismatch_sums
 from entrostat.objectives import LossInputs, Objective
 from entrostat.strategies import Reads, RolloutSummary, Strategy, make_strategy
 
@@ -96,7 +97,8 @@ class EntropyControlMixin(MeasureMixin):
 
     Logged beside TRL's metrics: `entrostat/entropy` (mean token entropy of the sampler
     over the rollout before its updates, in nats, token-weighted over all ranks), the
-    strategy's and the objective's signals, and what MeasureMixin logs.
+    strategy's and the objective's signals, what MeasureMixin logs, and where vLLM samples
+    the keys of `mismatch`.
 
     Raises:
         ValueError: at construction, the strategy is none, or cannot act in this
@@ -246,6 +248,7 @@ class EntropyControlMixin(MeasureMixin):
             "entropy": summary.entropy,
             "entropy_error": summary.entropy_error,
             **self.controller.signals(),
+            **self._mismatch(old, output),
         }
         for name, value in logged.items():
             if value is not None and math.isfinite(value):
@@ -262,6 +265,16 @@ class EntropyControlMixin(MeasureMixin):
             updates=updates_per_rollout(self.args),
             ceiling=math.log(self._vocabulary),
         )
+
+    def _mismatch(self, old: TokenStats, output: dict[str, Any]) -> dict[str, float]:
+        """Of the rollout's sampler; empty where the trainer's own passes have sampled."""
+        sampler_logprobs = output.get("sampling_per_token_logps")
+        if sampler_logprobs is None:
+            return {}
+        # TRL makes NaN of a number that vLLM has not
+        mask = trained_tokens(output) & sampler_logprobs.isfinite()
+        sums = mismatch_sums(old.logprobs - sampler_logprobs, mask)
+        return mismatch(self._sum_over_ranks(sums))
 
     # The loss
 

@@ -182,6 +182,7 @@ READ_BY_LOSS = (
     "tool_mask",
     "advantages",
     "old_per_token_logps",
+    "sampling_per_token_logps",
     "importance_sampling_ratio",
     "num_items_in_batch",
 )
