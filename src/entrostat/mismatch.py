@@ -43,10 +43,12 @@ def mismatch_sums(
     logratio = torch.where(mask, logratio.detach().double(), 0.0)
     # expm1: next to 1 the difference of two float32 is rounding alone
     excess = torch.expm1(logratio)
-    taken = logratio.new_full(mask.shape, math.nan) if clipped is None else clipped
-    columns = [mask, logratio.abs(), logratio.square(), excess, excess.square()]
-    columns.append(torch.where(mask, taken.double(), 0.0))
-    return torch.stack([column.double().sum() for column in columns])
+    taken = torch.full_like(logratio, math.nan)
+    if clipped is not None:
+        taken = clipped.double()
+    columns = [mask.double(), logratio.abs(), logratio.square(), excess]
+    columns += [excess.square(), torch.where(mask, taken, 0.0)]
+    return torch.stack(columns).sum((1, 2))
 
 
 def mismatch(sums: Float[Tensor, " 6"]) -> dict[str, float]:

@@ -45,9 +45,9 @@ class StalenessMeter:
             clipped: tokens that a ratio of 1 would have left their gradient, and that
                 the clip has taken it from.
         """
-        size = logratio.detach().double().abs()
+        size = logratio.detach().abs().double()
         columns = [torch.ones_like(size), ages.double(), size]
-        every = torch.stack([column.sum() for column in columns])
+        every = torch.stack(columns).sum((1, 2))
         sums = torch.cat([every, mismatch_sums(logratio, ages == 0, clipped)])
         sums = self._over_ranks(sums)
         self._sums = sums if self._sums is None else self._sums + sums

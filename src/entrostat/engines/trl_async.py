@@ -9,8 +9,8 @@ numbers flow:
                            (trl_async_batch.py)
     compute_loss           per micro-batch: TRL's pass gives log-probabilities and
                            entropies; at an update's first one the controller observes;
-                           the bounds are set; TRL clips; what happened is counted
-                           (meter.py, staleness.py)
+                           the bounds are set; TRL clips. Per update: what happened is
+                           counted (meter.py, staleness.py)
     _sync_weight           a version of the policy is published
     _save_checkpoint, _load_optimizer_and_scheduler
                            the controller's state travels with TRL's checkpoints
@@ -36,7 +36,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from entrostat.clip import ClipBounds, clip_events
@@ -59,12 +59,16 @@ _LOSS = "compute_loss"
 
 
 class Decided(NamedTuple):
-    """What a micro-batch's pass gave, and the bounds that were set after it."""
+    """What a micro-batch's pass gave, and the bounds after it."""
 
-    now: TokenStats
-    """Of the policy that is updated now, (1 n)."""
-    bounds: ClipBounds | None
-    """None leaves TRL's own thresholds."""
+    logprobs: Float[Tensor, "1 n"]
+    """Of the policy that is updated now."""
+    entropy: Float[Tensor, "1 n"]
+    sampler_logprobs: Float[Tensor, "1 n"]
+    advantages: Float[Tensor, "1 n"]
+    ages: Int[Tensor, "1 n"]
+    low: Float[Tensor, "1 n"]
+    high: Float[Tensor, "1 n"]
 
 
 class Measured(NamedTuple):
@@ -120,6 +124,8 @@ class AsyncEntropyControlMixin(Base):
         self._staleness = StalenessMeter(self._sum_over_ranks)
         # the update after which each version of the policy was published
         self._published: dict[int, int] = {}
+        # micro-batches of the update at hand
+        self._decided: list[Decided] = []
         # what the next observation is made of
         self._measured: list[Measured] = []
         # the update before which the controller has observed last
@@ -129,6 +135,7 @@ class AsyncEntropyControlMixin(Base):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         self._measured.clear()
+        self._decided.clear()
         self._observed_at = None
         return super().train(*args, **kwargs)
 
@@ -180,11 +187,14 @@ class AsyncEntropyControlMixin(Base):
                 f"{name}.compute_loss makes no pass over its batch that entrostat can "
                 "see: call super().compute_loss"
             )
-        now, bounds = decided[0]
-        check_read(self, passes.read, bounds is not None, loss=_LOSS)
-        assert now.entropy is not None
-        check_finite(self, loss, now.entropy)
-        self._count(now, terms, bounds)
+        check_read(self, passes.read, self.strategy is not None, loss=_LOSS)
+        check_finite(self, loss, decided[0].entropy)
+        self._decided += decided
+        # an update's micro-batches are counted at once: its sums over ranks cost more
+        # than what they sum
+        if self.accelerator.sync_gradients:
+            self._count(_joined(self._decided))
+            self._decided.clear()
         return loss
 
     @contextlib.contextmanager
@@ -203,8 +213,10 @@ class AsyncEntropyControlMixin(Base):
             now = _at_terms(output, terms)
             self._observe(now, terms)
             bounds = self._bounds(now, terms)
-            decided.append(Decided(now, bounds))
-            if bounds is not None:
+            assert now.entropy is not None
+            told = terms.sampler_logprobs, terms.advantages, terms.ages
+            decided.append(Decided(now.logprobs, now.entropy, *told, *bounds))
+            if self.strategy is not None:
                 self.epsilon_low, self.epsilon_high = bounds.low[0], bounds.high[0]
             # what was read before was not ours
             self._passes = passes
@@ -217,10 +229,11 @@ class AsyncEntropyControlMixin(Base):
             self._passes = None
             self.epsilon_low, self.epsilon_high = own
 
-    def _bounds(self, now: TokenStats, terms: Terms) -> ClipBounds | None:
-        """What TRL's thresholds are to be; None leaves its own."""
+    def _bounds(self, now: TokenStats, terms: Terms) -> ClipBounds:
+        """What TRL's thresholds are to be; its own without a strategy."""
         if self.strategy is None:
-            return None
+            own = (self.epsilon_low, self.epsilon_high)
+            return ClipBounds(*(torch.full_like(now.logprobs, side) for side in own))
         every = torch.ones_like(terms.advantages, dtype=torch.bool)
         return uncrossed(self.controller.bounds(now, every), terms.advantages, every)
 
@@ -256,19 +269,16 @@ class AsyncEntropyControlMixin(Base):
     # What happened
 
     @torch.no_grad()
-    def _count(self, now: TokenStats, terms: Terms, bounds: ClipBounds | None) -> None:
-        """Counts one micro-batch. Every rank takes part."""
-        logratio = now.logprobs - terms.sampler_logprobs
-        low, high = (self.epsilon_low, self.epsilon_high) if bounds is None else bounds
-        events = clip_events(logratio, terms.advantages, low=low, high=high)
+    def _count(self, all_: Decided) -> None:
+        """Counts an update's tokens. Every rank takes part."""
+        stats, advantages = TokenStats(all_.logprobs, all_.entropy), all_.advantages
+        logratio = all_.logprobs - all_.sampler_logprobs
+        events = clip_events(logratio, advantages, low=all_.low, high=all_.high)
         every = torch.ones_like(events.low)
-        dropped = None
-        clipped = events.low | events.high
-        if bounds is not None:
-            dropped = shut(bounds, terms.advantages, every)
-            clipped = clipped & ~dropped
-        self._meter.add(now, logratio, terms.advantages, events, every, dropped=dropped)
-        self._staleness.add(logratio, terms.ages, clipped)
+        dropped = shut(ClipBounds(all_.low, all_.high), advantages, every)
+        self._meter.add(stats, logratio, advantages, events, every, dropped=dropped)
+        for_ratio = (events.low | events.high) & ~dropped
+        self._staleness.add(logratio, all_.ages, for_ratio)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         self._log_later({**self._meter.read(), **self._staleness.read()})
@@ -298,6 +308,12 @@ class AsyncEntropyControlMixin(Base):
         for update, sums in payload.get("measured", []):
             sums = torch.tensor(sums, dtype=torch.float64)
             self._measured.append(Measured(update, sums))
+
+
+def _joined(decided: list[Decided]) -> Decided:
+    """Several micro-batches as one."""
+    columns = zip(*decided, strict=True)
+    return Decided(*(torch.cat(column, dim=1) for column in columns))
 
 
 def _at_terms(output: Any, terms: Terms) -> TokenStats:

@@ -148,15 +148,17 @@ class NotingCollator:
         batch = self._collator(examples)
         # one micro-batch: TRL's TreeRow for each rank
         (rows,) = examples
-        samples = sum(len(row.samples) for row in rows)
-        sampled_at = torch.zeros(len(rows), samples, dtype=torch.long)
-        group = torch.zeros(len(rows), samples, dtype=torch.long)
+        width = sum(len(row.samples) for row in rows)
         numbers: dict[Any, int] = {}
-        for row, noted_at, noted_group in zip(rows, sampled_at, group, strict=True):
-            for i, sample in enumerate(row.samples):
-                noted_at[i] = self._update_of(sample[_VERSION])
-                noted_group[i] = numbers.setdefault(sample["group_id"], len(numbers))
-        batch[_SAMPLED_AT], batch[_GROUP] = sampled_at, group
+        sampled_at, groups = [], []
+        for row in rows:
+            updates = [self._update_of(sample[_VERSION]) for sample in row.samples]
+            ids = [sample["group_id"] for sample in row.samples]
+            padding = [0] * (width - len(ids))
+            sampled_at.append(updates + padding)
+            groups.append([numbers.setdefault(i, len(numbers)) for i in ids] + padding)
+        batch[_SAMPLED_AT] = torch.tensor(sampled_at)
+        batch[_GROUP] = torch.tensor(groups)
         if self._progress is not None:
             batch[_PROGRESS] = torch.full((len(rows),), self._progress())
         return batch
