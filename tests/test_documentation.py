@@ -39,3 +39,12 @@ def test_every_page_stands_in_the_sites_menu():
     read_elsewhere = {page for page in pages if page.startswith("results/reproduce/")}
     in_menu = set(re.findall(r"[\w/-]+\.md", menu))
     assert pages - read_elsewhere == in_menu
+
+
+def test_a_test_that_a_page_names_exists():
+    named = []
+    for page in PAGES:
+        named += re.findall(r"`([a-z_0-9/]+\.py)::(test_[a-z_0-9]+)`", page.read_text())
+    assert len(named) > 15
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
