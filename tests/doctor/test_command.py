@@ -43,6 +43,25 @@ def test_nothing_found_is_0_and_a_line(doctor):
     assert code == 0 and re.fullmatch(r"command line, read as TRL [\d.]+: nothing found", first)
 
 
+def test_what_was_not_judged_stands_beside_nothing_found(doctor, tmp_path):
+    script = tmp_path / "run.sh"
+    words = "data.train_batch_size=256 actor_rollout_ref.actor.ppo_mini_batch_size=$UNKNOWN"
+    script.write_text(f"python -m verl.trainer.main_ppo {words}\n")
+    code, out = doctor(str(script))
+    assert code == 0
+    assert "nothing found; not all was judged, see the notes" in " ".join(out.split())
+
+
+def test_a_trainer_of_verls_is_known_by_its_module(doctor, tmp_path):
+    """Few settings, and none of the actor's."""
+    script = tmp_path / "run.sh"
+    script.write_text("python3 -m verl.trainer.main_ppo data.train_batch_size=256\n")
+    code, out = doctor(str(script))
+    assert code == 1 and "read as verl" in out and "ratio always 1" in out
+    script.write_text("python3 -m verl.trainer.main_generation data.path=x\n")
+    assert main(["doctor", str(script)]) == 2
+
+
 def test_the_table_says_what_why_and_what_instead(doctor):
     code, out = doctor("actor_rollout_ref.actor.clip_ratio=0.3")
     said = " ".join(re.sub(r"[│─┌┐└┘├┤┬┴┼]", " ", out).split())

@@ -129,7 +129,9 @@ def _table(answered: dict[str, Any]) -> Any:
     head = f"{answered['config']}, read as {answered['title']} {answered['version']}"
     rows = answered["findings"]
     if not rows:
-        return Text(f"{head}: nothing found")
+        # what was not read or judged may hide something
+        rest = "; not all was judged, see the notes" if answered["notes"] else ""
+        return Text(f"{head}: nothing found{rest}")
     table = Table(
         title=Text(f"{head}: {len(rows)} found"), show_header=False, show_lines=True
     )

@@ -21,6 +21,8 @@ UNREAD: Mapping[str, str] = {"areal": "AReaL", "nemo_rl": "NeMo RL"}
 """Trainers that are known by a part of their entry's name, and not read."""
 VERL_SETTING = re.compile(r"[+~]*actor_rollout_ref\.[\w.]+=")
 """What only a command line of verl, or of a fork of it, has."""
+VERL_ENTRY = re.compile(r"verl\.[\w.]+\.(main_ppo\w*|fully_async_main)")
+"""Modules of verl's that train by a reward."""
 SKYRL_SETTING = re.compile(
     r"[+~]*(trainer\.(algorithm|policy|placement)\.|generator\.)[\w.]+="
 )
@@ -68,7 +70,7 @@ def launches(script: Script) -> Launches:
         words = _submitted(command.words)
         unread = _unread_trainer(words)
         other = _other_trainer(words)
-        if any(VERL_SETTING.match(word.text) for word in words):
+        if _is_verl(words):
             read.append(_verl(command, words))
         elif unread is not None:
             line = command.line
@@ -118,6 +120,14 @@ def _unread_trainer(words: Sequence[Word]) -> str | None:
 
 
 # verl
+
+
+def _is_verl(words: Sequence[Word]) -> bool:
+    """Whether a command has verl's settings, or starts one of its trainers with few or
+    none."""
+    if any(VERL_SETTING.match(word.text) for word in words):
+        return True
+    return VERL_ENTRY.fullmatch(_entry(words)) is not None
 
 
 def _verl(command: Command, words: Sequence[Word]) -> Launch:
