@@ -266,7 +266,7 @@ def test_the_command(model_folder, tmp_path, capsys):
         (["m", "--benchmark", "b.jsonl", "--batch", "0"], "--batch must be at least 1"),
         (["m", "--benchmark", "b.jsonl", "--temperature", "0"], "--temperature must be positive"),
         (["m", "--wording", "none"], "--wording goes with --benchmark"),
-        (["m", "--benchmark", "b.jsonl", "--wording", "box"], "invalid choice"),
+        (["m", "--benchmark", "b.jsonl", "--wording", "box"], "--wording can't be 'box'"),
     ],
 )
 def test_options_that_do_not_go(args, said, capsys, tmp_path, monkeypatch):
