@@ -84,8 +84,8 @@ def judged(path: Path, checkout: Path, launch: Launch) -> Row:
 
 def no_run(checkout: Path, launch: Launch, chosen: DictConfig) -> str:
     """Why a script is no RL run of verl's; empty for one."""
-    distillation = chosen.get("distillation") or {}
-    if distillation.get("enabled", False) and not distillation.distillation_loss.use_task_rewards:
+    distils = OmegaConf.select(chosen, "distillation.enabled")
+    if distils and not OmegaConf.select(chosen, "distillation.distillation_loss.use_task_rewards"):
         return "a teacher alone, no reward in its loss"
     if "generation_server" in launch.entry:
         return "it only samples"

@@ -55,7 +55,7 @@ class With:
 
     # for isinstance: verl's gspo asserts that it is given an ActorConfig
     @property
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._config.__class__
 
     def get(self, name: str, default: Any = None) -> Any:
