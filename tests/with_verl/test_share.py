@@ -20,7 +20,8 @@ SCRIPTS = {
     "group": (MAIN, "model_engine=veomni", f"{MODE}=colocate_async", "colocate_async", "veomni", ""),
     "separate": (MAIN, "", f"{MODE}=separate_async", "separate_async", "fsdp", ""),
     "bypass": (MAIN, "", CORRECTION, "sync", "fsdp", ""),
-    "gspo": (MAIN, "", f"{LOSS}=gspo", "sync", "fsdp", "another loss, gspo"),
+    "gspo": (MAIN, "", f"{LOSS}=gspo", "sync", "fsdp", ""),
+    "cispo": (MAIN, "", f"{LOSS}=cispo", "sync", "fsdp", "another loss, cispo"),
     "v0": (MAIN, "", "trainer.use_v1=False", "v0", "fsdp", "keeps a state"),
     "dynamic": (
         MAIN,
@@ -75,6 +76,6 @@ def test_each_script_is_judged_by_the_plug_ins_rules(share):
 def test_the_page_has_the_share_of_what_is_counted(share):
     verl_share, rows = share
     page = verl_share.page(rows, "command", "abc")
-    assert "verl at abc: **6 of 11 scripts, 54.5%**" in page
-    assert "| sync | fsdp | 2 | 4 |" in page
-    assert "Of all 13 scripts for verl it is\n46.2%" in page
+    assert "verl at abc: **7 of 12 scripts, 58.3%**" in page
+    assert "| sync | fsdp | 3 | 5 |" in page
+    assert "Of all 14 scripts for verl it is\n50.0%" in page
