@@ -12,6 +12,15 @@ from types import CodeType
 from typing import Any
 
 
+def methods_of(surface: type) -> tuple[str, ...]:
+    """Every method of a trainer's that a class which lists them has."""
+    return tuple(
+        name
+        for name, member in vars(surface).items()
+        if inspect.isfunction(member) and not name.startswith("__")
+    )
+
+
 def check_overrides(cls: type, base: type, names: Iterable[str], what: str) -> None:
     """Raises RuntimeError where `base` lacks one of the methods that `cls` overrides.
 

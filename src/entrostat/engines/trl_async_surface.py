@@ -6,7 +6,6 @@ each method exists, that each attribute occurs in the trainer's code, and that t
 which `READ_BY` lists occur in the function that reads them.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from entrostat.engines.overrides import (
     check_overrides,
     check_used,
     functions_of,
+    methods_of,
     stands_before,
     trainer_below,
     versions_of,
@@ -110,11 +110,7 @@ class Surface:
         ...
 
 
-METHODS = tuple(
-    name
-    for name, member in vars(Surface).items()
-    if inspect.isfunction(member) and not name.startswith("__")
-)
+METHODS = methods_of(Surface)
 """Every method of TRL's or transformers' that we override."""
 ATTRIBUTES = tuple(Surface.__annotations__)
 """Every attribute of theirs that we read, set or call."""

@@ -16,7 +16,6 @@ release. If they pass, raise the version in trainers.py, pyproject.toml and
 constraints.txt.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from entrostat.engines.overrides import (
     check_overrides,
     check_used,
     functions_of,
+    methods_of,
     stands_before,
     trainer_below,
     versions_of,
@@ -162,11 +162,7 @@ class Surface:
         ...
 
 
-METHODS = tuple(
-    name
-    for name, member in vars(Surface).items()
-    if inspect.isfunction(member) and not name.startswith("__")
-)
+METHODS = methods_of(Surface)
 """Every method of TRL's or transformers' that we override."""
 ATTRIBUTES = tuple(Surface.__annotations__)
 """Every attribute of theirs that we read, set or call."""

@@ -66,9 +66,8 @@ def observed(
     rows = torch.zeros(int(groups.max()) + 1, sums.size(1), dtype=torch.float64)
     rows.index_add_(0, groups, sums)
     summary = summarise(
-        rows, group=1, progress=progress, updates=updates, ceiling=ceiling
+        rows, group=1, progress=progress, updates=updates, ceiling=ceiling, ages=ages
     )
-    summary = summary._replace(ages=ages)
     return summary._replace(excess_surprisal=None) if is_estimate else summary
 
 
