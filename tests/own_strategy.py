@@ -1,4 +1,5 @@
-"""Strategies of somebody's own, made up: one that says nothing of itself, and one that says what it is told to."""
+"""Strategies of somebody's own, made up: one that says nothing of itself, one that says what it is told to,
+and one that drops tokens."""
 
 import dataclasses
 from typing import Any
@@ -45,3 +46,11 @@ class Own(Silent):
     @property
     def controls_entropy(self):
         return self.controls
+
+
+class Dropping(Silent):
+    """Its window may leave out a ratio of 1, and so drop a token before it has moved."""
+
+    @property
+    def acts_on_fresh(self):
+        return True

@@ -62,8 +62,8 @@ def pass_at_k(n, c, k):
     Raises:
         ValueError: not integers, or not 0 <= c <= n and 1 <= k <= n.
 
-    >>> pass_at_k(4, 2, 2)  # 1 - C(2, 2) / C(4, 2) = 5/6
-    0.8333333333333334
+    >>> round(pass_at_k(4, 2, 2), 6)  # 1 - C(2, 2) / C(4, 2) = 5/6
+    0.833333
     >>> pass_at_k(32, [0, 1, 32], 32)
     array([0., 1., 1.])
     """

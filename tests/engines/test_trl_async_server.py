@@ -49,7 +49,9 @@ def test_the_thermostat_moves_entropy_over_a_server(policy, tmp_path, monkeypatc
         trainer.train()
     lines = logged(trainer, "entrostat/")
     assert len(lines) == 6
-    assert lines[-1]["entrostat/pressure"] < 0, "the target is under the entropy: it presses down"
+    # a rollout without an advantage cannot be pressed, and any of them may be one
+    pressures = [line["entrostat/pressure"] for line in lines]
+    assert min(pressures) < 0, "the target is under the entropy: it presses down"
     assert max(line["entrostat/dropped"] for line in lines) > 0
     # tokens of the first update are the first version's: what differs is the server's precision
     assert lines[0]["entrostat/staleness"] == 0

@@ -17,6 +17,7 @@ from entrostat.lab.held_out import HeldOut, on_held_out
 from entrostat.lab.paired import CALIBRATED, MATCHED, measure
 from entrostat.lab.point import Point, check_methods
 from entrostat.lab.tasks import make_task
+from own_strategy import Dropping
 
 TOY = Point(
     prompts=4,
@@ -30,6 +31,8 @@ TOY = Point(
 )
 NONE = make_strategy("grpo", low=1.0, high=math.inf)
 LOW, HIGH = pair_of(0.02)
+ONE_SIDE = Dropping(low=1.0, high=-0.9)
+"""Drops every token of a good answer, so its KL is far from that without clipping."""
 
 
 def rows(point, *methods, seed=0):
@@ -126,7 +129,7 @@ def test_warm_up_covers_staleness():
 def test_match_kl_makes_the_arms_kl_the_bases():
     """In every rollout, to MATCHED, where without it the arm's is further off than CALIBRATED; the base's stays."""
     point = Point(prompts=8, samples=8, learning_rate=1e-4, length=2, warmup=2, held_out=32, held_out_samples=2)
-    arms = [NONE, make_strategy("grpo", low=0.0, high=0.0)]
+    arms = [NONE, ONE_SIDE]
     plain, matched = (rows(dataclasses.replace(point, match_kl=match), *arms) for match in (False, True))
     for before, row in zip(plain, matched, strict=True):
         base, arm = row.branches
@@ -138,11 +141,11 @@ def test_match_kl_makes_the_arms_kl_the_bases():
 
 def test_a_kl_out_of_reach_is_left_where_it_is(monkeypatch):
     """Steps are stretched so far at most; the measurement then refuses the mismatch."""
-    monkeypatch.setattr(paired, "PACE_RANGE", (0.95, 1.05))
+    monkeypatch.setattr(paired, "PACE_RANGE", (0.999, 1.001))
     point = dataclasses.replace(TOY, match_kl=True, length=1)
-    (row,) = rows(point, NONE, make_strategy("grpo", low=0.0, high=0.0))
-    assert row.branches[1].pace == pytest.approx(0.95) or row.branches[1].pace == pytest.approx(1.05)
-    assert abs(row.branches[1].kl / row.branches[0].kl - 1) > MATCHED
+    (row,) = rows(point, NONE, ONE_SIDE)
+    assert row.branches[1].pace == pytest.approx(0.999) or row.branches[1].pace == pytest.approx(1.001)
+    assert abs(row.branches[1].kl / row.branches[0].kl - 1) > CALIBRATED
 
 
 class Kept:
