@@ -4,7 +4,7 @@ tokens."""
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 from entrostat.entropy import TokenStats, bracket, excess_surprisal
@@ -80,24 +80,21 @@ def summarise(
 
 
 def shares_by_age(
-    ages: Int[Tensor, " b"], tokens: Int[Tensor, " b"]
-) -> tuple[float, ...] | None:
-    """RolloutSummary.ages of a rollout.
+    ages: Int[Tensor, " b"], tokens: Real[Tensor, " b"]
+) -> tuple[float, ...]:
+    """Item k is the share of the trained tokens that is of age k; () where none is
+    trained on.
 
     Args:
-        ages: of each sequence, how many rollouts ago the policy was that its entropy is
-            of; at least 0.
+        ages: of each sequence, or part of one, at least 0.
         tokens: how many of its tokens are trained on.
-
-    None where all are of age 0, or none is trained on.
     """
     by_age = torch.bincount(ages, weights=tokens.double())
-    total = float(by_age.sum())
     trained = by_age.nonzero()
-    if not total or not int(trained.max()):
-        return None
+    if not len(trained):
+        return ()
     oldest = int(trained.max())
-    return tuple((by_age[: oldest + 1] / total).tolist())
+    return tuple((by_age / by_age.sum())[: oldest + 1].tolist())
 
 
 def _standard_error(tokens: Tensor, entropy: Tensor, group: int) -> float | None:

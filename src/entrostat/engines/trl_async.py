@@ -48,7 +48,7 @@ from entrostat.engines.measure import PREFIX
 from entrostat.engines.meter import RegionMeter
 from entrostat.engines.passes import Passes, Threshold
 from entrostat.engines.staleness import StalenessMeter
-from entrostat.engines.summary import sequence_sums, summarise
+from entrostat.engines.summary import sequence_sums, shares_by_age, summarise
 from entrostat.engines.trl_async_batch import Terms, loss_terms, note_versions
 from entrostat.engines.trl_async_surface import AsyncGRPOTrainer, Base
 from entrostat.engines.window import shut, uncrossed
@@ -340,12 +340,15 @@ def _summary(
 ) -> RolloutSummary:
     """What the controller is told before this update."""
     sums = torch.cat([each.sums for each in measured])
-    oldest = max(update - each.update for each in measured)
-    tokens = [0.0] * (oldest + 1)
-    for each in measured:
-        tokens[update - each.update] += float(each.sums[:, 0].sum())
-    summary = summarise(sums, group=1, progress=progress, updates=1, ceiling=ceiling)
-    return summary._replace(ages=tuple(share / sum(tokens) for share in tokens))
+    ages = [torch.full((len(each.sums),), update - each.update) for each in measured]
+    return summarise(
+        sums,
+        group=1,
+        progress=progress,
+        updates=1,
+        ceiling=ceiling,
+        ages=shares_by_age(torch.cat(ages), sums[:, 0].cpu()),
+    )
 
 
 class EntropyControlAsyncGRPOTrainer(AsyncEntropyControlMixin, AsyncGRPOTrainer):

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from entrostat.engines.summary import shares_by_age
+
 
 class Clock(NamedTuple):
     """When an update call is made."""
@@ -52,20 +54,17 @@ def sampler_ages(
     """
     tokens = mask.sum(1).double()
     trained = tokens.nonzero().squeeze(1).tolist()
-    spans = [_span(tags[row]) for row in trained]
-    if any(span is None for span in spans):
-        return None
-    shares: dict[int, float] = {}
-    for row, span in zip(trained, spans, strict=True):
-        assert span is not None
-        ages = clock.age(torch.arange(span[0], span[1] + 1))
-        part = tokens[row].item() / len(ages)
-        for age in ages.tolist():
-            shares[age] = shares.get(age, 0.0) + part
-    total = sum(shares.values())
-    return tuple(
-        shares.get(age, 0.0) / total for age in range(max(shares, default=-1) + 1)
-    )
+    ages, weights = [], []
+    for row in trained:
+        span = _span(tags[row])
+        if span is None:
+            return None
+        of_row = clock.age(torch.arange(span[0], span[1] + 1))
+        ages.append(of_row)
+        weights.append((tokens[row] / len(of_row)).expand(len(of_row)))
+    if not trained:
+        return ()
+    return shares_by_age(torch.cat(ages), torch.cat(weights))
 
 
 def _span(tag: Mapping[str, Any]) -> tuple[int, int] | None:
