@@ -30,8 +30,9 @@ import torch
 
 import masks_page
 from entrostat.clip import ClipBounds
-from entrostat.engines.fast import Seen, mini_batches, of_run, optimizer, update
+from entrostat.engines.fast import Seen, mini_batches, optimizer, update
 from entrostat.engines.qwen2 import load_model
+from entrostat.engines.rollout import of_run
 from entrostat.entropy import bracket, excess_surprisal
 from entrostat.lab.environment import graded, lab_environment
 from entrostat.lab.methods import make_method

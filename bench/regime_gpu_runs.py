@@ -15,6 +15,7 @@ from entrostat.clip import ClipBounds
 from entrostat.engines import fast
 from entrostat.engines.controller import Controller
 from entrostat.engines.qwen2 import Model, load_model
+from entrostat.engines.rollout import Rollout, of_run
 from entrostat.lab.blind import random_rewards
 from entrostat.lab.control import control
 from entrostat.lab.environment import Environment, vocabulary_ceiling
@@ -275,7 +276,7 @@ class Walk:
         ids, mask = (x.unflatten(0, (len(self.problems), -1)) for x in self.environment.spelling.encode(texts))
         return ids[places], mask[places]
 
-    def _rewards(self, batch: Batch, taken: fast.Rollout) -> Tensor:
+    def _rewards(self, batch: Batch, taken: Rollout) -> Tensor:
         """(n b)."""
         if self.block.kind == "true":
             here = taken._replace(completions=taken.completions.cpu(), mask=taken.mask.cpu())
@@ -286,7 +287,7 @@ class Walk:
         drawn = {seed: torch.tensor(random_rewards(self.block.reward, count, key)) for seed, key in keys.items()}
         return torch.stack([drawn[seed] for _, seed in batch.runs])
 
-    def _bounds(self, batch: Batch, taken: fast.Rollout, advantages: Tensor) -> ClipBounds:
+    def _bounds(self, batch: Batch, taken: Rollout, advantages: Tensor) -> ClipBounds:
         """Those of static arms are known; only the others are told of the rollout."""
         moving = []
         for run, each in enumerate(batch.controls):
@@ -304,7 +305,7 @@ class Walk:
         for run in moving:
             control = batch.controls[run]
             control.observe(fast.summary(taken, advantages, run, **known))
-            low[run], high[run] = control.bounds(fast.of_run(taken.old, run), taken.mask[run])
+            low[run], high[run] = control.bounds(of_run(taken.old, run), taken.mask[run])
         return ClipBounds(low, high)
 
 

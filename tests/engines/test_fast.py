@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from entrostat import ClipBounds, TokenStats, make_strategy, token_stats
 from entrostat.engines import fast, qwen2
+from entrostat.engines.rollout import Rollout
 from entrostat.engines.trl import EntropyControlGRPOTrainer
 from entrostat.lab.rewards import make_reward
 from entrostat.lab.tasks import make_task
@@ -50,7 +51,7 @@ def as_rollout(batches):
     mask = whole["completion_mask"].bool()
     old = [whole.get(f"entrostat_old_{name}") for name in ("entropy", "sum_p2", "sum_p2_logp")]
     old = TokenStats(whole["old_per_token_logps"], *old)
-    rollout = fast.Rollout(whole["prompt_ids"], whole["prompt_mask"].bool(), whole["completion_ids"], mask, old)
+    rollout = Rollout(whole["prompt_ids"], whole["prompt_mask"].bool(), whole["completion_ids"], mask, old)
     rows = torch.arange(mask.shape[1])[None].chunk(len(batches), dim=1)
     return rollout, whole["advantages"], rows
 
@@ -157,7 +158,7 @@ def test_logits_are_hugging_faces(tmp_path):
         prompt_mask = torch.ones(2, 3, 6, dtype=torch.bool)
         prompt_mask[:, 1, :2] = False
         mask = torch.ones(2, 3, 3, dtype=torch.bool)
-        rollout = fast.Rollout(ids[..., :6], prompt_mask, ids[..., 6:], mask, TokenStats(torch.zeros(2, 3, 3)))
+        rollout = Rollout(ids[..., :6], prompt_mask, ids[..., 6:], mask, TokenStats(torch.zeros(2, 3, 3)))
         mine = fast.logits_on(model, rollout)
         for run in range(2):
             attention = torch.cat([prompt_mask[run], mask[run]], dim=-1).long()
@@ -229,7 +230,7 @@ def test_spread_puts_all_runs_at_one_point():
         rows = [part.expand(runs, -1) for part in torch.arange(32)[None].chunk(4, dim=1)]
         fast.update(model, adam, rollout, gains, window(0.2, 0.2), rows)
         fast.spread(model, adam, 0)
-        same = fast.Rollout(
+        same = Rollout(
             *(x[:1].expand_as(x) for x in rollout[:4]), TokenStats(*(x[:1].expand_as(x) for x in rollout.old))
         )
         fast.update(model, adam, same, gains[:1].expand(runs, -1), window(0.1, 0.3), rows)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import reference
 from entrostat import TokenStats, clip_events, make_strategy, token_stats
 from entrostat.strategies import RolloutSummary, state_from_json, state_to_json
-from entrostat.strategies.thermostat import Thermostat, ThermostatState, parse_target
+from entrostat.strategies.target import parse_target
+from entrostat.strategies.thermostat import Thermostat, ThermostatState
 
 TILTS = ("surprisal", "bracket")
 TwoSided = functools.partial(Thermostat, hold="both")

@@ -8,7 +8,7 @@ import torch
 
 from entrostat.clip import ClipBounds
 from entrostat.engines.controller import Controller
-from entrostat.engines.fast import Rollout, of_run
+from entrostat.engines.rollout import Rollout, of_run
 from entrostat.lab.methods import label
 from entrostat.objectives import Objective
 from entrostat.objectives.clipped import OnClipped

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from entrostat.advantage import group_advantages
-from entrostat.engines.fast import Rollout, concatenated, sample
+from entrostat.engines.fast import sample
 from entrostat.engines.qwen2 import Model
+from entrostat.engines.rollout import Rollout, concatenated
 from entrostat.lab.blind import random_rewards
 from entrostat.lab.characters import Characters
 from entrostat.lab.tasks import Problem, ProblemSource, Task, make_task

@@ -24,17 +24,15 @@ from entrostat.clip import ClipBounds, ClipEvents
 from entrostat.engines.diverged import diverged
 from entrostat.engines.fast import (
     Passed,
-    Rollout,
     Seen,
-    mapped,
     mini_batches,
-    of_run,
     optimizer,
     summary,
     update,
 )
 from entrostat.engines.meter import RegionMeter, Window
 from entrostat.engines.qwen2 import Model, load_model, save_model
+from entrostat.engines.rollout import Rollout, mapped, of_run
 from entrostat.engines.summary import shares_by_age
 from entrostat.engines.window import shut
 from entrostat.entropy import TokenStats

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from entrostat.engines.fast import Rollout, logits_on, repeated
+from entrostat.engines.fast import logits_on
 from entrostat.engines.qwen2 import Model
+from entrostat.engines.rollout import Rollout, repeated
 
 
 class HeldOut(NamedTuple):

@@ -38,16 +38,9 @@ import torch
 from torch import Tensor
 
 from entrostat.engines.controller import Controller
-from entrostat.engines.fast import (
-    Rollout,
-    mini_batches,
-    optimizer,
-    repeated,
-    spread,
-    summary,
-    update,
-)
+from entrostat.engines.fast import mini_batches, optimizer, spread, summary, update
 from entrostat.engines.qwen2 import Model, load_model
+from entrostat.engines.rollout import Rollout, repeated
 from entrostat.lab.control import bounds_of
 from entrostat.lab.environment import (
     Environment,
