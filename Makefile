@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# most of what is installed is never imported, and what is, Python compiles then: half the time of an installation
+PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 VERL := .venv-verl
 DOCS := .venv-docs
 RELEASE := .venv-release
@@ -15,7 +17,7 @@ PYTHON312 ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/nu
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: doctor demo test test-verl test-skyrl test-trl-other claims docs pictures cast release repository bench-gpu clean
+.PHONY: environments doctor demo test test-verl test-skyrl test-trl-other claims docs pictures cast release repository bench-gpu clean
 
 # make doctor RUN=path/to/run.sh: a small environment of its own, without torch
 doctor: $(DOCTOR)/.installed
@@ -35,7 +37,7 @@ test: $(STAMP)
 # verl beside the plug-in, on this machine's CPU: an environment of its own, since verl and TRL 1.16 cannot share one
 test-verl: $(VERL)/.installed
 	$(VERL)/bin/pyright -p tests/with_verl --pythonpath $(VERL)/bin/python
-	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -c tests/with_verl/pytest.ini tests/with_verl tests/doctor/test_verl_faults.py \
+	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -n 2 --dist loadfile -c tests/with_verl/pytest.ini tests/with_verl tests/doctor/test_verl_faults.py \
 		tests/doctor/test_verl_async.py tests/doctor/test_verl_bypass.py
 
 # SkyRL's own loss and registry under our bounds, on a CPU; its wheel wants Python 3.12
@@ -77,7 +79,7 @@ release: $(RELEASE)/.installed
 	$(RELEASE)/bin/python -m build --outdir dist .
 	$(RELEASE)/bin/twine check --strict dist/*
 	$(PYTHON) -m venv build/bare
-	build/bare/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	build/bare/bin/pip install $(PIP_OPTIONS) -c constraints.txt dist/*.whl
 	$(PYTHON) dev/check_bare.py build/bare/bin/entrostat
 
 # once: make repository URL=https://code.host/owner/entrostat
@@ -90,47 +92,50 @@ bench-gpu: $(STAMP)
 	$(BIN)/python bench/gpu.py --out runs/bench-gpu > runs/bench-gpu.json
 	cp runs/bench-gpu.json docs/results/gpu.json
 
+# all that the tests, the documentation and the release need; make -j2 environments makes two at a time
+environments: $(VERL)/.installed $(if $(PYTHON312),$(SKYRL)/.installed) $(OTHER_TRL)/.installed $(DOCS)/.installed $(RELEASE)/.installed
+
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "entrostat needs Python 3.11 or newer; set PYTHON=/path/to/it" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install $(PIP_OPTIONS) -c constraints.txt -e '.[dev]'
 	touch $@
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
-	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt -e '.[verl,math]' pyright pytest
+	$(VERL)/bin/pip install $(PIP_OPTIONS) -c constraints-verl.txt -e '.[verl,math]' pyright pytest pytest-xdist
 	@# apart: where verl finds it, each process imports it, which takes seconds
-	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	$(VERL)/bin/pip install $(PIP_OPTIONS) --no-deps --upgrade \
 		--target $(VERL)/megatron-core megatron-core==0.16.1
 	touch $@
 
 $(SKYRL)/.installed: constraints-skyrl.txt
 	$(PYTHON312) -m venv $(SKYRL)
-	$(SKYRL)/bin/pip install --quiet --disable-pip-version-check --no-deps -r constraints-skyrl.txt
-	$(SKYRL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(SKYRL)/bin/pip install $(PIP_OPTIONS) --no-deps -r constraints-skyrl.txt
+	$(SKYRL)/bin/pip install $(PIP_OPTIONS) --no-deps -e .
 	touch $@
 
 $(DOCS)/.installed: constraints-docs.txt
 	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r constraints-docs.txt
+	$(DOCS)/bin/pip install $(PIP_OPTIONS) -r constraints-docs.txt
 	touch $@
 
 # what the doctor imports, at the versions of constraints.txt; the package itself without its requirements
 $(DOCTOR)/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "entrostat needs Python 3.11 or newer; set PYTHON=/path/to/it" >&2; exit 2; }
 	$(PYTHON) -m venv $(DOCTOR)
-	$(DOCTOR)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt tyro rich pyyaml tree-sitter tree-sitter-bash
-	$(DOCTOR)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(DOCTOR)/bin/pip install $(PIP_OPTIONS) -c constraints.txt tyro rich pyyaml tree-sitter tree-sitter-bash
+	$(DOCTOR)/bin/pip install $(PIP_OPTIONS) --no-deps -e .
 	touch $@
 
 $(RELEASE)/.installed:
 	$(PYTHON) -m venv $(RELEASE)
-	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check build==1.6.1 twine==7.0.0
+	$(RELEASE)/bin/pip install $(PIP_OPTIONS) build==1.6.1 twine==7.0.0
 	touch $@
 
 $(OTHER_TRL)/.installed: $(STAMP)
 	rm -rf $(OTHER_TRL)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(OTHER_TRL) trl==$(TRL) triton==3.7.1
+	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --target $(OTHER_TRL) trl==$(TRL) triton==3.7.1
 	touch $@
 
 clean:

@@ -45,7 +45,7 @@ try:
     import jaxtyping  # noqa: F401
 except ImportError:  # its shapes are for readers and tests: any annotation does here
     stand_in = types.ModuleType("jaxtyping")
-    for name in ("Bool", "Float", "Int"):
+    for name in ("Bool", "Float", "Int", "Real"):
         setattr(stand_in, name, collections.defaultdict(lambda: Any))
     sys.modules["jaxtyping"] = stand_in
 

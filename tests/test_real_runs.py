@@ -28,17 +28,25 @@ def commands(heading):
     return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
-def test_the_toy_commands_of_the_page_run(tmp_path):
+def test_the_toy_commands_of_the_page_run(tmp_path, monkeypatch, capsys):
     install, *lines = commands("Without a GPU")
     assert install.startswith("pip install")
     assert len(lines) >= 8
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    monkeypatch.chdir(tmp_path)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     said = {}
     for line in lines:
-        done = subprocess.run(line.split(), cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}\n{done.stderr[-3000:]}"
-        said[line] = done.stdout
+        program, *words = line.split()
+        if program == "entrostat":
+            # in this process: the trainer's imports take longer than most of these commands
+            returned = main(words)
+            out, err = capsys.readouterr()
+        else:
+            done = subprocess.run(line.split(), env=env, capture_output=True, text=True)
+            returned, out, err = done.returncode, done.stdout, done.stderr
+        assert returned == 0, f"{line}\n{err[-3000:]}"
+        said[line] = out
     for name in ("lower", "plain"):
         summary = json.loads((tmp_path / "runs" / name / "summary.json").read_text())
         assert summary["start"] == {}

@@ -87,7 +87,7 @@ def test_shares_of_right_steps_are_the_stated_ones(task, steps_of, table):
     """Every wrong step is the one of the table; a share's error is under 4.5 standard errors."""
     rng = random.Random(0)
     seen, right = Counter(), Counter()
-    for problem in task.problems(20_000, split="train", seed=0):
+    for problem in task.problems(8_000, split="train", seed=0):
         for context, is_right, shown in steps_of(problem, task.demonstrate(problem, rng)):
             wrong = table.get(context)
             assert is_right or (wrong is not None and shown == wrong[0])
