@@ -172,6 +172,7 @@ class _Training:
         rollout = joined(self.waiting.pop(self.done), pad=self.model.shape.pad)
         ages = torch.tensor(self._ages(self.done)).repeat_interleave(config.samples)
         tokens = rollout.sampled.mask[0].sum(dim=1).cpu()
+        shares = shares_by_age(ages, tokens)
         observed = summary(
             rollout.sampled,
             rollout.advantages[None],
@@ -180,7 +181,7 @@ class _Training:
             progress=self.done / config.steps,
             updates=config.updates_per_rollout,
             ceiling=vocabulary_ceiling(self.model),
-            ages=shares_by_age(ages, tokens),
+            ages=shares if len(shares) > 1 else None,
         )
         self.controller.observe(observed)
         passed = self._updated(rollout)
