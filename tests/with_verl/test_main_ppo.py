@@ -15,6 +15,7 @@ from runs import (
     RECORDED,
     STATE_FILE,
     calls,
+    launch,
     main_ppo,
     metrics,
     observed,
@@ -201,8 +202,11 @@ def test_without_a_pass_of_its_own_under_dynamic_batch_sizes_and_three_epochs(fo
         assert metrics(work)[step + 1]["entrostat/entropy"] == pytest.approx(sum(surprisal) / len(surprisal), abs=1e-6)
 
 
-def test_a_strategy_without_a_state_trains_under_the_v0_trainer(folder):
-    """v0 knows nothing of our trainer. One with a state is refused there by the loss: test_loss.py."""
+def test_a_strategy_with_a_state_is_refused_by_the_v0_trainer_and_one_without_trains(folder):
+    """v0 knows nothing of our trainer: the loss alone has to tell."""
+    done = launch(folder / "v0-thermostat", 1, "trainer.use_v1=False", *ours("thermostat"))
+    assert done.returncode != 0
+    assert "with trainer.use_v1=true and trainer.v1.trainer_mode=entrostat" in done.stdout + done.stderr
     work = main_ppo(folder / "v0", 1, "trainer.use_v1=False", f"{STEPS}=1", *ours("clip-lower"))
     assert metrics(work)[1]["actor/grad_norm"] > 0
     assert (work / "ckpt/global_step_1").is_dir() and not (work / f"ckpt/global_step_1/{STATE_FILE}").exists()
