@@ -116,6 +116,12 @@ def test_a_checkpoint_is_merged_into_a_model_that_evaluate_scores(constant, fold
     assert json.loads((scores / "scores.json").read_text())
 
 
+def test_a_thermostats_windows_reach_the_loss(constant, thermostat):
+    """It drops tokens before they move, which no constant window of positive widths does."""
+    assert {row["entrostat/dropped"] for row in metrics(constant).values()} == {0.0}
+    assert max(row["entrostat/dropped"] for row in metrics(thermostat).values()) > 0
+
+
 def test_the_controller_observes_once_a_step_and_all_ranks_have_its_state(thermostat):
     told = [calls(thermostat, rank) for rank in (0, 1)]
     for step in (0, 1, 2):
