@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# most of what is installed is never imported, and what is, Python compiles then: half the time of an installation
-PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
+PIP_OPTIONS := --quiet --disable-pip-version-check
+# halves the time of a large installation; its modules are compiled as they are imported, and warn then. Not in
+# an environment that a user runs commands in, or whose tests take warnings for errors
+NO_COMPILE := --no-compile
 VERL := .venv-verl
 DOCS := .venv-docs
 RELEASE := .venv-release
@@ -103,16 +105,16 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
-	$(VERL)/bin/pip install $(PIP_OPTIONS) -c constraints-verl.txt -e '.[verl,math]' pyright pytest pytest-xdist
+	$(VERL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) -c constraints-verl.txt -e '.[verl,math]' pyright pytest pytest-xdist
 	@# apart: where verl finds it, each process imports it, which takes seconds
-	$(VERL)/bin/pip install $(PIP_OPTIONS) --no-deps --upgrade \
+	$(VERL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) --no-deps --upgrade \
 		--target $(VERL)/megatron-core megatron-core==0.16.1
 	touch $@
 
 $(SKYRL)/.installed: constraints-skyrl.txt
 	$(PYTHON312) -m venv $(SKYRL)
-	$(SKYRL)/bin/pip install $(PIP_OPTIONS) --no-deps -r constraints-skyrl.txt
-	$(SKYRL)/bin/pip install $(PIP_OPTIONS) --no-deps -e .
+	$(SKYRL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) --no-deps -r constraints-skyrl.txt
+	$(SKYRL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) --no-deps -e .
 	touch $@
 
 $(DOCS)/.installed: constraints-docs.txt
