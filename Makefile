@@ -4,9 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_OPTIONS := --quiet --disable-pip-version-check
-# halves the time of a large installation; its modules are compiled as they are imported, and warn then. Not in
-# an environment that a user runs commands in, or whose tests take warnings for errors
-NO_COMPILE := --no-compile
 VERL := .venv-verl
 DOCS := .venv-docs
 RELEASE := .venv-release
@@ -19,7 +16,7 @@ PYTHON312 ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/nu
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: environments doctor demo test test-verl test-skyrl test-trl-other claims docs pictures cast release repository bench-gpu clean
+.PHONY: environments doctor demo test test-slow test-verl test-skyrl test-trl-other claims docs pictures cast release repository bench-gpu clean
 
 # make doctor RUN=path/to/run.sh: a small environment of its own, without torch
 doctor: $(DOCTOR)/.installed
@@ -34,7 +31,11 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+
+# what `test` leaves out for its length: whole benches, comparisons and runs, side by side and killed
+test-slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m slow
 
 # verl beside the plug-in, on this machine's CPU: an environment of its own, since verl and TRL 1.16 cannot share one
 test-verl: $(VERL)/.installed
@@ -105,16 +106,16 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
-	$(VERL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) -c constraints-verl.txt -e '.[verl,math]' pyright pytest pytest-xdist
+	$(VERL)/bin/pip install $(PIP_OPTIONS) -c constraints-verl.txt -e '.[verl,math]' pyright pytest pytest-xdist
 	@# apart: where verl finds it, each process imports it, which takes seconds
-	$(VERL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) --no-deps --upgrade \
+	$(VERL)/bin/pip install $(PIP_OPTIONS) --no-deps --upgrade \
 		--target $(VERL)/megatron-core megatron-core==0.16.1
 	touch $@
 
 $(SKYRL)/.installed: constraints-skyrl.txt
 	$(PYTHON312) -m venv $(SKYRL)
-	$(SKYRL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) --no-deps -r constraints-skyrl.txt
-	$(SKYRL)/bin/pip install $(PIP_OPTIONS) $(NO_COMPILE) --no-deps -e .
+	$(SKYRL)/bin/pip install $(PIP_OPTIONS) --no-deps -r constraints-skyrl.txt
+	$(SKYRL)/bin/pip install $(PIP_OPTIONS) --no-deps -e .
 	touch $@
 
 $(DOCS)/.installed: constraints-docs.txt

@@ -29,7 +29,8 @@ AGES = ("0", "1", "2", "4", "8", "0 to 4", "0 to 8")
 METHODS = {"thermostat": ("thermostat", "--hold", "both"), "mai": ("mai",)}
 OF_MAI = ("0", "4", "8")
 """The ages of the runs beside it."""
-SEEDS = range(3)
+SEEDS = {"thermostat": range(2, 5), "mai": range(2)}
+"""Seeds 0 and 1 of the thermostat showed what its filter lacked (dev/LOG.md): others are the test of the mended one."""
 LATE = 30
 
 
@@ -59,12 +60,15 @@ class Job(NamedTuple):
 
 
 def jobs(_: Lines) -> Iterator[Job]:
-    for seed in SEEDS:
-        for ages in AGES:
+    for seed in SEEDS["thermostat"]:
+        # what the criteria ask for comes first
+        for ages in sorted(AGES, key=lambda ages: ages not in ("0", "4", "8")):
             for reference in REFERENCES:
                 yield Job("thermostat", reference, ages, seed)
-                if ages in OF_MAI:
-                    yield Job("mai", reference, ages, seed)
+    for seed in SEEDS["mai"]:
+        for ages in OF_MAI:
+            for reference in REFERENCES:
+                yield Job("mai", reference, ages, seed)
 
 
 def measured(out: Path, _: Job) -> dict[str, Any]:
@@ -96,7 +100,7 @@ def render(known: Lines) -> str:
         for reference in REFERENCES:
             fresh: float | None = None
             for ages in AGES:
-                keys = [Job(method, reference, ages, seed).key for seed in SEEDS]
+                keys = [Job(method, reference, ages, seed).key for seed in SEEDS[method]]
                 found = [known[key] for key in keys if key in known]
                 if len(found) < 2:
                     continue

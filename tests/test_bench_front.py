@@ -152,6 +152,7 @@ def test_the_page_in_docs_is_what_the_lines_give(page):
     assert re.search(r"front_page\.py", page.render({}))
 
 
+@pytest.mark.slow
 def test_a_run_becomes_its_line_and_is_not_run_again(front, tmp_path, monkeypatch, capsys):
     """The real command, at toy size: a base model, a choice, and a compared run."""
     for name, value in (("HORIZONS", (1, 2, 3)), ("CHOICE_HORIZON", 2), ("PROBLEMS", 4), ("SAMPLES", 8)):

@@ -17,6 +17,7 @@ def bench(folder, *more):
     return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
+@pytest.mark.slow
 def test_the_bench_runs_at_toy_size_and_goes_on_where_it_stopped(tmp_path):
     done = bench(tmp_path / "out", "--toy")
     assert done.returncode == 0, done.stderr[-3000:]

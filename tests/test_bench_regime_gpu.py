@@ -120,6 +120,7 @@ def test_the_claims_page_can_show_it(whole):
     assert odd["reward"] == "bernoulli:0.5, learning rate 2.5e-05" and odd["seeds"] == SEEDS and odd["low"] is None
 
 
+@pytest.mark.slow
 def test_a_killed_bench_goes_on_to_the_same_numbers(whole, tmp_path):
     folder = tmp_path / "out"
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -135,6 +136,7 @@ def test_a_killed_bench_goes_on_to_the_same_numbers(whole, tmp_path):
     assert rows(folder) == rows(whole) and arms(folder) == arms(whole)
 
 
+@pytest.mark.slow
 def test_a_bench_without_memory_keeps_what_it_has(whole, tmp_path, script, monkeypatch, capsys):
     """It stops in the middle of a block, and goes on in batches of another size."""
     folder, step = tmp_path / "out", script.Walk.step
@@ -157,6 +159,7 @@ def test_a_bench_without_memory_keeps_what_it_has(whole, tmp_path, script, monke
         assert mine == pytest.approx(wanted, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_clock_stops_it_between_rollouts(whole, tmp_path, script, monkeypatch, capsys):
     folder, now = tmp_path / "out", [0.0]
 

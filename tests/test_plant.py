@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrostat import plant
-from entrostat.plant import GAIN_RANGE, LONGEST, WALK, Plant, correct, late, predict, rest
+from entrostat.plant import GAIN_RANGE, LEAK, LONGEST, MOST_UNDONE, WALK, Plant, correct, late, leak, predict, rest
 
 mixtures = st.lists(st.integers(0, LONGEST), min_size=1, max_size=6).map(
     lambda ages: [ages.count(age) / len(ages) for age in range(max(ages) + 1)]
@@ -43,23 +43,25 @@ def test_what_is_felt_of_a_pressure_is_the_optimizers_running_average(history, u
 
 @given(pressures, mixtures, st.integers(0, 1000))
 def test_it_is_the_kalman_filter_in_matrices(history, ages, seed):
-    """What is measured is h less what has come to it since, by how old each share of it is."""
+    """What is measured is h of the rollouts before, by how old each share of it is: each one is a row of the inverse
+    of the rollouts' steps since."""
     rng = np.random.default_rng(seed)
-    p, pushes = Plant(h=-1.0, hh=0.01), []
+    undone = leak(ages)
+    p, back = Plant(h=-1.0, hh=0.01), [np.eye(3)]
     for u in history:
         mean, covariance = matrices(p)
         push, _ = felt(u, p.past, 4, 0.9)
-        step = np.array([[1, 1, push], [0, 1, 0], [0, 0, 1]])
+        step = np.array([[1, 1, push], [0, 1 - undone, -undone * push], [0, 0, 1]])
         mean = step @ mean
         covariance = step @ covariance @ step.T + p.surprise * np.diag(np.square(WALK))
-        p = predict(p, u, updates=4, beta=0.9)
+        p = predict(p, u, updates=4, beta=0.9, leak=leak(ages))
         assert np.allclose(matrices(p)[0], mean, rtol=1e-9, atol=1e-12)
         assert np.allclose(matrices(p)[1], covariance, rtol=1e-9, atol=1e-12)
-        pushes.insert(0, push)
+        back = [np.eye(3), *(each @ np.linalg.inv(step) for each in back)]
         measured, sd = float(rng.normal(-1, 0.2)), float(rng.uniform(0.01, 0.2))
-        rollouts = sum(share * min(age, len(pushes)) for age, share in enumerate(ages))
-        effort = sum(share * sum(pushes[:age]) for age, share in enumerate(ages))
-        row = np.array([1, -rollouts, -effort])
+        known = min(len(back) - 1, LONGEST)
+        rollouts = sum(share * min(age, known) for age, share in enumerate(ages))
+        row = sum(share * back[min(age, known)][0] for age, share in enumerate(ages))
         noise = sd**2 + rollouts * p.surprise * WALK[0] ** 2
         weight = covariance @ row / (row @ covariance @ row + noise)
         p = correct(p, measured, sd, ages)
@@ -68,6 +70,13 @@ def test_it_is_the_kalman_filter_in_matrices(history, ages, seed):
         assert np.allclose(matrices(p)[0], mean, rtol=1e-9, atol=1e-12)
         assert np.allclose(matrices(p)[1], covariance - np.outer(weight, covariance @ row), rtol=1e-7, atol=1e-10)
         assert np.linalg.eigvalsh(matrices(p)[1]).min() > -1e-9
+
+
+def test_fresh_samples_show_the_drift_of_now_and_the_older_the_more_is_undone():
+    assert leak((1.0,)) == 0
+    assert leak((0.5, 0.5)) == LEAK / 2
+    assert leak((0.0, 1.0)) == leak((0.0,) * 4 + (1.0,)) == LEAK
+    assert leak((0.0,) * 16 + (1.0,)) == MOST_UNDONE / 16
 
 
 def test_it_learns_drift_and_gain_from_pressures_that_vary():
@@ -120,8 +129,10 @@ class WholePast:
 
 
 @pytest.mark.parametrize("ages", [[1.0], [0.0, 0.0, 1.0], [0.0] * 4 + [1.0], [0.2] * 5, [0.0] * 8 + [1.0], [1 / 9] * 9])
-def test_old_samples_tell_nearly_as_much_as_to_a_filter_of_the_whole_past(ages):
-    """Over 20 plants whose drift, gain and noise are as the filter expects; errors of the present ln H."""
+def test_old_samples_tell_nearly_as_much_as_to_a_filter_of_the_whole_past(ages, monkeypatch):
+    """Over 20 plants whose drift, gain and noise are as the filter expects, without a leak; errors of the present
+    ln H."""
+    monkeypatch.setattr(plant, "LEAK", 0.0)
     ours, theirs = [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -135,7 +146,8 @@ def test_old_samples_tell_nearly_as_much_as_to_a_filter_of_the_whole_past(ages):
             h += drift + gain * push + rng.normal(0, WALK[0])
             before = [h, *before][: len(ages)]
             measured = float(np.dot(ages, before) + rng.normal(0, sd))
-            p = correct(predict(p, u, updates=8, beta=0.9)._replace(surprise=1.0), measured, sd, ages)
+            p = predict(p, u, updates=8, beta=0.9)._replace(surprise=1.0)
+            p = correct(p, measured, sd, ages)
             whole.step(push, measured, sd, ages)
             if k >= 15:
                 ours.append(p.h - h)

@@ -28,6 +28,7 @@ def commands(heading):
     return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
+@pytest.mark.slow
 def test_the_toy_commands_of_the_page_run(tmp_path, monkeypatch, capsys):
     install, *lines = commands("Without a GPU")
     assert install.startswith("pip install")

@@ -24,15 +24,24 @@ late = beta (1 - beta^U) / (U (1 - beta)), and with the average pressure v of th
 per rollout late is 0.9.
 
 Where training is asynchronous, what is measured is old: a share a_k of the tokens was
-sampled k rollouts ago, when h was less than now by all that was felt since. So
+sampled k rollouts ago, when h was less than now by all that happened since. So
 
     measured = sum_k a_k h_(n-k) = h - drift D - gain F
 
-with D the mean number of rollouts since, and F the mean of what was felt in them. Both
-are known, so the filter stays one of three unknowns, and its h is that of the policy of
-now. What the walk added to h since is counted as noise of the measurement; that it is
-also a part of h is left out: the filter that keeps every h_(n-k) tracks no better
-(tests/test_plant.py).
+D and F follow from what was felt in the rollouts since (`_since`), so the filter stays one
+of three unknowns, and its h is that of the policy of now. What the walk added to h since
+is counted as noise of the measurement; that it is also a part of h is left out: the filter
+that keeps every h_(n-k) tracks no better (tests/test_plant.py).
+
+Over that time one more thing counts. What moves entropy away from where it would be
+without pressure is partly undone: a share l of a change per rollout. Then the drift
+depends on h, and changes with it:
+
+    drift' = drift - l (h' - h) = (1 - l) drift - l gain * felt(u)
+
+Fresh samples show the drift of now, and l is 0. Old ones show that of before, and a
+reference that falls would be followed late: l is LEAK times the share of old tokens, and
+less where it would undo more than MOST_UNDONE over their mean age.
 """
 
 from collections.abc import Sequence
@@ -54,6 +63,12 @@ are not 0, since the filter would stop learning."""
 SURPRISE_RANGE = (0.5, 16.0)
 """How far the walks' variances are scaled, by the size of surprises over what was
 expected."""
+LEAK = 0.05
+"""Share of a change of h that a rollout undoes, as old samples are read. In the lab it is
+near 0.13 (dev/LOG.md); at half of that and less, a plant without it is tracked nearly as
+well as before (tests/strategies/test_thermostat.py)."""
+MOST_UNDONE = 0.3
+"""Of a change over the mean age: over 16 rollouts, a plant without a leak would swing."""
 LONGEST = 16
 """Rollouts that are remembered, and so the largest age that is predicted over."""
 
@@ -90,23 +105,34 @@ def late(updates: int, beta: float) -> float:
     return beta * (1 - beta**updates) / (updates * (1 - beta))
 
 
-def predict(plant: Plant, u: float, *, updates: int, beta: float) -> Plant:
+def leak(ages: Sequence[float]) -> float:
+    """l of the module's docstring; `ages` as in `correct`."""
+    age = sum(k * share for k, share in enumerate(ages))
+    if age == 0:
+        return 0.0
+    return min(LEAK * (1 - ages[0]), MOST_UNDONE / age)
+
+
+def predict(
+    plant: Plant, u: float, *, updates: int, beta: float, leak: float = 0.0
+) -> Plant:
     """The plant after a rollout under pressure u, before it is measured."""
     lag, kept = late(updates, beta), beta**updates
     felt = (1 - lag) * u + lag * plant.past
     h, d, g, hh, hd, hg, dd, dg, gg, past, surprise, *_ = plant
     wh, wd, wg = (walk * walk * surprise for walk in WALK)
-    # the covariance is F P F' + Q with F = [[1, 1, felt], [0, 1, 0], [0, 0, 1]] and
-    # Q = diag(wh, wd, wg), written out
+    stays, undone = 1 - leak, leak * felt
+    # the covariance is F P F' + Q, Q = diag(wh, wd, wg), written out, with
+    # F = [[1, 1, felt], [0, stays, -undone], [0, 0, 1]]
     return Plant(
         h=h + d + felt * g,
-        drift=d,
+        drift=stays * d - undone * g,
         gain=g,
         hh=hh + dd + felt * felt * gg + 2 * (hd + felt * hg + felt * dg) + wh,
-        hd=hd + dd + felt * dg,
+        hd=stays * (hd + dd + felt * dg) - undone * (hg + dg + felt * gg),
         hg=hg + dg + felt * gg,
-        dd=dd + wd,
-        dg=dg,
+        dd=stays * stays * dd - 2 * stays * undone * dg + undone * undone * gg + wd,
+        dg=stays * dg - undone * gg,
         gg=gg + wg,
         past=kept * past + (1 - kept) * u,
         surprise=surprise,
@@ -138,7 +164,7 @@ def correct(
     ch = hh - since * hd - felt * hg
     cd = hd - since * dd - felt * dg
     cg = hg - since * dg - felt * gg
-    noise = sd * sd + since * WALK[0] ** 2 * surprise
+    noise = sd * sd + _mean_age(plant, ages) * WALK[0] ** 2 * surprise
     expected = ch - since * cd - felt * cg + noise  # of off^2, if the filter is right
     # the Kalman gains: how much of the surprise each unknown takes
     kh, kd, kg = ch / expected, cd / expected, cg / expected
@@ -162,12 +188,31 @@ def correct(
 
 
 def _since(plant: Plant, ages: Sequence[float]) -> tuple[float, float]:
-    """D and F of the module's docstring."""
-    since = felt = 0.0
-    for age, share in enumerate(ages):
-        since += share * sum(plant.moved[:age])
-        felt += share * sum(plant.felt[:age])
+    """D and F of the module's docstring: what h has gained since it was measured is
+    drift D + gain F.
+
+    Back in time the drift of a rollout is a drift + b gain, with the present ones: a and b
+    begin at 1 and 0, and each rollout further back they are what the leak has made of
+    (a, b) undone, (a / (1 - l), (b + l felt) / (1 - l)).
+    """
+    undone = leak(ages)
+    stays = 1 - undone
+    drifts, pushes = [0.0], [0.0]
+    a, b = 1.0, 0.0
+    for felt, moved in zip(plant.felt, plant.moved, strict=True):
+        if moved:
+            a, b = a / stays, (b + undone * felt) / stays
+        drifts.append(drifts[-1] + a * moved)
+        pushes.append(pushes[-1] + b * moved + felt)
+    oldest = len(plant.felt)
+    since = sum(share * drifts[min(age, oldest)] for age, share in enumerate(ages))
+    felt = sum(share * pushes[min(age, oldest)] for age, share in enumerate(ages))
     return since, felt
+
+
+def _mean_age(plant: Plant, ages: Sequence[float]) -> float:
+    """Rollouts that trained since, on average."""
+    return sum(share * sum(plant.moved[:age]) for age, share in enumerate(ages))
 
 
 def _within(x: float, low: float, high: float) -> float:

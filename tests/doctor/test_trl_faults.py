@@ -376,6 +376,7 @@ def test_adaptive_control_takes_a_constant_bonus_away(lab):
     assert Finding.BONUS_AND_CONTROLLER not in found(use_adaptive_entropy=True)
 
 
+@pytest.mark.slow
 def test_a_bonus_stays_in_the_loss_beside_the_thermostat(lab):
     def trained(coefficient):
         args = lab.config(max_steps=4, entropy_coef=coefficient)

@@ -145,6 +145,7 @@ def test_strategies_and_the_meter_take_advantages_per_token(lab, strategy):
     assert all(math.isfinite(v) for k, v in last.items() if k.startswith(PREFIX))
 
 
+@pytest.mark.slow
 def test_a_critic_learns_what_can_be_known(lab):
     args = lab.config(max_steps=48, learning_rate=1e-9)
     trainer = lab.trainer(EntropyControlPPOTrainer, args=args, strategy="grpo", reward=signs, critic_learning_rate=1e-3)

@@ -51,6 +51,7 @@ def test_two_ranks_share_one_controller_weighted_by_tokens(tmp_path):
         assert line["entrostat/entropy"] == pytest.approx(sum(entropy) / len(entropy), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_ranks_that_differ_make_as_many_passes_and_one_may_log_alone(tmp_path):
     long, short = launched("ddp_uneven_worker.py", tmp_path)
     assert min(long["widths"]) > max(short["widths"]) == 3

@@ -71,6 +71,7 @@ def test_lora_moves_the_adapted_layers_alone_and_comes_out_as_a_whole_model(comm
     assert json.loads((command.folder / "run" / "config.json").read_text())["label"] == "thermostat, lora 4"
 
 
+@pytest.mark.slow
 def test_a_killed_lora_run_resumes_to_the_same_numbers(command):
     model = tiny_model(command.folder / "base", "llama")
     options = [*SMALL, "--model", model, "--lora-rank", "2", "--lora-alpha", "8"]
@@ -153,6 +154,7 @@ def test_a_sharded_model_is_not_scored(monkeypatch):
     check_weights(TrainConfig(eval_problems=0))
 
 
+@pytest.mark.slow
 def test_the_trainer_gathers_the_checkpoint_where_the_launcher_shards(command):
     """accelerate shards nothing on a CPU: what the environment changes here is who writes the checkpoint."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]

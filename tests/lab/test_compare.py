@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,17 +77,11 @@ def test_one_process_at_a_time_writes_a_comparison(command, monkeypatch):
     assert told.strip() == "entrostat: c is being run by another process: wait for it, or stop it"
 
 
-def wait_for(path):
-    end = time.monotonic() + 300
-    while not path.exists() or not path.read_text():
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.005)
-
-
+@pytest.mark.slow
 def test_the_best_of_three_settings_takes_part_and_a_stop_loses_nothing(command):
     start = ("compare", "trl:cispo", "--seeds", "1", *TINY, "--out", "c")
     process = command.start(*start)
-    wait_for(command.folder / "c" / "choice" / "1-trl-cispo-1-seed1000" / "metrics.jsonl")
+    command.wait_for("c/choice/1-trl-cispo-1-seed1000/metrics.jsonl")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=120)  # its end is that of the workers, who hold the pipes
     assert not (command.folder / "c" / "1-trl-cispo-seed0").exists()
@@ -119,7 +112,7 @@ def test_ctrl_c_stops_all_runs_and_begins_no_other(command):
     words += ["--seeds", str(1 + AT_ONCE), "--threads", str(THREADS)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for seed in range(AT_ONCE):
-        wait_for(command.folder / "c" / f"1-grpo-seed{seed}" / "metrics.jsonl")
+        command.wait_for(f"c/1-grpo-seed{seed}/metrics.jsonl")
     os.killpg(process.pid, signal.SIGINT)
     _, log = process.communicate(timeout=120)
     assert process.returncode == 130, log
@@ -129,6 +122,7 @@ def test_ctrl_c_stops_all_runs_and_begins_no_other(command):
     assert states[-1]["rollouts"] == 0
 
 
+@pytest.mark.slow
 def test_a_method_with_a_target_is_chosen_by_its_distance_to_it(command):
     start = ("compare", "objective:entropic --threshold 0.5", "--target", "0.2", "--seeds", "1", *TINY, "--out", "c")
     done = command.run(*start, "--learning-rate", "1e-2", "--json")

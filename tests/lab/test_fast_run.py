@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -26,13 +25,6 @@ RESULTS = ("metrics.jsonl", "response.jsonl", "scores-end.json", "checkpoint/mod
 
 def bytes_of(command, folder):
     return {name: (command.folder / folder / name).read_bytes() for name in RESULTS}
-
-
-def wait_for(path, size=0, seconds=300.0):
-    end = time.monotonic() + seconds
-    while not path.exists() or path.stat().st_size <= size:
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("method", [("clip-lower", "--low", "0.05"), ("thermostat",), ("objective:kl-cov",)])
@@ -91,25 +83,19 @@ def test_looking_at_a_run_moves_nothing_in_it(command):
     assert [line["step"] for line in command.lines("watched") if "held_out_entropy" in line] == [0, 2, 4]
 
 
-@pytest.mark.parametrize(
-    ("file", "size"), [("config.json", 0), ("metrics.jsonl", 900), ("metrics.jsonl", 3000), ("scores-end.json", 0)]
-)
-def test_a_killed_run_resumes_to_the_same_results(command, file, size):
+def test_a_run_killed_again_and_again_resumes_to_the_same_results(command):
     stale = ["--staleness", "2", "--staleness-mixed"]
     options = [*command.small, *FAST, *stale, "--reward", "normal", "--map-every", "1"]
     command.run("train", *options, "--out", "whole", "od")
-    process = command.start("train", *options, "--out", "killed", "od")
-    wait_for(command.folder / "killed" / file, size)
-    process.kill()
-    process.communicate()
-    command.run("train", "--resume", "killed")
+    moments = [("config.json", 0), ("metrics.jsonl", 900), ("metrics.jsonl", 3000), ("scores-end.json", 0)]
+    command.kill_at(moments, "killed", "train", *options, "od")
     assert bytes_of(command, "killed") == bytes_of(command, "whole")
 
 
 def test_ctrl_c_stops_after_the_rollout_and_the_run_goes_on_with_its_states(command):
     command.run("train", *command.small, *FAST, "--out", "whole", "objective:entropic")
     process = command.start("train", *command.small, *FAST, "--out", "stopped", "objective:entropic")
-    wait_for(command.folder / "stopped" / "metrics.jsonl")
+    command.wait_for("stopped/metrics.jsonl")
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -120,6 +120,7 @@ def after(folder, process, rollouts):
     assert "stopped; to go on: entrostat train --resume" in err, err[-3000:]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_critic_goes_from_two_processes_to_one_and_back(tmp_path):
     new = ["train", *SMALL, "--steps", "60", "--advantage", "gae", "--out", "run", "thermostat"]
     after(tmp_path, started(TWO, tmp_path, *new), 1)
@@ -140,6 +141,7 @@ def test_a_run_with_a_critic_goes_from_two_processes_to_one_and_back(tmp_path):
         assert first[n - 1]["entropy"] == pytest.approx(seen["entropy"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rank_waits_longer_than_the_timeout_of_training_and_hears_of_errors(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*launch, str(HERE / "waiting_worker.py"), str(tmp_path)], capture_output=True, text=True)

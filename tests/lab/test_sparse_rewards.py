@@ -8,6 +8,7 @@ CHAIN = ("--engine", "fast", "--task", "chain", "--learning-rate", "2e-4", "--pr
 SCORED = ("--steps", "40", "--eval-problems", "2", "--eval-samples", "1", "--seed", "5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pressed",
     [

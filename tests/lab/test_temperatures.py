@@ -193,6 +193,7 @@ def made_up(right):
     return {"validation": {key: mean for key, (mean, _) in right.items()}, "by_temperature": by_temperature}
 
 
+@pytest.mark.slow
 def test_a_comparison_scores_all_seeds_of_a_method_at_its_best_temperature(command):
     words = ("grpo", "clip-lower --low 0.02")
     tiny = ("--steps", "2", "--prompts", "2", "--samples", "2", "--updates-per-rollout", "2", "--map-every", "0")
@@ -234,6 +235,7 @@ def test_a_comparison_scores_all_seeds_of_a_method_at_its_best_temperature(comma
     assert lines == ["base model", at[0], "grpo", at[1], "clip-lower low 0.02", at[2]]
 
 
+@pytest.mark.slow
 def test_a_setting_is_chosen_at_each_run_s_best_temperature(command):
     tiny = ("--steps", "1", "--prompts", "2", "--samples", "2", "--updates-per-rollout", "2", "--map-every", "0")
     scored = ("--eval-problems", "4", "--eval-samples", "4", "--temperatures", "0.2")

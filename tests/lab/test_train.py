@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -43,6 +42,7 @@ def test_a_run_writes_its_folder(command):
     assert json.loads(scored.stdout)["correct"] == summary["correct"]
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_runs_and_others_do_not(command):
     for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
         command.run("train", *command.small, "--seed", seed, "--out", folder, "--reward", "bernoulli:0.5", "od")
@@ -77,6 +77,7 @@ def test_the_response_map_holds_what_was_kept_at_the_pair_in_force(command, stra
     assert any(one["predicted"] != one["total_unclipped"] for one in maps)
 
 
+@pytest.mark.slow
 def test_maps_can_be_left_out_and_change_nothing(command):
     command.run("train", *command.small, "--map-every", "0", "--out", "none", "grpo")
     command.run("train", *command.small, "--map-every", "1", "--out", "all", "grpo")
@@ -91,32 +92,12 @@ def test_maps_can_be_left_out_and_change_nothing(command):
     )
 
 
-def wait_for(path, size=0, seconds=300.0):
-    end = time.monotonic() + seconds
-    while not path.exists() or path.stat().st_size <= size:
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.005)
-
-
-@pytest.mark.parametrize(
-    ("file", "size", "delay"),
-    [
-        ("config.json", 0, 0.0),
-        ("metrics.jsonl", 900, 0.0),
-        ("metrics.jsonl", 2000, 0.05),
-        ("trainer/checkpoint-8/model.safetensors", 0, 0.0),
-        ("scores-end.json", 0, 0.0),
-    ],
-)
-def test_a_killed_run_resumes_to_the_same_metrics(command, file, size, delay):
+def test_a_run_killed_again_and_again_resumes_to_the_same_metrics(command):
     options = [*command.small, "--reward", "normal", "--map-every", "1"]
     command.run("train", *options, "--out", "whole", "od")
-    process = command.start("train", *options, "--out", "killed", "od")
-    wait_for(command.folder / "killed" / file, size)
-    time.sleep(delay)
-    process.kill()
-    process.communicate()
-    command.run("train", "--resume", "killed")
+    checkpoint = "trainer/checkpoint-8/model.safetensors"
+    moments = [("config.json", 0), ("metrics.jsonl", 2000), (checkpoint, 0), ("scores-end.json", 0)]
+    command.kill_at(moments, "killed", "train", *options, "od")
     assert bytes_of(command, "killed") == bytes_of(command, "whole")
     for name in ("response.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
         assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
@@ -124,6 +105,7 @@ def test_a_killed_run_resumes_to_the_same_metrics(command, file, size, delay):
     assert states[0]["controller"] == states[1]["controller"]
 
 
+@pytest.mark.slow
 def test_looking_at_a_run_moves_nothing_in_it(command):
     """Held-out entropy and scores on the way: the same rollouts, the same controller, the same weights."""
     command.run("train", *command.small, "--out", "plain", "thermostat")
@@ -138,10 +120,11 @@ def test_looking_at_a_run_moves_nothing_in_it(command):
     assert not (command.folder / "plain" / "scores-2.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
     command.run("train", *command.small, "--out", "whole", "id")
     process = command.start("train", *command.small, "--out", "stopped", "id")
-    wait_for(command.folder / "stopped" / "metrics.jsonl")
+    command.wait_for("stopped/metrics.jsonl")
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -152,6 +135,7 @@ def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
     assert bytes_of(command, "stopped") == bytes_of(command, "whole")
 
 
+@pytest.mark.slow
 def test_without_a_method_three_runs_go_side_by_side_and_stand_in_one_table(command):
     done = command.run("train", *command.small, "--out", "demo")
     rows = [line for line in done.stdout.splitlines() if "│" in line]
@@ -168,6 +152,7 @@ def test_without_a_method_three_runs_go_side_by_side_and_stand_in_one_table(comm
     assert [row["label"] for row in json.loads(again.stdout)] == names
 
 
+@pytest.mark.slow
 def test_a_run_side_by_side_is_the_run_alone(command):
     command.run("train", *command.small, "--out", "demo")
     command.run("train", *command.small, "--out", "alone", "grpo")
@@ -176,7 +161,7 @@ def test_a_run_side_by_side_is_the_run_alone(command):
 
 def test_a_run_in_training_is_not_trained_twice(command):
     process = command.start("train", *command.small, "--out", "run", "grpo")
-    wait_for(command.folder / "run" / "metrics.jsonl")
+    command.wait_for("run/metrics.jsonl")
     os.kill(process.pid, signal.SIGSTOP)
     try:
         other = command.run("train", "--resume", "run", code=2)
@@ -195,6 +180,7 @@ def test_a_finished_run_resumes_to_its_own_result(command):
     assert (bytes_of(command, "run"), bytes_of(command, "run", "summary.json")) == before
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_is_one_line_and_the_run_resumes(command):
     """A limit on the size of files stands for the full disk: the kernel refuses the same writes."""
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
@@ -211,6 +197,7 @@ def test_a_disk_that_refuses_is_one_line_and_the_run_resumes(command):
     assert bytes_of(command, "run") == bytes_of(command, "whole")
 
 
+@pytest.mark.slow
 def test_random_rewards_are_blind_and_of_the_stated_kind(command):
     for reward, low, high in (("bernoulli:0.9", 0.75, 1.0), ("normal", -0.6, 0.6)):
         command.run("train", *command.small, "--out", reward[:6], "--reward", reward, "grpo")

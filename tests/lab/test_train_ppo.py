@@ -1,7 +1,6 @@
 """`entrostat train --advantage gae`: a run of PPO, killed and resumed, and options that do not fit."""
 
 import json
-import time
 
 import pytest
 
@@ -12,13 +11,6 @@ def bytes_of(command, folder, name="metrics.jsonl"):
     return (command.folder / folder / name).read_bytes()
 
 
-def wait_for(path, size=0, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not path.exists() or path.stat().st_size <= size:
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.005)
-
-
 def test_a_killed_run_resumes_to_the_same_numbers_with_its_critic(command):
     command.run("train", *command.small, *PPO, "--out", "whole", "thermostat")
     lines = command.lines("whole")
@@ -26,11 +18,8 @@ def test_a_killed_run_resumes_to_the_same_numbers_with_its_critic(command):
     assert all(line["value_loss"] > 0 for line in lines)
     assert lines[0]["explained_variance"] == 0.0
     assert len({line["explained_variance"] for line in lines}) == 6
-    process = command.start("train", *command.small, *PPO, "--out", "killed", "thermostat")
-    wait_for(command.folder / "killed" / "metrics.jsonl", 3 * len(json.dumps(lines[0])))
-    process.kill()
-    process.communicate()
-    command.run("train", "--resume", "killed")
+    moments = [("metrics.jsonl", 3 * len(json.dumps(lines[0])))]
+    command.kill_at(moments, "killed", "train", *command.small, *PPO, "thermostat")
     for name in ("metrics.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
         assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
     config = json.loads(bytes_of(command, "whole", "config.json"))

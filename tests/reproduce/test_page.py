@@ -19,7 +19,10 @@ def test_the_page_is_made_from_the_results(capsys):
     assert capsys.readouterr().out == (DOCS / "claims.md").read_text(encoding="utf-8"), "run `make claims`"
 
 
-@pytest.mark.parametrize("name", STORED)
+# b1 measures inner products again, which takes a minute
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "b1" else name for name in STORED]
+)
 def test_a_stored_result_follows_from_its_records(name):
     claim, records = CLAIMS[name], Records(DOCS / "results" / "reproduce")
     stored = STORED[name]

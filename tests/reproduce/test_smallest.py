@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from entrostat.cli import main
 
 
+@pytest.mark.slow
 def test_a3_measures_both_brackets_along_real_runs(tmp_path, capsys):
     assert main(["reproduce", "a3", "--fast", "--json", "--out", str(tmp_path)]) == 0
     (result,) = json.loads(capsys.readouterr().out)

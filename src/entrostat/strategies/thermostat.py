@@ -18,7 +18,7 @@ from torch import Tensor
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats, bracket, excess_surprisal
-from entrostat.plant import LONGEST, Plant, correct, late, predict, rest
+from entrostat.plant import LONGEST, Plant, correct, late, leak, predict, rest
 from entrostat.strategies.base import (
     Reads,
     RolloutSummary,
@@ -221,7 +221,8 @@ class Thermostat(Strategy):
         at the first measured rollout, for a target that the vocabulary cannot reach.
         """
         entropy = measured_entropy(self, summary)
-        plant = self._after_the_last_rollout(state)
+        ages = summary.ages or (1.0,)
+        plant = self._after_the_last_rollout(state, leak(ages))
         active = summary.active
         if active is None or math.isnan(active):
             active = 1.0
@@ -232,7 +233,6 @@ class Thermostat(Strategy):
         )
         if not math.isfinite(entropy):
             return state._replace(**plant._asdict())
-        ages = summary.ages or (1.0,)
         if len(ages) > self.oldest + 1:
             return state._replace(**plant._asdict(), pressure=0.0)
         entropy = max(entropy, LEAST_ENTROPY)
@@ -304,7 +304,7 @@ class Thermostat(Strategy):
             "drift": state.drift,
         }
 
-    def _after_the_last_rollout(self, state: ThermostatState) -> Plant:
+    def _after_the_last_rollout(self, state: ThermostatState, leaks: float) -> Plant:
         """The plant after the rollout that has just ended, before this one is
         measured."""
         if not state.measured:
@@ -312,7 +312,11 @@ class Thermostat(Strategy):
         if not state.active:
             return rest(state.plant)
         return predict(
-            state.plant, state.pressure, updates=state.updates, beta=self.momentum
+            state.plant,
+            state.pressure,
+            updates=state.updates,
+            beta=self.momentum,
+            leak=leaks,
         )
 
     def _check_reach(self, initial: float, ceiling: float | None) -> None:
