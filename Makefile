@@ -16,7 +16,7 @@ PYTHON312 ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/nu
 TRL ?= 1.15.0
 OTHER_TRL := .trl-other/$(TRL)
 
-.PHONY: environments doctor demo test test-slow test-verl test-skyrl test-trl-other claims docs pictures cast release repository bench-gpu clean
+.PHONY: environments doctor demo test test-slow test-verl test-verl-slow test-skyrl test-trl-other claims docs pictures cast release repository bench-gpu clean
 
 # make doctor RUN=path/to/run.sh: a small environment of its own, without torch
 doctor: $(DOCTOR)/.installed
@@ -38,10 +38,15 @@ test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m slow
 
 # verl beside the plug-in, on this machine's CPU: an environment of its own, since verl and TRL 1.16 cannot share one
+PYTEST_VERL = OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -n 2 --dist loadfile -c tests/with_verl/pytest.ini
 test-verl: $(VERL)/.installed
 	$(VERL)/bin/pyright -p tests/with_verl --pythonpath $(VERL)/bin/python
-	OMP_NUM_THREADS=1 $(VERL)/bin/pytest -q -n 2 --dist loadfile -c tests/with_verl/pytest.ini tests/with_verl tests/doctor/test_verl_faults.py \
-		tests/doctor/test_verl_async.py tests/doctor/test_verl_bypass.py
+	$(PYTEST_VERL) -m "not slow" tests/with_verl tests/doctor/test_verl_faults.py tests/doctor/test_verl_async.py \
+		tests/doctor/test_verl_bypass.py
+
+# what `test-verl` leaves out for its length: whole runs of verl's trainers
+test-verl-slow: $(VERL)/.installed
+	$(PYTEST_VERL) -m slow tests/with_verl tests/doctor/test_verl_bypass.py
 
 # SkyRL's own loss and registry under our bounds, on a CPU; its wheel wants Python 3.12
 test-skyrl:

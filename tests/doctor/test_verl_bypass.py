@@ -33,6 +33,7 @@ def metrics_of(loss):
     )[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_v1", [True, False])
 def test_the_workers_keep_the_loss_of_their_configuration(tmp_path, monkeypatch, use_v1):
     """v0 sets loss_mode to bypass_mode on the driver, when the workers have theirs. Its loss logs a clip share, as

@@ -20,8 +20,8 @@ SMALL = [
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Runs `entrostat ...` in an empty folder: `run` in this process, `start` in one that can be killed, `kill_at` in
-    several that are."""
+    """Runs `entrostat ...` in an empty folder: `run` in this process, `start` in one that can be killed, `kill` in one
+    that is."""
     monkeypatch.chdir(tmp_path)
 
     def run(*args, code=0):
@@ -35,28 +35,23 @@ def command(tmp_path, monkeypatch):
         command = [sys.executable, "-m", "entrostat", *map(str, args)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def wait_for(file, size=0, seconds=300.0):
-        """Until a file of the folder is larger than `size` bytes."""
-        end = time.monotonic() + seconds
+    def wait_for(process, file, size=0):
+        """Until the process has made a file of the folder larger than `size` bytes."""
         path = tmp_path / file
         while not path.exists() or path.stat().st_size <= size:
-            assert time.monotonic() < end, f"{path} did not come"
+            assert process.poll() is None, f"no {file}: {process.communicate()}"
             time.sleep(0.005)
 
-    def kill_at(moments, folder, *words):
-        """A run that is killed when a file is larger than a size, and resumed, at each of the moments; then its end."""
-        words = (*words, "--out", folder)
-        for file, size in moments:
-            process = start(*words)
-            wait_for(f"{folder}/{file}", size)
-            process.kill()
-            process.communicate()
-            words = ("train", "--resume", folder)
-        run(*words)
+    def kill(*args, when, size=0):
+        """A command that is killed when a file is larger than `size` bytes."""
+        process = start(*args)
+        wait_for(process, when, size)
+        process.kill()
+        process.communicate()
 
     def lines(folder, name="metrics.jsonl"):
         return [json.loads(line) for line in (tmp_path / folder / name).read_text().splitlines()]
 
     return SimpleNamespace(
-        run=run, start=start, wait_for=wait_for, kill_at=kill_at, lines=lines, folder=tmp_path, small=SMALL
+        run=run, start=start, wait_for=wait_for, kill=kill, lines=lines, folder=tmp_path, small=SMALL
     )

@@ -81,7 +81,7 @@ def test_one_process_at_a_time_writes_a_comparison(command, monkeypatch):
 def test_the_best_of_three_settings_takes_part_and_a_stop_loses_nothing(command):
     start = ("compare", "trl:cispo", "--seeds", "1", *TINY, "--out", "c")
     process = command.start(*start)
-    command.wait_for("c/choice/1-trl-cispo-1-seed1000/metrics.jsonl")
+    command.wait_for(process, "c/choice/1-trl-cispo-1-seed1000/metrics.jsonl")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=120)  # its end is that of the workers, who hold the pipes
     assert not (command.folder / "c" / "1-trl-cispo-seed0").exists()
@@ -112,7 +112,7 @@ def test_ctrl_c_stops_all_runs_and_begins_no_other(command):
     words += ["--seeds", str(1 + AT_ONCE), "--threads", str(THREADS)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for seed in range(AT_ONCE):
-        command.wait_for(f"c/1-grpo-seed{seed}/metrics.jsonl")
+        command.wait_for(process, f"c/1-grpo-seed{seed}/metrics.jsonl")
     os.killpg(process.pid, signal.SIGINT)
     _, log = process.communicate(timeout=120)
     assert process.returncode == 130, log

@@ -35,12 +35,11 @@ def test_every_second_rollout_is_dumped_and_the_run_is_the_same(command):
 def test_a_run_killed_again_and_again_has_each_dump_once(command):
     options = [*command.small, *FAST, "--dump-every", "1"]
     command.run("train", *options, "--out", "whole", "grpo")
-    dumps = command.folder / "killed" / "dump"
-    dumps.mkdir(parents=True)
+    command.kill("train", *options, "--out", "killed", "grpo", when="killed/dump/step-000003.parquet")
     # what a kill in the middle of a write leaves
-    (dumps / ".step-000005.parquet.part").write_bytes(b"PAR1")
-    moments = [("dump/step-000000.parquet", 0), ("dump/step-000003.parquet", 0), ("scores-end.json", 0)]
-    command.kill_at(moments, "killed", "train", *options, "grpo")
+    (command.folder / "killed" / "dump" / ".step-000005.parquet.part").write_bytes(b"PAR1")
+    command.kill("train", "--resume", "killed", when="killed/scores-end.json")
+    command.run("train", "--resume", "killed")
     assert names(command, "killed") == names(command, "whole") == [f"step-00000{i}.parquet" for i in range(6)]
     for name in names(command, "whole"):
         ours, theirs = (pq.read_table(command.folder / run / "dump" / name) for run in ("killed", "whole"))

@@ -87,15 +87,17 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_results(command):
     stale = ["--staleness", "2", "--staleness-mixed"]
     options = [*command.small, *FAST, *stale, "--reward", "normal", "--map-every", "1"]
     command.run("train", *options, "--out", "whole", "od")
-    moments = [("config.json", 0), ("metrics.jsonl", 900), ("metrics.jsonl", 3000), ("scores-end.json", 0)]
-    command.kill_at(moments, "killed", "train", *options, "od")
+    command.kill("train", *options, "--out", "killed", "od", when="killed/config.json")
+    command.kill("train", "--resume", "killed", when="killed/metrics.jsonl", size=3000)
+    command.kill("train", "--resume", "killed", when="killed/scores-end.json")
+    command.run("train", "--resume", "killed")
     assert bytes_of(command, "killed") == bytes_of(command, "whole")
 
 
 def test_ctrl_c_stops_after_the_rollout_and_the_run_goes_on_with_its_states(command):
     command.run("train", *command.small, *FAST, "--out", "whole", "objective:entropic")
     process = command.start("train", *command.small, *FAST, "--out", "stopped", "objective:entropic")
-    command.wait_for("stopped/metrics.jsonl")
+    command.wait_for(process, "stopped/metrics.jsonl")
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130

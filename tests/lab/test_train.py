@@ -95,9 +95,10 @@ def test_maps_can_be_left_out_and_change_nothing(command):
 def test_a_run_killed_again_and_again_resumes_to_the_same_metrics(command):
     options = [*command.small, "--reward", "normal", "--map-every", "1"]
     command.run("train", *options, "--out", "whole", "od")
-    checkpoint = "trainer/checkpoint-8/model.safetensors"
-    moments = [("config.json", 0), ("metrics.jsonl", 2000), (checkpoint, 0), ("scores-end.json", 0)]
-    command.kill_at(moments, "killed", "train", *options, "od")
+    command.kill("train", *options, "--out", "killed", "od", when="killed/metrics.jsonl", size=2000)
+    command.kill("train", "--resume", "killed", when="killed/trainer/checkpoint-8/model.safetensors")
+    command.kill("train", "--resume", "killed", when="killed/scores-end.json")
+    command.run("train", "--resume", "killed")
     assert bytes_of(command, "killed") == bytes_of(command, "whole")
     for name in ("response.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
         assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
@@ -124,7 +125,7 @@ def test_looking_at_a_run_moves_nothing_in_it(command):
 def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
     command.run("train", *command.small, "--out", "whole", "id")
     process = command.start("train", *command.small, "--out", "stopped", "id")
-    command.wait_for("stopped/metrics.jsonl")
+    command.wait_for(process, "stopped/metrics.jsonl")
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -161,7 +162,7 @@ def test_a_run_side_by_side_is_the_run_alone(command):
 
 def test_a_run_in_training_is_not_trained_twice(command):
     process = command.start("train", *command.small, "--out", "run", "grpo")
-    command.wait_for("run/metrics.jsonl")
+    command.wait_for(process, "run/metrics.jsonl")
     os.kill(process.pid, signal.SIGSTOP)
     try:
         other = command.run("train", "--resume", "run", code=2)

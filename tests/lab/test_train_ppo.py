@@ -18,8 +18,9 @@ def test_a_killed_run_resumes_to_the_same_numbers_with_its_critic(command):
     assert all(line["value_loss"] > 0 for line in lines)
     assert lines[0]["explained_variance"] == 0.0
     assert len({line["explained_variance"] for line in lines}) == 6
-    moments = [("metrics.jsonl", 3 * len(json.dumps(lines[0])))]
-    command.kill_at(moments, "killed", "train", *command.small, *PPO, "thermostat")
+    half = 3 * len(json.dumps(lines[0]))
+    command.kill("train", *command.small, *PPO, "--out", "killed", "thermostat", when="killed/metrics.jsonl", size=half)
+    command.run("train", "--resume", "killed")
     for name in ("metrics.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
         assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
     config = json.loads(bytes_of(command, "whole", "config.json"))

@@ -4,8 +4,9 @@ how old the policies of a batch are."""
 import pytest
 import torch
 from runs import RECORDED, calls, launch, main_ppo, metrics, observed, parameters, same, state, verls_staleness
-from settings import asynchronous, ours, separate
+from settings import ACTOR, BYPASS, asynchronous, dynamic, ours, separate
 
+from entrostat import dump
 from entrostat.engines.verl.staleness import Clock, entropy_ages, mean_age, sampler_ages
 
 THERMOSTAT = ours("thermostat", target="0.6x", hold="both", rate=0.5)
@@ -70,6 +71,7 @@ def check(work, rollouts, saved, last):
     return seen
 
 
+@pytest.mark.slow
 def test_colocate_async_trains_under_a_thermostat_is_killed_and_goes_on(colocated):
     seen = check(colocated, rollouts=3, saved=2, last=3)
     # verl's pass is made with the weights of now, whatever sampled the tokens
@@ -88,7 +90,7 @@ def test_separate_async_observes_at_each_of_its_update_calls(separated):
     assert logged[1]["entrostat/sampler_gap"] == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize("work", ["colocated", "separated"])
+@pytest.mark.parametrize("work", [pytest.param("colocated", marks=pytest.mark.slow), "separated"])
 def test_the_staleness_logged_lies_between_verls_own_in_update_calls(work, request):
     """verl counts training steps, of a completion's last version and of its first; of the calls of a step the mean is
     logged. Where all versions are alike, there is nothing between."""
@@ -97,6 +99,42 @@ def test_the_staleness_logged_lies_between_verls_own_in_update_calls(work, reque
         least, most = verls_staleness(logged)
         within = (a_step - 1) / 2
         assert a_step * least + within <= logged["entrostat/staleness"] <= a_step * most + within
+
+
+def test_without_a_pass_of_its_own_under_dynamic_batch_sizes_and_three_epochs(folder):
+    """Observed is the mean of -ln p of the rollout's own log-probabilities, once a step, however rows are packed; and
+    how old the policies are that sampled them."""
+    work = folder / "bypassed"
+    work.mkdir()
+    chosen = [
+        *asynchronous("colocate_async"),
+        *ours("od"),
+        f"+{ACTOR}.policy_loss.dump_every=1",
+        *dynamic(112),
+        *BYPASS,
+    ]
+    chosen += [f"{ACTOR}.ppo_epochs=3", f"{ACTOR}.ppo_mini_batch_size=4"]
+    main_ppo(work, 2, *chosen, RIG_LOG=str(work), VERL_USE_EXTERNAL_MODULES=RECORDED)
+    made = [calls(work, rank) for rank in (0, 1)]
+    assert len({call["rows"] for rank in made for call in rank}) > 1, "all micro-batches of one size"
+    fresh, stale = (each["summary"]["ages"] for each in observed(work))
+    # of the second step's completions some tokens, or all, were sampled before the first update
+    assert fresh is None and stale[1] > 0 and sum(stale) == pytest.approx(1)
+    assert metrics(work)[2]["entrostat/staleness"] == pytest.approx(stale[1])
+    for step in (0, 1):
+        least, most = verls_staleness(metrics(work)[step + 1])
+        assert least <= metrics(work)[step + 1]["entrostat/staleness"] <= most <= step
+        found = [call for rank in made for call in rank if call["step"] == step]
+        assert sum(call["rows"] for call in found) == 3 * 16
+        assert all(call["state"] == state(work, step + 1)["state"] for call in found)
+        assert found[0]["state"]["rollouts"] == step + 1
+        surprisal, samples = [], []
+        for rank in (0, 1):
+            for batch in dump.read(work / "ckpt/entrostat_dumps" / dump.file_name(step, rank, 2)):
+                samples += [row["sample"] for row in batch.to_pylist()]
+                surprisal += (-dump.per_token(batch)["old_logprobs"]).tolist()
+        assert sorted(samples) == sorted([*range(16)] * 3)
+        assert metrics(work)[step + 1]["entrostat/entropy"] == pytest.approx(sum(surprisal) / len(surprisal), abs=1e-6)
 
 
 # How old a batch is, against counting

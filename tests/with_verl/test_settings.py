@@ -13,7 +13,7 @@ import pytest
 import verl.utils
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
-from settings import ACTOR
+from settings import ACTOR, MODE
 from verl.trainer import main_ppo
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.workers.config import PolicyLossConfig
@@ -24,7 +24,6 @@ from entrostat.engines.verl.config import EntrostatLossConfig
 from entrostat.strategies import make_strategy
 
 LOSS = f"{ACTOR}.policy_loss"
-MODE = "trainer.v1.trainer_mode=entrostat"
 LOSS_MODE, TARGET = f"{LOSS}.loss_mode=entrostat", f"{LOSS}._target_={settings.TARGET}"
 STRATEGY = f"+{LOSS}.strategy=clip-lower"
 WHOLE = (MODE, LOSS_MODE, TARGET, STRATEGY)

@@ -17,6 +17,9 @@ ENVIRONMENT = {
     "RAY_worker_niceness": "0",
 }
 ACTOR = "actor_rollout_ref.actor"
+MODE = "trainer.v1.trainer_mode=entrostat"
+STEPS = "trainer.total_training_steps"
+BYPASS = ("algorithm.rollout_correction.bypass_mode=true", "actor_rollout_ref.rollout.calculate_log_probs=True")
 FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 
 
