@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrostat import plant
-from entrostat.plant import GAIN_RANGE, LEAK, LONGEST, MOST_UNDONE, WALK, Plant, correct, late, leak, predict, rest
+from entrostat.plant import GAIN_RANGE, LEAK, LONGEST, MOST_UNDONE, WALK, Plant, correct, late, leakage, predict, rest
 
 mixtures = st.lists(st.integers(0, LONGEST), min_size=1, max_size=6).map(
     lambda ages: [ages.count(age) / len(ages) for age in range(max(ages) + 1)]
@@ -46,7 +46,7 @@ def test_it_is_the_kalman_filter_in_matrices(history, ages, seed):
     """What is measured is h of the rollouts before, by how old each share of it is: each one is a row of the inverse
     of the rollouts' steps since."""
     rng = np.random.default_rng(seed)
-    undone = leak(ages)
+    undone = leakage(ages)
     p, back = Plant(h=-1.0, hh=0.01), [np.eye(3)]
     for u in history:
         mean, covariance = matrices(p)
@@ -54,7 +54,7 @@ def test_it_is_the_kalman_filter_in_matrices(history, ages, seed):
         step = np.array([[1, 1, push], [0, 1 - undone, -undone * push], [0, 0, 1]])
         mean = step @ mean
         covariance = step @ covariance @ step.T + p.surprise * np.diag(np.square(WALK))
-        p = predict(p, u, updates=4, beta=0.9, leak=leak(ages))
+        p = predict(p, u, updates=4, beta=0.9, leak=leakage(ages))
         assert np.allclose(matrices(p)[0], mean, rtol=1e-9, atol=1e-12)
         assert np.allclose(matrices(p)[1], covariance, rtol=1e-9, atol=1e-12)
         back = [np.eye(3), *(each @ np.linalg.inv(step) for each in back)]
@@ -73,10 +73,10 @@ def test_it_is_the_kalman_filter_in_matrices(history, ages, seed):
 
 
 def test_fresh_samples_show_the_drift_of_now_and_the_older_the_more_is_undone():
-    assert leak((1.0,)) == 0
-    assert leak((0.5, 0.5)) == LEAK / 2
-    assert leak((0.0, 1.0)) == leak((0.0,) * 4 + (1.0,)) == LEAK
-    assert leak((0.0,) * 16 + (1.0,)) == MOST_UNDONE / 16
+    assert leakage((1.0,)) == 0
+    assert leakage((0.5, 0.5)) == LEAK / 2
+    assert leakage((0.0, 1.0)) == leakage((0.0,) * 4 + (1.0,)) == LEAK
+    assert leakage((0.0,) * 16 + (1.0,)) == MOST_UNDONE / 16
 
 
 def test_it_learns_drift_and_gain_from_pressures_that_vary():

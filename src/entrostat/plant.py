@@ -105,7 +105,7 @@ def late(updates: int, beta: float) -> float:
     return beta * (1 - beta**updates) / (updates * (1 - beta))
 
 
-def leak(ages: Sequence[float]) -> float:
+def leakage(ages: Sequence[float]) -> float:
     """l of the module's docstring; `ages` as in `correct`."""
     age = sum(k * share for k, share in enumerate(ages))
     if age == 0:
@@ -195,7 +195,7 @@ def _since(plant: Plant, ages: Sequence[float]) -> tuple[float, float]:
     begin at 1 and 0, and each rollout further back they are what the leak has made of
     (a, b) undone, (a / (1 - l), (b + l felt) / (1 - l)).
     """
-    undone = leak(ages)
+    undone = leakage(ages)
     stays = 1 - undone
     drifts, pushes = [0.0], [0.0]
     a, b = 1.0, 0.0

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from entrostat.clip import ClipBounds
 from entrostat.entropy import TokenStats, bracket, excess_surprisal
-from entrostat.plant import LONGEST, Plant, correct, late, leak, predict, rest
+from entrostat.plant import LONGEST, Plant, correct, late, leakage, predict, rest
 from entrostat.strategies.base import (
     Reads,
     RolloutSummary,
@@ -222,7 +222,7 @@ class Thermostat(Strategy):
         """
         entropy = measured_entropy(self, summary)
         ages = summary.ages or (1.0,)
-        plant = self._after_the_last_rollout(state, leak(ages))
+        plant = self._after_the_last_rollout(state, leakage(ages))
         active = summary.active
         if active is None or math.isnan(active):
             active = 1.0
@@ -304,7 +304,7 @@ class Thermostat(Strategy):
             "drift": state.drift,
         }
 
-    def _after_the_last_rollout(self, state: ThermostatState, leaks: float) -> Plant:
+    def _after_the_last_rollout(self, state: ThermostatState, leak: float) -> Plant:
         """The plant after the rollout that has just ended, before this one is
         measured."""
         if not state.measured:
@@ -316,7 +316,7 @@ class Thermostat(Strategy):
             state.pressure,
             updates=state.updates,
             beta=self.momentum,
-            leak=leaks,
+            leak=leak,
         )
 
     def _check_reach(self, initial: float, ceiling: float | None) -> None:
