@@ -131,3 +131,11 @@ def test_no_module_needs_itself_through_others():
         "entrostat.lab.train"
     ]
     graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_shapes_are_checked_wherever_they_are_annotated(pytestconfig):
+    *checked, _ = pytestconfig.getoption("jaxtyping_packages").split(",")
+    for path in ROOT.rglob("*.py"):
+        module = ".".join(("entrostat", *path.relative_to(ROOT).with_suffix("").parts))
+        if "jaxtyping" in imported(path):
+            assert any(f"{module}.".startswith(f"{each}.") for each in checked), f"{module}: add it to pyproject.toml"
