@@ -54,7 +54,7 @@ def test_it_is_the_kalman_filter_in_matrices(history, ages, seed):
         step = np.array([[1, 1, push], [0, 1 - undone, -undone * push], [0, 0, 1]])
         mean = step @ mean
         covariance = step @ covariance @ step.T + p.surprise * np.diag(np.square(WALK))
-        p = predict(p, u, updates=4, beta=0.9, leak=leakage(ages))
+        p = predict(p, u, updates=4, beta=0.9, leak=undone)
         assert np.allclose(matrices(p)[0], mean, rtol=1e-9, atol=1e-12)
         assert np.allclose(matrices(p)[1], covariance, rtol=1e-9, atol=1e-12)
         back = [np.eye(3), *(each @ np.linalg.inv(step) for each in back)]

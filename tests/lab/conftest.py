@@ -35,11 +35,13 @@ def command(tmp_path, monkeypatch):
         command = [sys.executable, "-m", "entrostat", *map(str, args)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def wait_for(process, file, size=0):
+    def wait_for(process, file, size=0, seconds=300.0):
         """Until the process has made a file of the folder larger than `size` bytes."""
+        end = time.monotonic() + seconds
         path = tmp_path / file
         while not path.exists() or path.stat().st_size <= size:
             assert process.poll() is None, f"no {file}: {process.communicate()}"
+            assert time.monotonic() < end, f"{file} did not come"
             time.sleep(0.005)
 
     def kill(*args, when, size=0):
