@@ -145,10 +145,11 @@ def test_it_settles_on_the_target_from_both_sides(updates, gain, side, target):
     assert max(late) < 0.03
 
 
-def stale(ages, *, gain, drift, noise, rollouts=200, seed=0):
-    """ln H and pressures where a share `ages[k]` of a rollout's tokens is of the policy k rollouts before."""
-    thermostat, rng = TwoSided(target=0.35), np.random.default_rng(seed)
-    hs, pressures, past, state = [math.log(0.43)], [], 0.0, thermostat.init()
+def stale(ages, *, gain, drift, noise, target="0.35", leak=0.0, rollouts=200, seed=0):
+    """ln H and targets where a share `ages[k]` of a rollout's tokens is of the policy k rollouts before, and a share
+    `leak` of the distance to the initial entropy is undone per rollout."""
+    thermostat, rng = TwoSided(target=target), np.random.default_rng(seed)
+    hs, targets, past, state = [math.log(0.43)], [], 0.0, thermostat.init()
     for k in range(rollouts):
         shares = [*ages[: k + 1]]
         shares[-1] += 1 - sum(shares)
@@ -156,13 +157,14 @@ def stale(ages, *, gain, drift, noise, rollouts=200, seed=0):
         measured *= math.exp(rng.normal(0, noise))
         told = summary(measured, progress=k / rollouts, size=0.3, error=(noise or 0.02) * measured, updates=8)
         state = thermostat.observe(state, told._replace(ages=tuple(shares)))
-        pressures.append(state.pressure)
+        targets.append(state.target)
         moved = 0.0
         for _ in range(8):
             past = 0.9 * past + 0.1 * state.pressure
             moved += past / 8
-        hs.append(hs[-1] + gain * moved + drift + rng.normal(0, noise / 5))
-    return np.array(hs), np.array(pressures)
+        undone = leak * (hs[-1] - hs[0])
+        hs.append(hs[-1] + gain * moved + drift - undone + rng.normal(0, noise / 5))
+    return np.array(hs[:-1]), np.array(targets)
 
 
 def only(age):
@@ -188,6 +190,22 @@ def test_old_samples_cost_little_tracking(gain):
     fresh, four, mixed = error(only(0)), error(only(4)), error([0.2] * 5)
     assert four < 1.6 * fresh
     assert mixed < 1.3 * fresh
+
+
+@pytest.mark.parametrize("leak", [0.05, 0.13])
+def test_a_fall_is_followed_by_old_samples_where_changes_are_partly_undone(leak, monkeypatch):
+    """Mean error over 12 runs whose samples are 4 rollouts old, with and without knowing it."""
+
+    def error(age):
+        plant = {"gain": 0.15, "drift": -0.02, "noise": 0.05, "leak": leak, "rollouts": 100}
+        runs = [stale(only(age), target="linear:0.43:0.12", seed=seed, **plant) for seed in range(12)]
+        return np.mean([np.abs(np.exp(hs[30:]) / targets[30:] - 1).mean() for hs, targets in runs])
+
+    fresh, old = error(0), error(4)
+    monkeypatch.setattr("entrostat.plant.LEAK", 0.0)
+    unaware = error(4)
+    assert old < 1.6 * fresh
+    assert old < 0.7 * unaware
 
 
 def test_a_loop_that_took_old_samples_for_fresh_would_swing():
