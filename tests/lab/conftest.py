@@ -54,6 +54,9 @@ def command(tmp_path, monkeypatch):
     def lines(folder, name="metrics.jsonl"):
         return [json.loads(line) for line in (tmp_path / folder / name).read_text().splitlines()]
 
+    def contents(folder, name="metrics.jsonl"):
+        return (tmp_path / folder / name).read_bytes()
+
     return SimpleNamespace(
-        run=run, start=start, wait_for=wait_for, kill=kill, lines=lines, folder=tmp_path, small=SMALL
+        run=run, start=start, wait_for=wait_for, kill=kill, lines=lines, bytes=contents, folder=tmp_path, small=SMALL
     )

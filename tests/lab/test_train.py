@@ -13,10 +13,6 @@ KEYS = {"step", "progress", "entropy", "target", "reward", "clip_low", "clip_hig
 REGION_KEYS = {f"{r}/{k}" for r in ("E1", "E2", "E3", "E4") for k in ("share", "change_kept", "change_clipped")}
 
 
-def bytes_of(command, folder, name="metrics.jsonl"):
-    return (command.folder / folder / name).read_bytes()
-
-
 def test_a_run_writes_its_folder(command):
     done = command.run("train", *command.small, "--out", "run", "--json", "clip-lower", "--low", "0.05")
     lines = command.lines("run")
@@ -28,9 +24,9 @@ def test_a_run_writes_its_folder(command):
         assert 0 <= sum(line[f"E{i}/share"] for i in range(1, 5)) <= 1 + 1e-6
     assert {line["clip_high"] for line in lines} == {0.0}
     assert [line["step"] for line in command.lines("run", "timing.jsonl")] == list(range(6))
-    config = json.loads(bytes_of(command, "run", "config.json"))
+    config = json.loads(command.bytes("run", "config.json"))
     assert config["strategy"] == {"name": "clip-lower", "options": {"low": 0.05, "high": "inf"}}
-    summary = json.loads(bytes_of(command, "run", "summary.json"))
+    summary = json.loads(command.bytes("run", "summary.json"))
     for key in ("mean@4", "pass@4"):
         assert summary[key]["low"] <= summary[key]["value"] <= summary[key]["high"]
     assert summary["entropy_start"] > 0
@@ -46,9 +42,9 @@ def test_a_run_writes_its_folder(command):
 def test_equal_seeds_give_equal_runs_and_others_do_not(command):
     for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
         command.run("train", *command.small, "--seed", seed, "--out", folder, "--reward", "bernoulli:0.5", "od")
-    assert bytes_of(command, "a") == bytes_of(command, "b")
-    assert bytes_of(command, "a") != bytes_of(command, "c")
-    weights = [bytes_of(command, f, "checkpoint/model.safetensors") for f in ("a", "b", "c")]
+    assert command.bytes("a") == command.bytes("b")
+    assert command.bytes("a") != command.bytes("c")
+    weights = [command.bytes(f, "checkpoint/model.safetensors") for f in ("a", "b", "c")]
     assert weights[0] == weights[1] != weights[2]
 
 
@@ -81,10 +77,10 @@ def test_the_response_map_holds_what_was_kept_at_the_pair_in_force(command, stra
 def test_maps_can_be_left_out_and_change_nothing(command):
     command.run("train", *command.small, "--map-every", "0", "--out", "none", "grpo")
     command.run("train", *command.small, "--map-every", "1", "--out", "all", "grpo")
-    assert bytes_of(command, "none", "response.jsonl") == b""
+    assert command.bytes("none", "response.jsonl") == b""
     assert len(command.lines("all", "response.jsonl")) == 6
     for name in ("metrics.jsonl", "checkpoint/model.safetensors"):
-        assert bytes_of(command, "none", name) == bytes_of(command, "all", name)
+        assert command.bytes("none", name) == command.bytes("all", name)
     assert (
         command.run("train", "--map-every", "-1", "grpo", code=2)
         .stderr.strip()
@@ -99,10 +95,10 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_metrics(command):
     command.kill("train", "--resume", "killed", when="killed/trainer/checkpoint-8/model.safetensors")
     command.kill("train", "--resume", "killed", when="killed/scores-end.json")
     command.run("train", "--resume", "killed")
-    assert bytes_of(command, "killed") == bytes_of(command, "whole")
+    assert command.bytes("killed") == command.bytes("whole")
     for name in ("response.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
-        assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
-    states = [json.loads(bytes_of(command, f, "state.json"))["payload"] for f in ("killed", "whole")]
+        assert command.bytes("killed", name) == command.bytes("whole", name)
+    states = [json.loads(command.bytes(f, "state.json"))["payload"] for f in ("killed", "whole")]
     assert states[0]["controller"] == states[1]["controller"]
 
 
@@ -115,8 +111,8 @@ def test_looking_at_a_run_moves_nothing_in_it(command):
     assert [line["step"] for line in looked if "held_out_entropy" in line] == list(range(0, len(looked), 2))
     assert [{k: v for k, v in line.items() if k != "held_out_entropy"} for line in looked] == command.lines("plain")
     for name in ("checkpoint/model.safetensors", "scores-end.json"):
-        assert bytes_of(command, "watched", name) == bytes_of(command, "plain", name)
-    first, second = (json.loads(bytes_of(command, "watched", f"scores-{n}.json")) for n in (2, 4))
+        assert command.bytes("watched", name) == command.bytes("plain", name)
+    first, second = (json.loads(command.bytes("watched", f"scores-{n}.json")) for n in (2, 4))
     assert first["samples"] == second["samples"]
     assert not (command.folder / "plain" / "scores-2.json").exists()
 
@@ -133,7 +129,7 @@ def test_ctrl_c_stops_after_the_rollout_and_says_how_to_go_on(command):
     assert not (command.folder / "stopped" / "summary.json").exists()
     assert len(command.lines("stopped")) < 6
     command.run("train", "--resume", "stopped")
-    assert bytes_of(command, "stopped") == bytes_of(command, "whole")
+    assert command.bytes("stopped") == command.bytes("whole")
 
 
 @pytest.mark.slow
@@ -157,7 +153,7 @@ def test_without_a_method_three_runs_go_side_by_side_and_stand_in_one_table(comm
 def test_a_run_side_by_side_is_the_run_alone(command):
     command.run("train", *command.small, "--out", "demo")
     command.run("train", *command.small, "--out", "alone", "grpo")
-    assert bytes_of(command, "demo/1-grpo") == bytes_of(command, "alone")
+    assert command.bytes("demo/1-grpo") == command.bytes("alone")
 
 
 def test_a_run_in_training_is_not_trained_twice(command):
@@ -175,10 +171,10 @@ def test_a_run_in_training_is_not_trained_twice(command):
 
 def test_a_finished_run_resumes_to_its_own_result(command):
     first = command.run("train", *command.small, "--out", "run", "--json", "grpo")
-    before = bytes_of(command, "run"), bytes_of(command, "run", "summary.json")
+    before = command.bytes("run"), command.bytes("run", "summary.json")
     second = command.run("train", "--resume", "run", "--json")
     assert json.loads(first.stdout) == json.loads(second.stdout)
-    assert (bytes_of(command, "run"), bytes_of(command, "run", "summary.json")) == before
+    assert (command.bytes("run"), command.bytes("run", "summary.json")) == before
 
 
 @pytest.mark.slow
@@ -195,7 +191,7 @@ def test_a_disk_that_refuses_is_one_line_and_the_run_resumes(command):
     assert "Traceback" not in done.stderr
     command.run("train", "--resume", "run")
     command.run("train", *command.small, "--out", "whole", "grpo")
-    assert bytes_of(command, "run") == bytes_of(command, "whole")
+    assert command.bytes("run") == command.bytes("whole")
 
 
 @pytest.mark.slow

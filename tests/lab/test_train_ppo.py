@@ -7,10 +7,6 @@ import pytest
 PPO = ("--advantage", "gae", "--gae-lambda", "0.95", "--critic-learning-rate", "1e-3")
 
 
-def bytes_of(command, folder, name="metrics.jsonl"):
-    return (command.folder / folder / name).read_bytes()
-
-
 def test_a_killed_run_resumes_to_the_same_numbers_with_its_critic(command):
     command.run("train", *command.small, *PPO, "--out", "whole", "thermostat")
     lines = command.lines("whole")
@@ -22,8 +18,8 @@ def test_a_killed_run_resumes_to_the_same_numbers_with_its_critic(command):
     command.kill("train", *command.small, *PPO, "--out", "killed", "thermostat", when="killed/metrics.jsonl", size=half)
     command.run("train", "--resume", "killed")
     for name in ("metrics.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
-        assert bytes_of(command, "killed", name) == bytes_of(command, "whole", name)
-    config = json.loads(bytes_of(command, "whole", "config.json"))
+        assert command.bytes("killed", name) == command.bytes("whole", name)
+    config = json.loads(command.bytes("whole", "config.json"))
     assert config["label"] == "thermostat, gae, gae_lambda 0.95, critic_learning_rate 0.001"
     assert (config["advantage"], config["gae_lambda"], config["critic_learning_rate"]) == ("gae", 0.95, 1e-3)
 
