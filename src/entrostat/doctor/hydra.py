@@ -1,5 +1,4 @@
-"""Trees of settings, and Hydra's `defaults` list: the files beside a configuration that
-stand under it."""
+"""Hydra's `defaults` list: the files beside a configuration that stand under it."""
 
 import re
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from typing import Any
 
 from entrostat.doctor.read import read_file
 from entrostat.doctor.settings import listed
+from entrostat.doctor.tree import merged
 
 VERL_BASES = ("ppo_trainer", "ppo_megatron_trainer")
 """verl's own configurations, whose values are the defaults anyway."""
@@ -64,14 +64,3 @@ def _defaults(fields: Mapping[str, Any]) -> list[str]:
         if name != "_self_" and name not in VERL_BASES and "@" not in name:
             names.append(name)
     return names
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both trees; where both have a value, that of `above`."""
-    both = dict(below)
-    for key, value in above.items():
-        under = both.get(key)
-        if isinstance(under, Mapping) and isinstance(value, Mapping):
-            value = merged(under, value)
-        both[key] = value
-    return both

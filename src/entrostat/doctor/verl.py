@@ -7,13 +7,12 @@ installed, its own are read, as a file.
 
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from entrostat.doctor.hydra import merged
 from entrostat.doctor.names import unknown_notes
-from entrostat.doctor.read import Source, is_interpolation, parsed_word, read_file
+from entrostat.doctor.read import Source, read_file
 from entrostat.doctor.settings import (
     NOT_JUDGED,
     Kind,
@@ -21,6 +20,16 @@ from entrostat.doctor.settings import (
     checked,
     plain,
     unresolved,
+)
+from entrostat.doctor.tree import (
+    UNRESOLVED,
+    dotted_names,
+    merged,
+    nested,
+    resolved_at,
+    sections_as_values,
+    unknown_names,
+    value_at,
 )
 from entrostat.trainers import TESTED_VERL
 
@@ -92,9 +101,6 @@ MULTIPLIERS = tuple(
 """Names in forks for responses of a prompt, beside rollout.n."""
 FREE = frozenset({"defaults", "hydra", "model_engine"})
 """Names at the top that are Hydra's."""
-INTERPOLATION = re.compile(
-    r"\$\{(oc\.select:)?(?P<name>[\w.]+)(,(?P<default>[^${}]*))?\}"
-)
 OLD_OPTIONS = ("token", "sequence", "geometric")
 """What rollout_rs was before verl 0.8."""
 OTHER_LIBRARY = r"(?!verl\.|recipe\.)[a-z]\w*\."
@@ -103,9 +109,38 @@ JUDGED = ("colocate_async", f"{TRAINER_MODE} separate_async")
 """Ends of what shows that rollouts are older where the number of updates is known."""
 ASYNC = ("async_training", "rllm.async_training.enable")
 """Sections and switches that verl's asynchronous trainers, and rllm's, have."""
-UNRESOLVED = object()
-MAX_INTERPOLATIONS = 10
-"""So many values that name another are followed: they may go in a circle."""
+
+
+class Run(NamedTuple):
+    """A configuration over verl's defaults."""
+
+    source: Source
+    version: str
+    """verl's."""
+    main: str
+    """The asynchronous main of verl's whose own values stand over the defaults."""
+    known: Mapping[str, Any]
+    """verl's names with their defaults."""
+    given: Mapping[str, Any]
+    """What the file and its overrides set."""
+    tree: Mapping[str, Any]
+    """What was given, over what is known."""
+    stale: str
+    """What shows that rollouts are of an older policy; empty where nothing does."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is started by a main that is not verl's."""
+        return not self.main and self.source.main not in ("", SYNC_MAIN)
+
+
+class Doubt(NamedTuple):
+    """Settings that are not judged, or a note on what is."""
+
+    note: str = ""
+    names: frozenset[str] = frozenset()
+    replaced: bool = False
+    """Whether verl's default stands in place of what was given."""
 
 
 def sections() -> set[str]:
@@ -116,93 +151,131 @@ def sections() -> set[str]:
 def verl_settings(source: Source) -> Settings:
     """The settings of `source` over verl's defaults. ValueError for a value of a wrong
     type."""
-    known, version = _known()
+    run = _run(source)
+    doubts = [doubt for rule in RULES for doubt in rule(run)]
+    replaced = set[str]().union(*(doubt.names for doubt in doubts if doubt.replaced))
+    values, defaults = {}, {}
+    for name, kind in KINDS.items():
+        defaults[name] = value_at(run.known, name)
+        value = resolved_at(run.known if name in replaced else run.tree, name)
+        if name == "data.train_batch_size" and value in (0, "0"):
+            # streamed: there is no batch
+            value = None
+        values[name] = checked(name, value, kind, source.name)
+    named = frozenset(dotted_names(run.given))
+    unknown = _unknown_settings(source, run.known)
+    notes = [*source.notes, *unknown_notes("verl", run.version, unknown)]
+    notes += [doubt.note for doubt in doubts if doubt.note]
+    not_judged = frozenset[str]().union(*(doubt.names for doubt in doubts))
+    return Settings(
+        "verl",
+        run.version,
+        values,
+        defaults,
+        notes=tuple(notes),
+        stale=run.stale,
+        main=run.main,
+        named=named,
+        unknown=not_judged | (source.open - named),
+        misplaced=tuple(_misplaced(run)),
+    )
+
+
+def _run(source: Source) -> Run:
+    shipped, version = _known()
     mains = read_file(MAINS)
     main = source.main if source.main in mains else ""
-    foreign = not main and source.main not in ("", SYNC_MAIN)
-    known = merged(known, mains.get(main, {}))
-    unknown: dict[str, Iterable[str]] = {}
-    for name in _unknown_settings(source, known):
-        beside = _at(known, name.rpartition(".")[0]) if "." in name else known
-        # nothing stands beside it where a key has dots of its own
-        unknown[name] = beside if isinstance(beside, Mapping) else ()
-    notes = [*source.notes, *unknown_notes("verl", version, unknown)]
-    tree = merged(known, source.fields)
+    known = merged(shipped, mains.get(main, {}))
     given = source.fields
     for override in source.overrides:
-        above = _nested(override.key, override.value)
-        tree, given = merged(tree, above), merged(given, above)
-    values, defaults = {}, {}
-    unread, doubtful = set[str](), set[str]()
-    for section in _values_of_sections(given, known):
-        notes.append(
-            f"{section} is a value, where verl {version} has a section: {NOT_JUDGED}"
-        )
-        unread |= {name for name in KINDS if name.startswith(f"{section}.")}
+        given = merged(given, nested(override.key, override.value))
+    tree = merged(known, given)
+    stale = source.stale or _stale(tree)
+    return Run(source, version, main, known, given, tree, stale)
+
+
+# What is not judged
+
+
+def _of_sections_as_values(run: Run) -> Iterator[Doubt]:
+    """A fork, or an older version, may have a value where verl has a section."""
+    for section in sections_as_values(run.given, run.known):
+        note = f"{section} is a value, where verl {run.version} has a section: "
+        below = frozenset(name for name in KINDS if name.startswith(f"{section}."))
+        yield Doubt(note + NOT_JUDGED, below, replaced=True)
+
+
+def _of_multipliers(run: Run) -> Iterator[Doubt]:
     for multiplier in MULTIPLIERS:
-        if _at(given, multiplier) not in (None, 1):
-            notes.append(
+        if value_at(run.given, multiplier) not in (None, 1):
+            note = (
                 f"{multiplier} is not verl's: if it makes more responses of a prompt, a "
                 "rollout has more updates than by verl's own names, so whether every "
                 "ratio is 1 was not judged"
             )
-            doubtful |= {f"{ROLLOUT}.n", f"{ACTOR}.ppo_mini_batch_size"}
-    for name, kind in KINDS.items():
-        defaults[name] = _at(known, name)
-        value = _resolved(tree, name)
-        if name in unread:
-            value = _resolved(known, name)
-        if value is UNRESOLVED:
-            notes.append(unresolved(name, _at(tree, name)))
-            unread.add(name)
-            value = _resolved(known, name)
-        if name == "data.train_batch_size" and value in (0, "0"):
-            value = None
-        values[name] = checked(name, value, kind, source.name)
-    stale = source.stale or _stale(tree)
-    if stale:
-        judged = main or (not foreign and stale.endswith(JUDGED))
+            yield Doubt(
+                note, frozenset({f"{ROLLOUT}.n", f"{ACTOR}.ppo_mini_batch_size"})
+            )
+
+
+def _of_interpolations(run: Run) -> Iterator[Doubt]:
+    for name in KINDS:
+        if resolved_at(run.tree, name) is UNRESOLVED:
+            note = unresolved(name, value_at(run.tree, name))
+            yield Doubt(note, frozenset({name}), replaced=True)
+
+
+def _of_older_rollouts(run: Run) -> Iterator[Doubt]:
+    if run.stale:
+        judged = run.main or (not run.foreign and run.stale.endswith(JUDGED))
         open_end = "" if judged else ": whether every ratio is 1 was not judged"
-        notes.append(f"{stale} trains on rollouts of an older policy{open_end}")
-    if re.match(OTHER_LIBRARY, source.main):
+        yield Doubt(f"{run.stale} trains on rollouts of an older policy{open_end}")
+
+
+def _of_corrections(run: Run) -> Iterator[Doubt]:
+    """The corrections of a mismatch, under a main that is not verl's."""
+    if re.match(OTHER_LIBRARY, run.source.main):
         # its trainer reads them in its own way
-        unread |= CORRECTIONS
-    elif foreign and stale:
+        yield Doubt(names=CORRECTIONS)
+    elif run.foreign and run.stale:
         # its own configuration is not known, and sets these as it likes
-        unread |= {name for name in CORRECTIONS if _at(given, name) is None}
-    old = _at(tree, f"{CORRECTION}.rollout_rs")
+        unset = {name for name in CORRECTIONS if value_at(run.given, name) is None}
+        yield Doubt(names=frozenset(unset))
+
+
+def _of_old_options(run: Run) -> Iterator[Doubt]:
+    old = value_at(run.tree, f"{CORRECTION}.rollout_rs")
     if old in OLD_OPTIONS:
-        notes.append(
-            f"rollout_rs {old} is an option of an older verl, which {version} refuses: "
-            f"{NOT_JUDGED}"
+        note = (
+            f"rollout_rs {old} is an option of an older verl, which {run.version} "
+            f"refuses: {NOT_JUDGED}"
         )
-        unread |= {name for name in CORRECTIONS if "rollout_rs" in name}
-    misplaced = tuple(_misplaced(source, known, tree))
-    return Settings(
-        "verl",
-        version,
-        values,
-        defaults,
-        notes=tuple(notes),
-        stale=stale,
-        main=main,
-        named=frozenset(_names(given)),
-        unknown=frozenset(unread | doubtful | (source.open - set(_names(given)))),
-        misplaced=misplaced,
-    )
+        rejection = {name for name in CORRECTIONS if "rollout_rs" in name}
+        yield Doubt(note, frozenset(rejection))
+
+
+RULES: tuple[Callable[[Run], Iterator[Doubt]], ...] = (
+    _of_sections_as_values,
+    _of_multipliers,
+    _of_interpolations,
+    _of_older_rollouts,
+    _of_corrections,
+    _of_old_options,
+)
+"""In the order of their notes."""
 
 
 def _stale(tree: Mapping[str, Any]) -> str:
     """What shows that rollouts are of an older policy; empty where nothing does."""
-    mode = _at(tree, TRAINER_MODE)
+    mode = value_at(tree, TRAINER_MODE)
     if isinstance(mode, str) and "async" in mode:
         return f"{TRAINER_MODE} {plain(mode)}"
     for name in ASYNC:
-        switch = _at(tree, name)
+        switch = value_at(tree, name)
         if switch is not None and switch is not False:
             return name
     # streamed: there is no batch of prompts
-    if _at(tree, "data.train_batch_size") in (0, "0"):
+    if value_at(tree, "data.train_batch_size") in (0, "0"):
         return "data.train_batch_size 0"
     return ""
 
@@ -225,110 +298,42 @@ def _known() -> tuple[dict[str, Any], str]:
 # Names
 
 
-def _unknown_settings(source: Source, known: Mapping[str, Any]) -> Iterator[str]:
-    """Each name that verl does not have."""
+def _unknown_settings(
+    source: Source, known: Mapping[str, Any]
+) -> dict[str, Iterable[str]]:
+    """Each name that verl does not have, with those that stand beside it."""
     trees = [source.fields]
     for override in source.overrides:
         # +KEY=VALUE is meant as new
         if not override.added:
-            trees.append(_nested(override.key, override.value))
+            trees.append(nested(override.key, override.value))
+    unknown: dict[str, Iterable[str]] = {}
     for tree in trees:
-        for name in _unknown_names(tree, known):
-            if name not in FREE:
-                yield name
+        for name in unknown_names(tree, known):
+            if name in FREE:
+                continue
+            beside = value_at(known, name.rpartition(".")[0]) if "." in name else known
+            # nothing stands beside it where a key has dots of its own
+            unknown[name] = beside if isinstance(beside, Mapping) else ()
+    return unknown
 
 
-def _values_of_sections(
-    given: Mapping[str, Any], known: Mapping[str, Any], prefix: str = ""
-) -> Iterator[str]:
-    """Sections of verl's that a fork, or an older version, has as a value."""
-    for key, below in known.items():
-        if key not in given or not isinstance(below, Mapping):
-            continue
-        if isinstance(given[key], Mapping):
-            yield from _values_of_sections(given[key], below, f"{prefix}{key}.")
-        elif given[key] is not None:
-            yield f"{prefix}{key}"
-
-
-def _misplaced(
-    source: Source, known: Mapping[str, Any], tree: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
+def _misplaced(run: Run) -> Iterator[tuple[str, str]]:
     """Added names that a section of verl's cannot have, each with the one that was
     meant: the same last word, one section further out."""
-    for override in source.overrides:
+    for override in run.source.overrides:
         parent, _, last = override.key.rpartition(".")
-        section = _at(known, parent) if override.added and parent else None
+        section = value_at(run.known, parent) if override.added and parent else None
         # of a section with a class verl makes an object, which refuses other names
         if not isinstance(section, Mapping) or "_target_" not in section:
             continue
         # another class may have it, and what is entrostat's has a check of its own
         if (
             override.key in KINDS
-            or _at(tree, f"{parent}._target_") != section["_target_"]
+            or value_at(run.tree, f"{parent}._target_") != section["_target_"]
         ):
             continue
         outer = parent.rpartition(".")[0]
-        beside = _at(known, outer)
+        beside = value_at(run.known, outer)
         if last not in section and isinstance(beside, Mapping) and last in beside:
             yield override.key, f"{outer}.{last}"
-
-
-def _names(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted names of a tree."""
-    for key, value in tree.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _names(value, f"{prefix}{key}.")
-
-
-def _unknown_names(
-    fields: Mapping[str, Any], known: Mapping[str, Any], prefix: str = ""
-) -> Iterator[str]:
-    """Dotted names in `fields` that `known` lacks."""
-    # a class of one's own may have fields of its own
-    both_name_a_class = "_target_" in fields and "_target_" in known
-    own_class = both_name_a_class and fields["_target_"] != known["_target_"]
-    for key, value in fields.items():
-        if key not in known:
-            if not own_class:
-                yield f"{prefix}{key}"
-            continue
-        below = known[key]
-        # an empty section of verl's is one whose names are not checked
-        if isinstance(value, Mapping) and isinstance(below, Mapping) and below:
-            yield from _unknown_names(value, below, f"{prefix}{key}.")
-
-
-# Trees
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    """The tree that holds one value, at a dotted name."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
-
-
-def _at(tree: Any, name: str) -> Any:
-    """The value at a dotted name; None where there is none."""
-    for part in name.split("."):
-        tree = tree.get(part) if isinstance(tree, Mapping) else None
-    return tree
-
-
-def _resolved(tree: Mapping[str, Any], name: str) -> Any:
-    """The value, through interpolations ${a.b.c} and ${oc.select:a.b.c,DEFAULT};
-    UNRESOLVED where one names what is not there, or does something else."""
-    value = _at(tree, name)
-    for _ in range(MAX_INTERPOLATIONS):
-        if not is_interpolation(value):
-            return value
-        match = INTERPOLATION.fullmatch(value)
-        if match is None:
-            return UNRESOLVED
-        found = _at(tree, match["name"])
-        if found is None and match["default"] is None:
-            return UNRESOLVED
-        value = found if found is not None else parsed_word(match["default"])
-    return UNRESOLVED
