@@ -151,7 +151,10 @@ def settings(name: str) -> list[tuple[str, ...]]:
     if name in OF_STRATEGIES:
         return list(OF_STRATEGIES[name])
     chosen_from = SETTINGS[TRACKERS[name]]
-    return [tuple(word for key, x in one.items() for word in (f"--{key}", f"{x:g}")) for one in chosen_from]
+    return [
+        tuple(word for key, x in one.items() for word in (f"--{key.replace('_', '-')}", f"{x:g}"))
+        for one in chosen_from
+    ]
 
 
 def aimed(name: str, row: str, words: tuple[str, ...]) -> tuple[str, ...]:
