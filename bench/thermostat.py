@@ -21,6 +21,7 @@ import numpy as np
 
 from entrostat.estimate import hierarchical_interval, pass_at_k, seed_interval
 from entrostat.lab.methods import SETTINGS
+from entrostat.lab.options import option
 from training_runs import read, train_all
 
 RESULT = Path(__file__).parent.parent / "docs" / "results" / "thermostat.jsonl"
@@ -151,10 +152,7 @@ def settings(name: str) -> list[tuple[str, ...]]:
     if name in OF_STRATEGIES:
         return list(OF_STRATEGIES[name])
     chosen_from = SETTINGS[TRACKERS[name]]
-    return [
-        tuple(word for key, x in one.items() for word in (f"--{key.replace('_', '-')}", f"{x:g}"))
-        for one in chosen_from
-    ]
+    return [tuple(word for key, x in one.items() for word in (option(key), f"{x:g}")) for one in chosen_from]
 
 
 def aimed(name: str, row: str, words: tuple[str, ...]) -> tuple[str, ...]:

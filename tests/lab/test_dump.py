@@ -18,7 +18,7 @@ def test_every_second_rollout_is_dumped_and_the_run_is_the_same(command):
     assert names(command, "dumped") == [f"step-00000{i}.parquet" for i in (0, 2, 4)]
     assert not (command.folder / "plain" / "dump").exists()
     for name in ("metrics.jsonl", "response.jsonl", "checkpoint/model.safetensors", "scores-end.json"):
-        ours, theirs = ((command.folder / run / name).read_bytes() for run in ("dumped", "plain"))
+        ours, theirs = (command.bytes(run, name) for run in ("dumped", "plain"))
         assert ours == theirs, name
     for batch in dump.read(command.folder / "dumped"):
         line = command.lines("dumped")[batch.column("step")[0].as_py()]

@@ -24,7 +24,7 @@ RESULTS = ("metrics.jsonl", "response.jsonl", "scores-end.json", "checkpoint/mod
 
 
 def bytes_of(command, folder):
-    return {name: (command.folder / folder / name).read_bytes() for name in RESULTS}
+    return {name: command.bytes(folder, name) for name in RESULTS}
 
 
 @pytest.mark.parametrize("method", [("clip-lower", "--low", "0.05"), ("thermostat",), ("objective:kl-cov",)])

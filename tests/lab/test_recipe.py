@@ -53,7 +53,7 @@ def test_a_recipe_is_the_command_line_that_it_spells(command, recipe):
     command.run("train", "--config", recipe(plain), "--out", "file")
     command.run("train", *words, "--out", "typed", "clip-lower", "--low", "0.05")
     for name in ("metrics.jsonl", "checkpoint/model.safetensors"):
-        assert (command.folder / "file" / name).read_bytes() == (command.folder / "typed" / name).read_bytes()
+        assert command.bytes("file", name) == command.bytes("typed", name)
 
 
 def test_what_is_typed_wins_and_the_trl_fields_reach_trl(command, recipe):

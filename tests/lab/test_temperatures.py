@@ -157,7 +157,7 @@ def test_a_run_takes_all_its_scores_at_them_and_moves_nothing_in_it(command):
     given = ("--temperatures", "0.5", "0.1", "--eval-at", "2")
     command.run("train", *command.small, *given, "--out", "run", "grpo")
     for name in ("metrics.jsonl", "checkpoint/model.safetensors"):
-        assert (command.folder / "run" / name).read_bytes() == (command.folder / "plain" / name).read_bytes()
+        assert command.bytes("run", name) == command.bytes("plain", name)
     for when in ("start", "2", "end"):
         scores = json.loads((command.folder / "run" / f"scores-{when}.json").read_text())
         assert list(scores["by_temperature"]) == list(scores["validation"]) == ["1", "0.5", "0.1"]
